@@ -1,0 +1,2 @@
+//! wazzup-sync.
+pub mod employee;
