@@ -2,7 +2,13 @@
 //!
 //! Pure: no clock, no IO. The rules are section 3 of the design (`README.md`, "What is synced").
 
+mod phone;
+mod roster;
+
 use std::{fmt, num::NonZeroU64, str::FromStr};
+
+pub use phone::{PhoneReader, Spelling};
+pub use roster::{Code, Entry, Rejected, Roster, RosterBuilder, Row};
 
 use serde::{Serialize, Serializer};
 

@@ -1,2 +1,5 @@
-//! The program.
-fn main() {}
+//! The program: hands the command line over.
+
+fn main() -> std::process::ExitCode {
+    wazzup_sync::cli::main()
+}

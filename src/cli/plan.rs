@@ -1,0 +1,27 @@
+//! `plan`: what a cycle would do. Reads the CRM and the state; writes nothing and does not call Wazzup.
+
+use std::io::Write;
+
+use super::{Error, Exit, Format, setup};
+use crate::{config::Config, plan::Plan, state::SchemaVersion};
+
+pub(super) async fn plan(config: &Config, format: Format, exit_code: bool) -> Result<Exit, Error> {
+    let sync = setup::sync(config)?;
+    let now = sync.state.now().await?;
+    let (snapshot, failures) = match sync.state.version().await? {
+        SchemaVersion::Absent => Default::default(),
+        _ => sync.state.peek().await?,
+    };
+    let roster = sync.crm.read(sync.phone_reader(&snapshot)?).await?;
+    let plan = Plan::between(&roster, &snapshot, &failures, sync.policy, now);
+    let mut out = std::io::stdout().lock();
+    match format {
+        Format::Text => write!(out, "{plan}")?,
+        Format::Json => writeln!(out, "{:#}", plan.to_json())?,
+    }
+    Ok(if exit_code && plan.requests() > 0 {
+        Exit::Requests
+    } else {
+        Exit::Ok
+    })
+}

@@ -1,0 +1,100 @@
+//! What both databases have in common: how we connect, and what their errors may say.
+
+use std::{str::FromStr, time::Duration};
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{
+    ConnectOptions,
+    postgres::{PgConnectOptions, PgPool, PgPoolOptions},
+};
+
+/// How long to wait for a connection.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The options for `url`.
+///
+/// They suit a `PgBouncer` in transaction mode: no named statements, no start-up parameter that it does not know. And no
+/// statement is ever logged.
+///
+/// # Errors
+/// If `url` is no URL of a Postgres.
+pub fn options(url: &SecretString) -> Result<PgConnectOptions, sqlx::Error> {
+    let options = PgConnectOptions::from_str(url.expose_secret())?;
+    let options = options
+        .statement_cache_capacity(0)
+        .extra_float_digits(None)
+        .disable_statement_logging();
+    Ok(if options.get_application_name().is_none() {
+        options.application_name("wazzup-sync")
+    } else {
+        options
+    })
+}
+
+/// A pool that connects when first used. Connections are tried before use, so one that died with its database is
+/// replaced.
+#[must_use]
+pub fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(CONNECT_TIMEOUT)
+        .idle_timeout(None)
+        .connect_lazy_with(options)
+}
+
+/// Whether the database could not be used at all, in contrast to one that refuses what was asked.
+#[must_use]
+pub fn is_unavailable(error: &sqlx::Error) -> bool {
+    match error {
+        // 08 connection, 28 refused log-in, 3D no such database, 53 out of resources, 57 shut down or terminated.
+        sqlx::Error::Database(it) => it.code().is_some_and(|code| {
+            ["08", "28", "3D", "53", "57P"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        }),
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::BeginFailed
+        | sqlx::Error::WorkerCrashed => true,
+        _ => false,
+    }
+}
+
+/// What went wrong, without any value of a row: messages about data (class 22) quote it, those about constraints (23) may.
+#[must_use]
+pub fn describe(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(it) => {
+            let code = it.code().unwrap_or_default();
+            let class = code.get(..2).unwrap_or_default();
+            match class {
+                "22" => format!("a value cannot be read as the type that is needed (SQLSTATE {code})"),
+                "08" | "0A" | "25" | "28" | "3D" | "3F" | "40" | "42" | "53" | "54" | "55" | "57" | "58" => {
+                    format!("{} (SQLSTATE {code})", it.message())
+                }
+                _ => format!("SQLSTATE {code}"),
+            }
+        }
+        sqlx::Error::Io(it) => it.to_string(),
+        sqlx::Error::Tls(it) => format!("TLS: {}", causes(it.as_ref())),
+        sqlx::Error::PoolTimedOut => format!("no connection within {} seconds", CONNECT_TIMEOUT.as_secs()),
+        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => "an answer of an unexpected type".into(),
+        other => other.to_string(),
+    }
+}
+
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(error), |it| it.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}
+
+/// `name` as an SQL identifier, whatever it consists of.
+#[must_use]
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

@@ -1,0 +1,402 @@
+//! Logs: one line per event on stderr, as text or JSON.
+//!
+//! A line is flat: the fields of the event and of the spans around it (`account`, `cycle_id`) stand side by side, so that
+//! a query in any log store is `event = "cycle.failed"`. The formatters of `tracing-subscriber` nest the spans, hence the
+//! small layer here.
+//!
+//! Only our own events are ever written, whatever `RUST_LOG` says: at `trace`, database and HTTP crates would log SQL,
+//! bodies, names, phones and keys.
+
+use std::{
+    error::Error,
+    fmt::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
+};
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
+};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::ParseError,
+    fmt::MakeWriter,
+    layer::{Context, SubscriberExt as _},
+    registry::{LookupSpan, Registry, Scope},
+    util::SubscriberInitExt as _,
+};
+
+/// What a log line looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line, for log stores.
+    Json,
+    /// `2026-11-22T10:00:00Z INFO  cycle.finished message key=value …`, for people.
+    Text,
+}
+
+/// Sends our events to stderr. Without a `format` it is text on a terminal, else JSON. `RUST_LOG`, if set, is used
+/// instead of `level`. A second call changes nothing.
+pub fn init(format: Option<LogFormat>, level: &str) {
+    let terminal = io::stderr().is_terminal();
+    let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
+    let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let wanted = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|directives| !directives.trim().is_empty());
+    let (filter, refused) = filter(wanted.as_deref(), level);
+    let installed = subscriber(
+        Lines {
+            format,
+            colour,
+            writer: io::stderr,
+        },
+        filter,
+    )
+    .try_init()
+    .is_ok();
+    if let (true, Some(error)) = (installed, refused) {
+        tracing::warn!(
+            event = "log.filter_refused",
+            "RUST_LOG is not used: {error}; log.level is"
+        );
+    }
+}
+
+/// `directives` if they can be parsed, else `level`, and why.
+fn filter(directives: Option<&str>, level: &str) -> (EnvFilter, Option<ParseError>) {
+    let refused = match directives.map(|directives| EnvFilter::builder().parse(directives)) {
+        Some(Ok(filter)) => return (filter, None),
+        Some(Err(error)) => Some(error),
+        None => None,
+    };
+    (EnvFilter::new(level), refused)
+}
+
+fn subscriber<W>(lines: Lines<W>, filter: EnvFilter) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    Registry::default().with(filter).with(lines)
+}
+
+/// Whether the code that logs is ours.
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    target == "wazzup_sync" || target.starts_with("wazzup_sync::")
+}
+
+/// The layer that writes the lines.
+struct Lines<W> {
+    format: LogFormat,
+    colour: bool,
+    writer: W,
+}
+
+impl<S, W> Layer<S> for Lines<W>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'w> MakeWriter<'w> + 'static,
+{
+    /// The hard filter. No directive reopens what one layer has closed.
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        is_ours(metadata)
+    }
+
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            values.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
+            if let Some(known) = span.extensions().get::<Fields>() {
+                known.0.iter().for_each(|(name, value)| fields.set(name, value.clone()));
+            }
+        }
+        event.record(&mut fields);
+        let metadata = event.metadata();
+        let name = fields.take("event").unwrap_or_else(|| metadata.target().into());
+        let line = match self.format {
+            LogFormat::Json => json_line(now(), *metadata.level(), name, fields),
+            LogFormat::Text => text_line(now(), *metadata.level(), &name, fields, self.colour),
+        };
+        // One write, so that lines of two threads do not mix. If stderr is gone there is nobody left to tell.
+        let _ = self.writer.make_writer_for(metadata).write_all(line.as_bytes());
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a log line carries this machine's clock; nothing is decided by it"
+)]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// `{"timestamp":…,"level":…,"event":…, fields of spans, fields of the event}`
+fn json_line(now: Timestamp, level: Level, event: Value, fields: Fields) -> String {
+    let mut line = Map::new();
+    // The fields first: none of them can replace the three that every line has.
+    line.extend(fields.0.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    line.insert("timestamp".to_owned(), format!("{now:.3}").into());
+    line.insert("level".to_owned(), level.as_str().into());
+    line.insert("event".to_owned(), event);
+    format!("{}\n", Value::Object(line))
+}
+
+/// `timestamp LEVEL event message key=value …`
+fn text_line(now: Timestamp, level: Level, event: &Value, mut fields: Fields, colour: bool) -> String {
+    let (on, off) = match level {
+        _ if !colour => ("", ""),
+        Level::ERROR => ("\x1b[31m", "\x1b[0m"),
+        Level::WARN => ("\x1b[33m", "\x1b[0m"),
+        Level::INFO => ("\x1b[32m", "\x1b[0m"),
+        _ => ("\x1b[2m", "\x1b[0m"),
+    };
+    let mut line = format!("{now:.0} {on}{:<5}{off} {}", level.as_str(), Plain(event));
+    if let Some(Value::String(message)) = fields.take("message") {
+        line.push(' ');
+        // A line break in a message must not look like the next line, nor an escape code reach the terminal.
+        message.chars().for_each(|c| match c {
+            c if c.is_control() => line.extend(c.escape_default()),
+            c => line.push(c),
+        });
+    }
+    for (name, value) in &fields.0 {
+        // Writing to a String cannot fail.
+        let _ = write!(line, " {name}={}", Plain(value));
+    }
+    line.push('\n');
+    line
+}
+
+/// A value in a text line: in quotes, and escaped, only where it has to be.
+struct Plain<'a>(&'a Value);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Value::String(text) if is_plain(text) => f.write_str(text),
+            Value::String(text) => write!(f, "{text:?}"),
+            value => write!(f, "{value}"),
+        }
+    }
+}
+
+fn is_plain(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '='))
+}
+
+/// Fields in the order in which they were first recorded.
+#[derive(Default)]
+struct Fields(Vec<(&'static str, Value)>);
+
+impl Fields {
+    /// Adds the field, or replaces the one of that name: the event's own word outweighs its spans'.
+    fn set(&mut self, name: &'static str, value: Value) {
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = value,
+            None => self.0.push((name, value)),
+        }
+    }
+
+    fn take(&mut self, name: &str) -> Option<Value> {
+        let index = self.0.iter().position(|(known, _)| *known == name)?;
+        Some(self.0.remove(index).1)
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.set(field.name(), format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.set(field.name(), value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.set(field.name(), value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.set(field.name(), value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.set(field.name(), value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.set(field.name(), value.into());
+    }
+
+    /// The error and its causes.
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        let causes = std::iter::successors(Some(value), |&error| error.source());
+        let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        self.set(field.name(), text.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Capture(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Capture {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn capture(format: LogFormat, filter: EnvFilter, act: impl FnOnce()) -> String {
+        let capture = Capture::default();
+        let copy = capture.clone();
+        let lines = Lines {
+            format,
+            colour: false,
+            writer: move || copy.clone(),
+        };
+        tracing::subscriber::with_default(subscriber(lines, filter), act);
+        let bytes = capture.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn json(act: impl FnOnce()) -> Vec<Value> {
+        let text = capture(LogFormat::Json, EnvFilter::new("trace"), act);
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn at() -> Timestamp {
+        "2026-11-22T10:00:00.25Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_json_line_is_one_flat_object() {
+        let lines = json(|| {
+            let span = tracing::info_span!("daemon", account = "00123", cycle_id = tracing::field::Empty);
+            let _in_span = span.enter();
+            span.record("cycle_id", 7);
+            let _in_cycle = tracing::info_span!("cycle", part = "delivery").entered();
+            tracing::error!(
+                event = "cycle.failed",
+                error.kind = "crm_unavailable",
+                attempts = 3,
+                held = true,
+                share = 0.5,
+                part = %"crm",
+                level = "none",
+                "the CRM\ncannot be reached"
+            );
+        });
+        let [line] = lines.as_slice() else { panic!("{lines:?}") };
+        let mut line = line.clone();
+        let timestamp = line.as_object_mut().unwrap().remove("timestamp").unwrap();
+        assert!(timestamp.as_str().unwrap().parse::<Timestamp>().is_ok());
+        assert!(timestamp.as_str().unwrap().ends_with('Z'));
+        let expected = serde_json::json!({
+            "level": "ERROR", "event": "cycle.failed", "account": "00123", "cycle_id": 7, "error.kind": "crm_unavailable",
+            "attempts": 3, "held": true, "share": 0.5, "part": "crm", "message": "the CRM\ncannot be reached",
+        });
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn an_event_without_a_name_bears_its_modules() {
+        let lines = json(|| tracing::info!("hello"));
+        assert_eq!(lines[0]["event"], "wazzup_sync::telemetry::tests");
+    }
+
+    #[test]
+    fn an_error_is_written_with_its_causes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] io::Error);
+        let error = Outer(io::Error::other("inner"));
+        let lines = json(|| tracing::warn!(error = &error as &dyn Error, "failed"));
+        assert_eq!(lines[0]["error"], "outer: inner");
+    }
+
+    #[test]
+    fn other_crates_are_never_written() {
+        let everything = "trace,sqlx=trace,wazzup_sync_other=trace";
+        for format in [LogFormat::Json, LogFormat::Text] {
+            let text = capture(format, filter(Some(everything), "info").0, || {
+                tracing::error!(target: "sqlx::query", "SELECT secret");
+                tracing::trace!(target: "hyper::proto", "secret");
+                tracing::error!(target: "wazzup_sync_other", "secret");
+                let span = tracing::error_span!(target: "reqwest", "request", url = "secret");
+                span.in_scope(|| tracing::trace!(target: "wazzup_sync::crm", "ours"));
+            });
+            assert!(!text.contains("secret"), "{text}");
+            assert_eq!(text.lines().count(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn rust_log_outweighs_the_level_if_it_can_be_parsed() {
+        let lines = |rust_log, level| {
+            let text = capture(LogFormat::Text, filter(rust_log, level).0, || {
+                tracing::debug!("d");
+                tracing::info!("i");
+                tracing::error!("e");
+            });
+            text.lines().count()
+        };
+        assert_eq!(lines(None, "info"), 2);
+        assert_eq!(lines(Some("error"), "info"), 1);
+        assert_eq!(lines(Some("wazzup_sync=debug"), "info"), 3);
+        assert_eq!(lines(Some("wazzup_sync=loud"), "info"), 2);
+        assert!(filter(Some("wazzup_sync=loud"), "info").1.is_some());
+    }
+
+    #[test]
+    fn a_text_line_is_for_people() {
+        let fields = Fields(vec![
+            ("account", "main".into()),
+            ("message", "all well\x1b[2J\nforged".into()),
+            ("detail", "two words".into()),
+            ("in_sync", 3.into()),
+        ]);
+        let line = text_line(at(), Level::INFO, &"cycle.finished".into(), fields, false);
+        let expected = concat!(
+            "2026-11-22T10:00:00Z INFO  cycle.finished all well\\u{1b}[2J\\nforged ",
+            "account=main detail=\"two words\" in_sync=3\n",
+        );
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn colours_are_for_terminals() {
+        let line = text_line(at(), Level::WARN, &"source.empty".into(), Fields::default(), true);
+        assert_eq!(line, "2026-11-22T10:00:00Z \x1b[33mWARN \x1b[0m source.empty\n");
+    }
+}
