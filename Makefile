@@ -1,0 +1,50 @@
+# Everything an engineer needs; a bare `make` lists it.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+.PHONY: demo
+demo: postgres ## Play a working day: the real daemon, a throw-away Postgres and the sandbox (ARGS=--stay keeps it running)
+	cargo run --locked --quiet --example demo -- $(ARGS)
+
+.PHONY: test
+test: postgres ## Run every test, with progress
+	cargo test --locked --workspace
+
+.PHONY: check
+check: postgres ## Format, lints, docs, .sqlx
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	tests/sqlx.sh check
+
+.PHONY: sqlx
+sqlx: postgres ## Write .sqlx anew after a change of our SQL or migrations
+	tests/sqlx.sh write
+
+.PHONY: soak
+soak: postgres ## Run the simulation for many seeds (SEEDS=1000, or SEEDS=17..18 to replay one)
+	SEEDS=$(or $(SEEDS),1000) cargo test --locked --test it -- simulation --nocapture
+
+.PHONY: bench
+bench: postgres ## Compare with a shell and a Python script that do the same (ROWS="1000 100000")
+	benches/run.sh $(ROWS)
+
+.PHONY: image
+image: ## Build the container image (docker, else buildah)
+	tests/image/build.sh
+
+.PHONY: image-test
+image-test: postgres ## Run the image against a real Postgres and the sandbox
+	tests/image/test.sh
+
+.PHONY: deny
+deny: ## Check licenses, bans and sources of the dependencies
+	tests/deny.sh
+
+.PHONY: postgres
+postgres:
+	@tests/install-postgres.sh
