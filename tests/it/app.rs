@@ -192,12 +192,14 @@ impl App {
     }
 
     async fn update(&self, column: &str, id: &str, value: Option<&str>) {
-        let done = sqlx::query(AssertSqlSafe(format!("UPDATE employees SET {column} = $2 WHERE id = $1")))
-            .bind(id)
-            .bind(value)
-            .execute(&self.crm)
-            .await
-            .expect("an employee is changed");
+        let done = sqlx::query(AssertSqlSafe(format!(
+            "UPDATE employees SET {column} = $2 WHERE id = $1"
+        )))
+        .bind(id)
+        .bind(value)
+        .execute(&self.crm)
+        .await
+        .expect("an employee is changed");
         assert_eq!(done.rows_affected(), 1, "{id}");
     }
 
@@ -281,7 +283,11 @@ impl App {
         self.wazzup.clear_log();
         let run = self.once_exits(code).await;
         let requests = self.wazzup.requests();
-        assert!(requests.is_empty(), "a cycle too many made requests: {run}\n{}", self.requests_as_text());
+        assert!(
+            requests.is_empty(),
+            "a cycle too many made requests: {run}\n{}",
+            self.requests_as_text()
+        );
         self.unharmed();
         self.counts_balance().await;
     }
@@ -306,7 +312,10 @@ impl App {
     pub fn take_writes(&self) -> Vec<String> {
         let writes = self.wazzup.writing_requests();
         self.wazzup.clear_log();
-        writes.iter().map(|it| format!("{} {}", it.method, it.ids().len())).collect()
+        writes
+            .iter()
+            .map(|it| format!("{} {}", it.method, it.ids().len()))
+            .collect()
     }
 
     pub fn requests_as_text(&self) -> String {
@@ -325,15 +334,36 @@ impl App {
     }
 
     pub fn name_of(&self, id: &str) -> String {
-        self.wazzup.user(id).unwrap_or_else(|| panic!("{id} is not in Wazzup")).name
+        self.wazzup
+            .user(id)
+            .unwrap_or_else(|| panic!("{id} is not in Wazzup"))
+            .name
     }
 
     pub fn phone_of(&self, id: &str) -> Option<String> {
-        self.wazzup.user(id).unwrap_or_else(|| panic!("{id} is not in Wazzup")).phone
+        self.wazzup
+            .user(id)
+            .unwrap_or_else(|| panic!("{id} is not in Wazzup"))
+            .phone
+    }
+
+    /// The open failures as `id operation code`, those who wait for a seat included.
+    pub async fn failing(&self) -> Vec<String> {
+        let rows = sqlx::query_scalar(
+            "SELECT user_id || ' ' || operation || ' ' || code FROM wazzup_sync.failures ORDER BY user_id, operation",
+        );
+        rows.fetch_all(&self.state).await.expect("the failures")
+    }
+
+    /// Makes the comparison with Wazzup's list due, as time would.
+    pub async fn verification_is_due(&self) {
+        self.state_sql("UPDATE wazzup_sync.accounts SET last_verified_at = NULL, verify_tried_at = NULL")
+            .await;
     }
 
     /// Makes every failure due, as time would.
     pub async fn failures_are_due(&self) {
-        self.state_sql("UPDATE wazzup_sync.failures SET next_attempt_at = now() WHERE NOT local").await;
+        self.state_sql("UPDATE wazzup_sync.failures SET next_attempt_at = now() WHERE NOT local")
+            .await;
     }
 }

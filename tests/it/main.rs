@@ -6,4 +6,14 @@
 mod app;
 mod process;
 
+mod accounts;
+mod configuration;
 mod first_sync;
+mod outage;
+mod phones;
+mod plan;
+mod refusals;
+mod removals;
+mod retry;
+mod seats;
+mod sources;

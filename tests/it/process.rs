@@ -30,7 +30,11 @@ pub struct Run {
 
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "exit {}\nstdout:\n{}\nstderr:\n{}", self.code, self.stdout, self.stderr)
+        write!(
+            f,
+            "exit {}\nstdout:\n{}\nstderr:\n{}",
+            self.code, self.stdout, self.stderr
+        )
     }
 }
 
@@ -68,8 +72,15 @@ pub async fn run(config: &Path, env: &[(String, String)], arguments: &[&str]) ->
     let stderr = String::from_utf8(output.stderr).expect("the log is text");
     // After the log, a command says in plain words why it failed.
     let log = stderr.lines().take_while(|line| !line.starts_with("wazzup-sync: "));
-    let log = if arguments.contains(&"--help") { Vec::new() } else { log.map(log_line).collect() };
-    let code = output.status.code().unwrap_or_else(|| panic!("killed by a signal: {stderr}"));
+    let log = if arguments.contains(&"--help") {
+        Vec::new()
+    } else {
+        log.map(log_line).collect()
+    };
+    let code = output
+        .status
+        .code()
+        .unwrap_or_else(|| panic!("killed by a signal: {stderr}"));
     assert!(code != 101 && !stderr.contains("panicked"), "{stderr}");
     Run {
         code,
@@ -143,7 +154,9 @@ impl Daemon {
                 lines.borrow_and_update();
                 let log = self.log();
                 let new = log.iter().enumerate().skip(self.seen);
-                let found = new.map(|(index, line)| (index, line.clone())).find(|(_, it)| it["event"] == event && fits(it));
+                let found = new
+                    .map(|(index, line)| (index, line.clone()))
+                    .find(|(_, it)| it["event"] == event && fits(it));
                 if found.is_some() {
                     return found;
                 }
