@@ -8,8 +8,11 @@ mod process;
 
 mod accounts;
 mod configuration;
+mod crash;
 mod first_sync;
+mod life;
 mod outage;
+mod pgbouncer;
 mod phones;
 mod plan;
 mod refusals;
