@@ -15,6 +15,7 @@ mod outage;
 mod pgbouncer;
 mod phones;
 mod plan;
+mod random_refusals;
 mod refusals;
 mod removals;
 mod retry;
