@@ -75,6 +75,16 @@ impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{}\nrequests:\n{}", self.story, self.app.requests_as_text());
+            eprintln!("users: {:#?}", self.app.users());
+            eprintln!(
+                "bodies: {:#?}",
+                self.app
+                    .wazzup
+                    .requests()
+                    .iter()
+                    .map(|it| it.body.clone())
+                    .collect::<Vec<_>>()
+            );
         }
     }
 }
@@ -203,7 +213,18 @@ impl World {
                     let phone = self.crm.get(id).and_then(|person| person.phone.clone());
                     let shared = self.crm.values().filter(|person| person.phone == phone).count() > 1;
                     let taken = users.iter().any(|(other, user)| other != id && user.phone == phone);
-                    phone.is_some() && (shared || taken)
+                    // A user whose row is rejected keeps what it may hold, until the row is corrected.
+                    let kept = sqlx::query_scalar::<_, bool>(
+                        "SELECT EXISTS (SELECT FROM wazzup_sync.users \
+                         WHERE user_id <> $1 AND (phone = $2 OR $2 = ANY(intended_phones)))",
+                    );
+                    let kept = kept
+                        .bind(id)
+                        .bind(&phone)
+                        .fetch_one(&self.app.state)
+                        .await
+                        .expect("the state");
+                    phone.is_some() && (shared || taken || kept)
                 }
                 // The service names what it refused as it likes; only a taken phone is still refused.
                 _ => operation == "phone" && self.phone_is_taken(id),
