@@ -536,7 +536,8 @@ fn report_seats(report: &mut Report, list: &UserList, plan: Option<(&Plan, &InSt
         report.good("Seats", &format!("{used} used"));
         return;
     };
-    let known = state.overview.account.seats_limit.map(count);
+    // A limit that was named before and is exceeded now is not the limit any more.
+    let known = state.overview.account.seats_limit.map(count).filter(|it| *it >= used);
     let limit = known.unwrap_or(DOCUMENTED_SEATS);
     let foreign: BTreeSet<&str> = list
         .users
@@ -556,7 +557,7 @@ fn report_seats(report: &mut Report, list: &UserList, plan: Option<(&Plan, &InSt
     let (then, foreign) = (used - gone + new, foreign.len() - taken_over);
     let of = if known.is_some() { "" } else { " (documented)" };
     let text = format!("{used} of {limit}{of} used, {foreign} by foreign users");
-    if then <= limit {
+    if then <= limit || new == 0 {
         report.good("Seats", &format!("{text}; {then} after the next cycle"));
     } else {
         let wait = counted_len((then - limit).min(new), "employee");

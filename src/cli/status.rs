@@ -237,7 +237,8 @@ fn seats(page: &mut Page, account: &Account) {
     };
     let (now, foreign) = (account.now, account.foreign_users.unwrap_or_default());
     let of = match account.seats_limit {
-        Some(limit) => format!("{used} of {limit} used"),
+        Some(limit) if limit >= used => format!("{used} of {limit} used"),
+        Some(limit) => format!("{used} used, more than the limit of {limit} that Wazzup named earlier"),
         None => format!("{used} used"),
     };
     let foreign = match foreign {

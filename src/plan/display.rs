@@ -73,7 +73,7 @@ impl fmt::Display for Plan {
             backing_off,
             held,
             hold_reason,
-            newly_held: _,
+            newly_held,
             newly_absent: _,
             returned: _,
             released: _,
@@ -112,15 +112,17 @@ impl fmt::Display for Plan {
         list(f, lines("remove", certain.iter().map(|it| &it.id), ""))?;
         let looked_up = looked_up.iter().map(|it| &it.id);
         list(f, lines("remove", looked_up, "if it is there and ours"))?;
-        list(f, lines("hold", held, ""))?;
         if let Some(reason) = hold_reason {
-            writeln!(f, "         {} held:", if held.len() == 1 { "is" } else { "are" })?;
-            writeln!(f, "         {reason}")?;
-            writeln!(
-                f,
-                "         → `wazzup-sync approve`, after the next cycle, lets them go"
-            )?;
+            // Before the list, which may be long.
+            writeln!(f, "hold     {} in all, because:\n         {reason}", held.len())?;
+            let when = if newly_held.is_empty() {
+                ""
+            } else {
+                ", after the next cycle,"
+            };
+            writeln!(f, "         → `wazzup-sync approve`{when} lets them go")?;
         }
+        list(f, lines("hold", held, ""))?;
         list(f, lines("keep", staying, "is not in the CRM, and stays for now"))?;
         for code in Code::ALL {
             let rejected = rejected.iter().filter(|it| it.code == code);
