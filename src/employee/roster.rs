@@ -34,6 +34,15 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::InvalidId,
+        Self::InvalidName,
+        Self::DuplicateId,
+        Self::InvalidPhone,
+        Self::DuplicatePhoneNumber,
+    ];
+
     /// The code as the contract writes it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
