@@ -174,13 +174,21 @@ async fn a_smaller_batch_limit_is_learnt(#[case] style: ErrorStyle) {
     app.hire_many(150).await;
     app.once_exits(0).await;
     assert_eq!(app.users().len(), 150);
+    // The limit that the answer names is the new size; where it names none, halves find one that fits.
+    let named = style != ErrorStyle::NoData;
     let posts = app.take_writes();
-    assert!(posts.len() <= 8, "{posts:?}");
+    assert!(posts.len() <= if named { 6 } else { 9 }, "{posts:?}");
     app.settled().await;
 
     app.fire(&crate::app::ids(1..=100)).await;
     app.once_exits(0).await;
     assert_eq!(app.users().len(), 50);
+    let removals = app.take_writes();
+    assert!(
+        removals.len() <= if named { 5 } else { 8 },
+        "{} requests for 100 removals",
+        removals.len()
+    );
     app.settled().await;
 }
 
@@ -232,10 +240,16 @@ async fn a_hopeless_account_is_not_asked_thousands_of_times() {
         "what is left over is pending: {pending}, {failing}"
     );
     // It is not lost: the next cycles go on with it.
-    for _ in 0..20 {
+    for _ in 0..60 {
+        if app.users().len() == 300 {
+            break;
+        }
         app.once_exits(3).await;
     }
     assert_eq!(app.users().len(), 300);
+    while app.state_number("SELECT pending FROM wazzup_sync.accounts").await > 0 {
+        app.once_exits(3).await;
+    }
     assert_eq!(app.failing().await.len(), 300);
     app.quiet(3).await;
 }
