@@ -23,5 +23,6 @@ mod refusals;
 mod removals;
 mod retry;
 mod seats;
+mod simulation;
 mod sources;
 mod verification;
