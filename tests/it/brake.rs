@@ -121,14 +121,20 @@ async fn trickling_does_not_slip_under_it() {
     assert!(app.users().len() >= 88, "{} are left", app.users().len());
     assert!(app.users().len() < 100, "a few may go");
     app.quiet(4).await;
-    // A day later, what was removed then no longer counts; the held stay held.
+    // A day later, what was removed then no longer counts, but all that is held does, and it stays held.
     let left = app.users().len();
     app.state_sql("UPDATE wazzup_sync.history SET at = at - interval '25 hours'")
         .await;
-    app.fire(&["e100"]).await;
-    app.once_exits(4).await;
-    assert_eq!(app.users().len(), left - 1);
     app.quiet(4).await;
+    assert_eq!(app.users().len(), left);
+    assert_eq!(app.run(&["approve", "--yes"]).await.code, 0);
+    app.once_exits(0).await;
+    assert_eq!(app.users().len(), 52);
+    // What was approved does not count either.
+    app.fire(&["e100", "e099"]).await;
+    app.once_exits(0).await;
+    assert_eq!(app.users().len(), 50);
+    app.settled().await;
 }
 
 #[tokio::test]

@@ -32,7 +32,6 @@ struct Ears(String);
 impl Ears {
     async fn verb(&mut self, app: &App, arguments: &[&str]) {
         let run = app.run(arguments).await;
-        assert!(!run.stderr.is_empty() || run.code == 0, "{run}");
         self.0.push_str(&run.stderr);
     }
 
