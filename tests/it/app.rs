@@ -296,6 +296,16 @@ impl App {
         self.counts_balance().await;
     }
 
+    /// As [`Self::settled`], after a process was killed: its last request may have overlapped with the next one's first.
+    pub async fn settled_but_for_overlaps(&self) {
+        self.wazzup.clear_log();
+        let run = self.once_exits(0).await;
+        assert!(self.wazzup.requests().is_empty(), "{run}\n{}", self.requests_as_text());
+        assert_eq!(self.wazzup.violations(), Vec::<String>::new());
+        assert_eq!(self.wazzup.foreign_touched(), Vec::<String>::new());
+        self.counts_balance().await;
+    }
+
     /// What no client may ever do.
     pub fn unharmed(&self) {
         assert_eq!(self.wazzup.violations(), Vec::<String>::new());
