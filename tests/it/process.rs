@@ -180,11 +180,6 @@ impl Daemon {
         self.wait_for("cycle.finished", |_| true).await
     }
 
-    /// Waits for the end of the first cycle. Needs `log.level = "debug"`.
-    pub async fn first_cycle(&mut self) -> Value {
-        self.wait_for("cycle.finished", |_| true).await
-    }
-
     pub fn text(&self) -> String {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.iter().map(|line| format!("{line}\n")).collect()
