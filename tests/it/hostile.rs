@@ -19,7 +19,7 @@ async fn hostile_answers_are_survived(
         What::Answer { status: 400, body: r#"{"error":"USER_LIMIT_EXCEEDED","data":{"limit":-5}}"#.into(), headers: Vec::new() },
         What::Answer { status: 400, body: r#"{"error":"DUPLICATE_PHONE_NUMBER","data":{"phone":12}}"#.into(), headers: Vec::new() },
         What::Answer { status: 400, body: "[".repeat(100_000), headers: Vec::new() },
-        What::Answer { status: 200, body: r#"[null,1,{"id":null},{"id":{}}]"#.into(), headers: Vec::new() },
+        What::ActThenAnswer { status: 200, body: r#"[null,1,{"id":null},{"id":{}}]"#.into() },
         What::Answer { status: 429, body: String::new(), headers: vec![("retry-after".into(), "9999999999".into())] },
         What::Answer { status: 418, body: String::new(), headers: Vec::new() },
         What::Answer { status: 999, body: String::new(), headers: Vec::new() }
