@@ -174,9 +174,7 @@ impl<'a> Delivery<'a> {
                 phone_failure: None,
             }
         };
-        for batch in plan.releases.chunks(BATCH) {
-            self.deliver(batch.iter().map(item).collect()).await?;
-        }
+        self.deliver_all(plan.releases.iter().map(item).collect()).await?;
         let kept = plan.releases.iter().filter(|it| !self.tally.delivered.contains(&it.id));
         let kept = kept
             .filter_map(|it| snapshot.get(it.id.as_str()))
@@ -271,8 +269,7 @@ impl<'a> Delivery<'a> {
             self.spare -= 1;
             match refusal.code {
                 Code::TooManyEntities if group.len() > 1 => {
-                    self.batch = refusal.limit.unwrap_or(group.len()).min(group.len() / 2).max(1);
-                    // Each part may teach an even smaller size.
+                    self.take_batch_size(&refusal, group.len());
                     while group.len() > self.batch {
                         let later = group.split_off(self.batch);
                         Box::pin(self.deliver(group)).await?;
@@ -295,6 +292,12 @@ impl<'a> Delivery<'a> {
                 _ => return Ok(Sent::Refused(group, refusal)),
             }
         }
+    }
+
+    /// After a request of `entries` was too big: the size that the service names, or half of this one.
+    fn take_batch_size(&mut self, refusal: &Refusal, entries: usize) {
+        let named = refusal.limit.filter(|limit| (1..entries).contains(limit));
+        self.batch = named.unwrap_or(entries / 2).max(1);
     }
 
     /// One `POST`. A refusal is an answer; what is no answer ends the delivery.

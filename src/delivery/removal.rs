@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use super::{Delivery, Error, is_perhaps_the_service, log_refusal};
 use crate::{
     employee::EmployeeId,
-    plan::{BATCH, Operation, Removal, Snapshot, next_attempt},
+    plan::{Operation, Removal, Snapshot, next_attempt},
     state::{Attempt, Record, Removed, State},
-    wazzup::{self, OnFault, Refusal},
+    wazzup::{self, Code, OnFault, Refusal},
 };
 
 /// After so many refused DELETEs without an accepted one the rest waits for the next cycle.
@@ -23,10 +23,7 @@ impl Delivery<'_> {
                 certain.push(removal);
             }
         }
-        for batch in certain.chunks(BATCH) {
-            self.remove_batch(batch, snapshot).await?;
-        }
-        Ok(())
+        self.remove_all(&certain, snapshot).await
     }
 
     /// Whether a user that was never acknowledged is in Wazzup under a name that we intended. If not, it is forgotten.
@@ -86,6 +83,16 @@ impl Delivery<'_> {
         Ok(())
     }
 
+    async fn remove_all(&mut self, mut removals: &[&Removal], snapshot: &Snapshot) -> Result<(), Error> {
+        while !removals.is_empty() {
+            // The size may have become smaller since the last one.
+            let (batch, later) = removals.split_at(removals.len().min(self.batch));
+            self.remove_batch(batch, snapshot).await?;
+            removals = later;
+        }
+        Ok(())
+    }
+
     async fn remove_batch(&mut self, batch: &[&Removal], snapshot: &Snapshot) -> Result<(), Error> {
         let ids: Vec<EmployeeId> = batch.iter().map(|it| it.id.clone()).collect();
         crate::abort::step();
@@ -106,6 +113,14 @@ impl Delivery<'_> {
                     removed(it, absent.is_some() && was_absent, again_at)
                 });
                 self.finish_removals(removed.collect()).await
+            }
+            Err(wazzup::Error::Refused(refusal))
+                if refusal.code == Code::TooManyEntities && batch.len() > 1 && self.spare > 0 =>
+            {
+                log_refusal(&refusal, batch.len(), "remove");
+                self.spare -= 1;
+                self.take_batch_size(&refusal, batch.len());
+                Box::pin(self.remove_all(batch, snapshot)).await
             }
             Err(wazzup::Error::Refused(refusal)) => {
                 log_refusal(&refusal, batch.len(), "remove");

@@ -262,6 +262,10 @@ impl App {
         self.json(&["plan", "--format", "json"]).await
     }
 
+    pub async fn status_json(&self) -> Value {
+        self.json(&["status", "--format", "json"]).await
+    }
+
     pub async fn json(&self, arguments: &[&str]) -> Value {
         let run = self.run(arguments).await;
         assert_eq!(run.code, 0, "{run}");

@@ -53,7 +53,8 @@ impl Run {
 }
 
 fn command(config: &Path, env: &[(String, String)], arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wazzup-sync"));
+    let mut command =
+        Command::new(std::env::var("IT_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_wazzup-sync").into()));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WAZZUP_SYNC") || name == "RUST_LOG") {
         command.env_remove(name);
     }
@@ -71,7 +72,8 @@ pub async fn run(config: &Path, env: &[(String, String)], arguments: &[&str]) ->
         .expect("the binary runs");
     let stderr = String::from_utf8(output.stderr).expect("the log is text");
     // After the log, a command says in plain words why it failed.
-    let log = stderr.lines().take_while(|line| !line.starts_with("wazzup-sync: "));
+    let is_log = |line: &&str| !line.starts_with("wazzup-sync: ") && !line.starts_with("error: ");
+    let log = stderr.lines().take_while(is_log);
     let log = if arguments.contains(&"--help") {
         Vec::new()
     } else {

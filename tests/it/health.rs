@@ -1,0 +1,63 @@
+//! `healthcheck`: bad when cycles fail for too long, good again by itself.
+
+use std::time::Instant;
+
+use crate::{app::App, process::PATIENCE};
+
+async fn health(app: &App) -> i32 {
+    app.run(&["healthcheck"]).await.code
+}
+
+#[tokio::test]
+async fn it_turns_bad_and_good_again_with_the_cycles() {
+    let mut app = App::new().await;
+    app.set("schedule.every", "200ms")
+        .set("schedule.unhealthy_after", "2s")
+        .set("log.level", "debug");
+    app.hire_many(2).await;
+    assert_eq!(health(&app).await, 1, "no cycle has succeeded yet");
+    let mut daemon = app.daemon();
+    daemon.next_cycle().await;
+    assert_eq!(health(&app).await, 0);
+
+    app.sql("ALTER TABLE employees RENAME TO gone").await;
+    daemon
+        .wait_for("cycle.failed", |it| it["error.kind"] == "crm_query")
+        .await;
+    let began = Instant::now();
+    while health(&app).await == 0 {
+        assert!(began.elapsed() < PATIENCE, "it stays healthy");
+    }
+    app.sql("ALTER TABLE gone RENAME TO employees").await;
+    daemon.next_cycle().await;
+    assert_eq!(health(&app).await, 0);
+    daemon.stop().await;
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn a_standby_of_a_live_holder_elsewhere_is_healthy() {
+    let app = App::new().await;
+    app.hire_many(2).await;
+    app.once_exits(0).await;
+    let held = |host: &str, expires: &str| {
+        format!(
+            "UPDATE wazzup_sync.accounts SET last_success_at = now() - interval '1 day', lease_holder = 'elsewhere/1/a', \
+             lease_host = {host}, lease_expires_at = now() + interval '{expires}'"
+        )
+    };
+    app.state_sql(&held("'another-host'", "1 minute")).await;
+    assert_eq!(health(&app).await, 0);
+    app.state_sql(&held("'another-host'", "-1 second")).await;
+    assert_eq!(health(&app).await, 1, "that holder is dead");
+    app.once_exits(0).await;
+    assert_eq!(health(&app).await, 0);
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn no_database_is_no_health() {
+    let mut app = App::new().await;
+    app.set("state.url", "postgres://nobody@127.0.0.1:1/none");
+    assert_eq!(health(&app).await, 1);
+}

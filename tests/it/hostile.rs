@@ -1,0 +1,72 @@
+//! Answers that nobody should give: an error, never a panic, and the next cycle goes on.
+
+use rstest::rstest;
+use sandbox::{Fault, Wazzup, What, When};
+
+use crate::app::App;
+
+#[rstest]
+#[tokio::test]
+async fn hostile_answers_are_survived(
+    #[values(
+        What::HugeBody { bytes: 30_000_000 },
+        What::BrokenJson,
+        What::Garbage,
+        What::Redirect { status: 307, to: "http://127.0.0.1:1/v3/users".into() },
+        What::Answer { status: 400, body: "{\"error\":".into(), headers: Vec::new() },
+        What::Answer { status: 400, body: r#"{"error":"INVALID_USERS_DATA","data":[{"index":-1},{"index":"x"},7,null]}"#.into(), headers: Vec::new() },
+        What::Answer { status: 400, body: r#"{"error":"TOO_MANY_ENTITIES","data":{"limit":0}}"#.into(), headers: Vec::new() },
+        What::Answer { status: 400, body: r#"{"error":"USER_LIMIT_EXCEEDED","data":{"limit":-5}}"#.into(), headers: Vec::new() },
+        What::Answer { status: 400, body: r#"{"error":"DUPLICATE_PHONE_NUMBER","data":{"phone":12}}"#.into(), headers: Vec::new() },
+        What::Answer { status: 400, body: "[".repeat(100_000), headers: Vec::new() },
+        What::ActThenAnswer { status: 200, body: r#"[null,1,{"id":null},{"id":{}}]"#.into() },
+        What::Answer { status: 429, body: String::new(), headers: vec![("retry-after".into(), "9999999999".into())] },
+        What::Answer { status: 418, body: String::new(), headers: Vec::new() },
+        What::Answer { status: 999, body: String::new(), headers: Vec::new() }
+    )]
+    what: What,
+    #[values(When::Post, When::Reads, When::BulkDelete)] when: When,
+) {
+    let app = App::new().await;
+    app.hire_many(8).await;
+    app.once_exits(0).await;
+    app.hire("new", "Lost At First", None).await;
+    app.wazzup.order(Fault::new(When::Post, What::CutAfter).always());
+    app.once_exits(1).await;
+    app.wazzup.clear_faults();
+
+    // Something for each call: a list, a lookup of one never acknowledged, a removal, an update.
+    app.verification_is_due().await;
+    app.fire(&["new", "e001"]).await;
+    app.rename("e002", "Renamed").await;
+    app.wazzup.order(Fault::new(when, what).always());
+    let run = app.once().await;
+    assert!(matches!(run.code, 0 | 1 | 3), "{run}");
+
+    app.wazzup.clear_faults();
+    for _ in 0..2 {
+        app.run(&["retry"]).await;
+        app.once().await;
+    }
+    assert_eq!(app.user_ids(), crate::app::ids(2..=8));
+    assert_eq!(app.name_of("e002"), "Renamed");
+    app.settled().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn redirects_are_not_followed_with_the_key(#[values(301, 302, 307, 308)] status: u16) {
+    let app = App::new().await;
+    let elsewhere = Wazzup::start().await.expect("another sandbox");
+    app.hire_many(2).await;
+    let to = format!("{}/users", elsewhere.base_url());
+    app.wazzup
+        .order(Fault::new(When::Any, What::Redirect { status, to }).always());
+    let run = app.once().await;
+    assert!(matches!(run.code, 1 | 3), "{run}");
+    assert_eq!(elsewhere.requests().len(), 0);
+    app.wazzup.clear_faults();
+    app.run(&["retry"]).await;
+    app.once_exits(0).await;
+    app.settled().await;
+}

@@ -1,0 +1,201 @@
+//! Answers that are lost: what became of the request is unknown until the next cycle settles it.
+
+use std::time::Duration;
+
+use rstest::rstest;
+use sandbox::{Fault, What, When};
+
+use crate::app::App;
+
+#[tokio::test]
+async fn a_lost_creation_of_somebody_who_leaves_leaves_no_orphan() {
+    let app = App::new().await;
+    app.hire_many(3).await;
+    app.once_exits(0).await;
+    app.hire("new", "Came And Went", Some("79261234567")).await;
+    app.wazzup.order(Fault::new(When::Post, What::CutAfter).always());
+    app.once_exits(1).await;
+    assert!(app.wazzup.user("new").is_some(), "the sandbox did act");
+    app.fire(&["new"]).await;
+    app.wazzup.clear_faults();
+    app.wazzup.clear_log();
+    app.once_exits(0).await;
+    assert!(app.wazzup.user("new").is_none());
+    assert_eq!(app.take_writes(), ["PATCH 1"]);
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn a_creation_that_lands_after_the_lookup_leaves_no_orphan() {
+    let mut app = App::new().await;
+    app.set("wazzup.timeout", "2s")
+        .set("schedule.every", "200ms")
+        .set("log.level", "debug");
+    app.hire_many(3).await;
+    app.once_exits(0).await;
+    app.hire("new", "Came And Went", None).await;
+    // Four attempts: the first three never arrive, the last arrives late.
+    app.wazzup.order(Fault::new(When::Post, What::CutBefore).times(3));
+    app.wazzup
+        .order(Fault::new(When::Post, What::ActLate { after_ms: 2_500 }));
+    app.once_exits(1).await;
+    app.fire(&["new"]).await;
+    app.wazzup.clear_log();
+    app.once().await;
+    assert!(
+        app.wazzup.user("new").is_none(),
+        "it has not landed yet: the test is too slow"
+    );
+    assert_eq!(
+        app.wazzup.requests().first().map(|it| it.method.clone()),
+        Some("GET".into())
+    );
+    app.wazzup
+        .wait_until(|it| it.users().contains_key("new"), Duration::from_secs(20))
+        .await
+        .expect("it lands");
+    let daemon = app.daemon();
+    let gone = app
+        .wazzup
+        .wait_until(|it| !it.users().contains_key("new"), Duration::from_secs(20))
+        .await;
+    assert!(gone.is_ok(), "an orphan: {gone:?}\n{}", daemon.text());
+    daemon.stop().await;
+    app.settled().await;
+}
+
+#[rstest]
+#[case::landed(What::CutAfter)]
+#[case::never_landed(What::CutBefore)]
+#[tokio::test]
+async fn a_lost_update_that_is_reverted_ends_as_the_crm_says(#[case] what: What) {
+    let app = App::new().await;
+    app.hire_many(3).await;
+    app.once_exits(0).await;
+    app.rename("e001", "For A Moment").await;
+    app.set_phone("e002", Some("79267777777")).await;
+    app.wazzup.order(Fault::new(When::Post, what).always());
+    app.once_exits(1).await;
+    app.rename("e001", "Employee 1").await;
+    app.set_phone("e002", Some("79260000002")).await;
+    app.wazzup.clear_faults();
+    app.once_exits(0).await;
+    assert_eq!(
+        (app.name_of("e001"), app.phone_of("e002")),
+        ("Employee 1".into(), Some("79260000002".into()))
+    );
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn a_phone_of_a_lost_update_counts_as_held() {
+    let app = App::new().await;
+    app.hire_many(3).await;
+    app.once_exits(0).await;
+    app.set_phone("e002", Some("79267777777")).await;
+    app.wazzup.order(Fault::new(When::Post, What::CutAfter).always());
+    app.once_exits(1).await;
+    app.wazzup.clear_faults();
+    app.wazzup.clear_log();
+    app.set_phone("e002", None).await;
+    app.set_phone("e001", Some("79267777777")).await;
+    app.once_exits(0).await;
+    assert!(
+        app.wazzup.requests().iter().all(|it| it.status == Some(200)),
+        "{}",
+        app.requests_as_text()
+    );
+    assert_eq!(
+        (app.phone_of("e001"), app.phone_of("e002")),
+        (Some("79267777777".into()), None)
+    );
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn somebody_elses_user_with_the_id_of_a_lost_creation_is_left_alone() {
+    let app = App::new().await;
+    app.hire_many(3).await;
+    app.once_exits(0).await;
+    app.hire("new", "Came And Went", None).await;
+    app.wazzup.order(Fault::new(When::Post, What::CutBefore).always());
+    app.once_exits(1).await;
+    app.fire(&["new"]).await;
+    app.wazzup.clear_faults();
+    app.wazzup.seed_foreign("new", "Made By Somebody Else", None);
+    app.wazzup.clear_log();
+    app.once_exits(0).await;
+    assert_eq!(app.take_writes(), [""; 0]);
+    assert_eq!(app.name_of("new"), "Made By Somebody Else");
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn a_lost_removal_is_settled_by_the_next_cycle() {
+    let app = App::new().await;
+    app.hire_many(10).await;
+    app.once_exits(0).await;
+    app.fire(&["e001", "e002"]).await;
+    app.wazzup.order(Fault::new(When::BulkDelete, What::CutAfter).always());
+    app.once_exits(1).await;
+    app.wazzup.clear_faults();
+    app.once_exits(0).await;
+    assert_eq!(app.users().len(), 8);
+    app.settled().await;
+    // And one who comes back meanwhile is created again.
+    app.fire(&["e003"]).await;
+    app.wazzup.order(Fault::new(When::BulkDelete, What::CutAfter).always());
+    app.once_exits(1).await;
+    app.wazzup.clear_faults();
+    app.hire_range(3, 3).await;
+    app.once_exits(0).await;
+    assert_eq!((app.users().len(), app.name_of("e003")), (8, "Employee 3".into()));
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn a_time_out_is_an_unknown_outcome() {
+    let mut app = App::new().await;
+    app.set("wazzup.timeout", "300ms");
+    app.hire_many(3).await;
+    app.wazzup
+        .order(Fault::new(When::Post, What::DelayAnswer { ms: 1_000 }).always());
+    let run = app.once_exits(1).await;
+    assert_eq!(run.error_kind(), "wazzup_unavailable");
+    app.wazzup.clear_faults();
+    app.wazzup
+        .wait_until(|it| it.in_flight() == 0, Duration::from_secs(20))
+        .await
+        .expect("they end");
+    app.once_exits(0).await;
+    assert_eq!(app.users().len(), 3);
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn a_kill_in_the_middle_of_a_request_is_healed() {
+    let mut app = App::new().await;
+    app.set("wazzup.timeout", "1s")
+        .set("state.lease", "2s")
+        .set("schedule.every", "200ms");
+    app.hire_many(150).await;
+    app.wazzup
+        .order(Fault::new(When::Post, What::DelayAnswer { ms: 500 }).skip(1));
+    let mut daemon = app.daemon();
+    app.wazzup
+        .wait_until(|it| it.users().len() == 150, Duration::from_secs(20))
+        .await
+        .expect("the second batch");
+    daemon.signal("KILL").await;
+    assert_eq!(daemon.ended().await, None);
+    app.fire(&["e150"]).await;
+    let mut daemon = app.daemon();
+    daemon.wait_for("cycle.finished", |it| it["outcome"] == "in_sync").await;
+    daemon.stop().await;
+    assert_eq!(app.users().len(), 149);
+    app.wazzup
+        .wait_until(|it| it.in_flight() == 0, Duration::from_secs(20))
+        .await
+        .expect("they end");
+    app.settled_but_for_overlaps().await;
+}

@@ -1,0 +1,118 @@
+//! Comparing with Wazzup's own list: it heals, and a list that proves nothing changes nothing.
+
+use rstest::rstest;
+use sandbox::{Fault, ListStyle, What, When};
+
+use crate::app::App;
+
+#[rstest]
+#[tokio::test]
+async fn what_was_deleted_or_renamed_by_hand_is_healed(
+    #[values(ListStyle::Array, ListStyle::ArrayPaged, ListStyle::Pages, ListStyle::PagesTextCount)] style: ListStyle,
+    #[values(3, 100, 250)] count: usize,
+) {
+    let app = App::new().await;
+    app.wazzup.vary(|it| it.list = style);
+    app.hire_many(count).await;
+    app.once_exits(0).await;
+    app.wazzup.remove("e001");
+    app.wazzup.rename("e002", "Renamed By Hand");
+    app.settled().await;
+    app.verification_is_due().await;
+    let run = app.once_exits(0).await;
+    // An array of fewer pages than there are users cannot prove that it is whole.
+    if style == ListStyle::ArrayPaged && count == 250 && app.wazzup.user("e001").is_none() {
+        assert_eq!(run.events("verify.finished")[0]["complete"], false, "{run}");
+        return;
+    }
+    assert_eq!(app.take_writes(), ["POST 2"], "{run}");
+    assert_eq!(
+        (app.name_of("e001"), app.name_of("e002")),
+        ("Employee 1".into(), "Employee 2".into())
+    );
+    assert_eq!(run.events("verify.finished").len(), 1, "{run}");
+    app.settled().await;
+    app.verification_is_due().await;
+    app.once_exits(0).await;
+    assert_eq!(app.take_writes(), [""; 0]);
+    app.settled().await;
+}
+
+#[rstest]
+#[case::empty(What::EmptyList)]
+#[case::short(What::ShortList { missing: 5 })]
+#[case::cut(What::BrokenJson)]
+#[case::garbled(What::Garbage)]
+#[case::huge(What::HugeBody { bytes: 30_000_000 })]
+#[case::failing(What::status(500))]
+#[case::not_found(What::status(404))]
+#[case::proxy(What::Answer { status: 200, body: "<html>log in</html>".into(), headers: Vec::new() })]
+#[case::object(What::Answer { status: 200, body: r#"{"count": 0}"#.into(), headers: Vec::new() })]
+#[case::count_only_fits(What::Answer { status: 200, body: r#"{"count": 1, "data": [{"id": "e001", "name": "Employee 1"}]}"#.into(), headers: Vec::new() })]
+#[case::redirect(What::Redirect { status: 302, to: "http://127.0.0.1:1/".into() })]
+#[tokio::test]
+async fn a_list_that_proves_nothing_changes_nothing(
+    #[case] what: What,
+    #[values(ListStyle::Array, ListStyle::Pages)] style: ListStyle,
+) {
+    let app = App::new().await;
+    app.wazzup.vary(|it| it.list = style);
+    app.wazzup.seed_foreigners(3);
+    app.hire_many(120).await;
+    app.once_exits(0).await;
+    app.wazzup.clear_log();
+    app.verification_is_due().await;
+    app.wazzup.order(Fault::new(When::List, what).always());
+    app.rename("e050", "Delivered All The Same").await;
+    let run = app.once_exits(0).await;
+    assert_eq!(app.take_writes(), ["POST 1"], "{run}");
+    assert_eq!(run.events("verify.finished").len(), 1, "{run}");
+    assert_eq!(run.events("verify.finished")[0]["complete"], false, "{run}");
+    assert_eq!(app.users().len(), 123);
+    app.wazzup.clear_faults();
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn a_starting_daemon_heals_and_does_not_ask_again() {
+    let mut app = App::new().await;
+    app.set("schedule.every", "200ms").set("log.level", "debug");
+    app.wazzup.seed_foreigners(2);
+    app.hire_many(10).await;
+    app.once_exits(0).await;
+    app.wazzup.remove("e001");
+    app.wazzup.rename("e002", "Renamed By Hand");
+    app.wazzup.clear_log();
+    let mut daemon = app.daemon();
+    let finished = daemon.wait_for("verify.finished", |_| true).await;
+    assert_eq!(
+        (&finished["missing"], &finished["renamed"], &finished["foreign"]),
+        (&1.into(), &1.into(), &2.into())
+    );
+    daemon.wait_for("batch.delivered", |it| it["entries"] == 2).await;
+    for _ in 0..3 {
+        daemon.next_cycle().await;
+    }
+    assert_eq!(daemon.count("verify.finished"), 1);
+    daemon.stop().await;
+    assert_eq!(
+        (app.name_of("e001"), app.name_of("e002")),
+        ("Employee 1".into(), "Employee 2".into())
+    );
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn verify_every_is_remembered_and_kept() {
+    let mut app = App::new().await;
+    app.hire_many(3).await;
+    app.once_exits(0).await;
+    app.wazzup.clear_log();
+    app.set("schedule.verify_every", "1s");
+    app.state_sql("UPDATE wazzup_sync.accounts SET last_verified_at = now() - interval '2 s', verify_tried_at = now() - interval '2 s'")
+        .await;
+    app.once_exits(0).await;
+    assert_eq!(app.wazzup.count("GET"), 1);
+    app.set("schedule.verify_every", "1h");
+    app.settled().await;
+}
