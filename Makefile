@@ -8,6 +8,7 @@ help: ## List the targets
 
 .PHONY: demo
 demo: postgres ## Play a working day: the real daemon, a throw-away Postgres and the sandbox (ARGS=--stay keeps it running)
+	cargo build --locked --bin wazzup-sync --example demo
 	cargo run --locked --quiet --example demo -- $(ARGS)
 
 .PHONY: test

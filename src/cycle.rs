@@ -315,7 +315,7 @@ fn counts(progress: &Progress) -> Counts {
     let pending: BTreeSet<&str> = undelivered
         .chain(unsent)
         .chain(&plan.backing_off)
-        .map(|id| id.as_str())
+        .map(super::employee::EmployeeId::as_str)
         .filter(|id| !waiting.contains(id) && !failing.contains(id))
         .collect();
     let rest = waiting.len() + failing.len() + pending.len();
@@ -424,7 +424,7 @@ fn log_news(plan: &Plan, open: &Failures, memory: &mut Memory) {
     if !recovered.is_empty() {
         let count = recovered.len();
         log_ids(&recovered, |ids| {
-            tracing::info!(event = "employee.recovered", count, ids, "no failure any more")
+            tracing::info!(event = "employee.recovered", count, ids, "no failure any more");
         });
     }
     log_held(plan, memory);
@@ -434,7 +434,7 @@ fn log_news(plan: &Plan, open: &Failures, memory: &mut Memory) {
 fn log_held(plan: &Plan, memory: &mut Memory) {
     const AGAIN: Duration = Duration::from_hours(1);
     if !plan.released.is_empty() {
-        let ids: Vec<&str> = plan.released.iter().map(|it| it.as_str()).collect();
+        let ids: Vec<&str> = plan.released.iter().map(super::employee::EmployeeId::as_str).collect();
         let count = ids.len();
         log_ids(&ids, |ids| {
             tracing::info!(

@@ -79,6 +79,8 @@ pub struct Delivery<'a> {
     spare: usize,
     seats: seats::Room,
     faults: FaultsSoFar,
+    /// The service is known to be where `base_url` says.
+    answers: bool,
 }
 
 /// Whether 500s are about an entry: only if something else was accepted.
@@ -138,6 +140,7 @@ impl<'a> Delivery<'a> {
             spare: SPARE_REQUESTS,
             seats: seats::Room::new(account),
             faults: FaultsSoFar::default(),
+            answers: false,
         }
     }
 
@@ -294,9 +297,9 @@ impl<'a> Delivery<'a> {
     /// One `POST`. A refusal is an answer; what is no answer ends the delivery.
     async fn post(&mut self, group: &[Item], faults: OnFault) -> Result<Result<Ack, Box<Refusal>>, Error> {
         let entries: Vec<Employee> = group.iter().map(|it| it.upsert.employee.clone()).collect();
-        crate::abort_point();
+        crate::abort::step();
         let answer = self.wazzup.upsert(&entries, faults).await;
-        crate::abort_point();
+        crate::abort::step();
         self.tally.requests += 1;
         let late = match &answer {
             Ok(_) => false,
@@ -313,11 +316,11 @@ impl<'a> Delivery<'a> {
         match answer {
             Ok(ack) => Ok(Ok(ack)),
             Err(wazzup::Error::Refused(refusal)) => {
-                self.log_refusal(&refusal, group.len(), "upsert");
+                log_refusal(&refusal, group.len(), "upsert");
                 Ok(Err(refusal))
             }
             Err(wazzup::Error::Fault(refusal)) => {
-                self.log_refusal(&refusal, group.len(), "upsert");
+                log_refusal(&refusal, group.len(), "upsert");
                 self.check_for_outage(&refusal, faults).await?;
                 Ok(Err(refusal))
             }
@@ -374,10 +377,14 @@ impl<'a> Delivery<'a> {
             let key = |operation| (Box::from(employee.id.as_str()), operation);
             record
                 .recovered
-                .extend(over.into_iter().map(key).filter(|key| self.failures.contains_key(key)));
+                .extend(over.into_iter().map(key).filter(|key| self.failures.get(key).is_some_and(|it| !it.local)));
             self.seats.accepted(*addition);
         }
-        let (added, updated) = (group.iter().filter(|it| it.upsert.addition).count(), group.len());
+        let final_ones = || group.iter().filter(|it| !it.more_to_follow);
+        let (added, updated) = (
+            final_ones().filter(|it| it.upsert.addition).count(),
+            final_ones().count(),
+        );
         self.record(record).await?;
         self.tally.added += added;
         self.tally.updated += updated - added;
@@ -407,7 +414,7 @@ impl<'a> Delivery<'a> {
             .collect();
         if !recovered.is_empty() {
             log_ids(&recovered, |ids| {
-                tracing::info!(event = "employee.recovered", count = recovered.len(), ids, "recovered")
+                tracing::info!(event = "employee.recovered", count = recovered.len(), ids, "recovered");
             });
         }
         let mut started: HashMap<(&str, &str), Vec<&str>> = HashMap::new();
@@ -523,18 +530,6 @@ impl<'a> Delivery<'a> {
         let elapsed = SignedDuration::try_from(self.began.elapsed()).unwrap_or_default();
         self.now + elapsed
     }
-
-    fn log_refusal(&self, refusal: &Refusal, entries: usize, operation: &str) {
-        tracing::warn!(
-            event = "batch.refused",
-            operation,
-            entries,
-            status = refusal.status,
-            code = %refusal.code,
-            request_id = refusal.request_id.as_deref(),
-            "refused"
-        );
-    }
 }
 
 impl Item {
@@ -590,4 +585,16 @@ pub fn log_ids(ids: &[&str], log: impl FnOnce(String)) {
         shown.push_str(",…");
     }
     log(shown);
+}
+
+fn log_refusal(refusal: &Refusal, entries: usize, operation: &str) {
+    tracing::warn!(
+        event = "batch.refused",
+        operation,
+        entries,
+        status = refusal.status,
+        code = %refusal.code,
+        request_id = refusal.request_id.as_deref(),
+        "refused"
+    );
 }

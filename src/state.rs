@@ -209,9 +209,9 @@ impl State {
     }
 
     async fn commit(&self, tx: Transaction<'static, Postgres>) -> Result<(), Error> {
-        crate::abort_point();
+        crate::abort::step();
         tx.commit().await?;
-        crate::abort_point();
+        crate::abort::step();
         Ok(())
     }
 }

@@ -496,3 +496,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_list_of_regions_is_that_of_the_phone_crate() {
+    let supported = rlibphonenumber::PHONE_NUMBER_UTIL.get_supported_regions();
+    let mut codes: Vec<String> = supported
+        .map(|it| it.as_region_str().to_string())
+        .filter(|it| it.len() == 2)
+        .collect();
+    codes.sort();
+    assert_eq!(codes.join(" "), super::sections::REGIONS);
+}

@@ -11,7 +11,7 @@ use crate::postgres::{describe, pool};
 const RECONNECT: Duration = Duration::from_secs(2);
 
 /// How long the connection may be silent before it is tried: one that is cut on the way tells nobody.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// Wakes the daemon when the CRM notifies; never, if there is no channel.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Listener {
     /// Waits for a notification, or for the connection to be there again: what was notified meanwhile is lost.
     pub(super) async fn notified(&mut self) {
         if self.wake.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
@@ -87,18 +87,17 @@ async fn listen_once(
         wake.send_replace(());
     }
     loop {
-        match tokio::time::timeout(SILENCE, listener.try_recv()).await {
-            Ok(received) => match received? {
-                Some(_) => _ = wake.send_replace(()),
-                None => return Ok(()),
-            },
-            Err(_) => {
-                let alive = sqlx::query("SELECT 1").persistent(false).execute(&mut listener);
-                match tokio::time::timeout(SILENCE, alive).await {
-                    Ok(answer) => _ = answer?,
-                    Err(_) => return Ok(()),
-                }
+        if let Ok(received) = tokio::time::timeout(SILENCE, listener.try_recv()).await {
+            if received?.is_none() {
+                return Ok(());
             }
+            wake.send_replace(());
+        } else {
+            let alive = sqlx::query("SELECT 1").persistent(false).execute(&mut listener);
+            let Ok(answer) = tokio::time::timeout(SILENCE, alive).await else {
+                return Ok(());
+            };
+            answer?;
         }
     }
 }

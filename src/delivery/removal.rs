@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Delivery, Error, is_perhaps_the_service};
+use super::{Delivery, Error, is_perhaps_the_service, log_refusal};
 use crate::{
     employee::EmployeeId,
     plan::{BATCH, Operation, Removal, Snapshot, next_attempt},
@@ -28,7 +28,7 @@ impl Delivery<'_> {
 
     /// Whether a user that was never acknowledged is in Wazzup under a name that we intended. If not, it is forgotten.
     async fn is_ours(&mut self, removal: &Removal, snapshot: &Snapshot) -> Result<bool, Error> {
-        crate::abort_point();
+        crate::abort::step();
         let found = match self.wazzup.user(&removal.id).await {
             Ok(found) => found,
             Err(wazzup::Error::Refused(refusal) | wazzup::Error::Fault(refusal)) => {
@@ -55,10 +55,11 @@ impl Delivery<'_> {
                 .await?;
             }
             None => {
+                self.make_sure_of_404s().await?;
                 let again_at = self.remove_again_at(&removal.id, snapshot);
                 let record = match again_at {
                     Some(_) => Record {
-                        removed: vec![self.removed(removal, true, again_at)],
+                        removed: vec![removed(removal, true, again_at)],
                         ..Record::default()
                     },
                     None => Record {
@@ -73,11 +74,20 @@ impl Delivery<'_> {
         Ok(false)
     }
 
+    /// A wrong `base_url` answers 404 to everything, which must not pass for users that are gone.
+    async fn make_sure_of_404s(&mut self) -> Result<(), Error> {
+        if !self.answers {
+            self.wazzup.ping().await?;
+            self.answers = true;
+        }
+        Ok(())
+    }
+
     async fn remove_batch(&mut self, batch: &[&Removal], snapshot: &Snapshot) -> Result<(), Error> {
         let ids: Vec<EmployeeId> = batch.iter().map(|it| it.id.clone()).collect();
-        crate::abort_point();
+        crate::abort::step();
         let answer = self.wazzup.bulk_delete(&ids, OnFault::Retry).await;
-        crate::abort_point();
+        crate::abort::step();
         self.tally.requests += 1;
         match answer {
             Ok(answer) => {
@@ -90,17 +100,19 @@ impl Delivery<'_> {
                     } else {
                         None
                     };
-                    self.removed(it, absent.is_some() && was_absent, again_at)
+                    removed(it, absent.is_some() && was_absent, again_at)
                 });
                 self.finish_removals(removed.collect()).await
             }
             Err(wazzup::Error::Refused(refusal)) => {
-                self.log_refusal(&refusal, batch.len(), "remove");
+                log_refusal(&refusal, batch.len(), "remove");
+                self.make_sure_of_404s().await?;
                 self.remove_one_by_one(batch, snapshot).await
             }
             Err(wazzup::Error::Fault(refusal)) => {
-                self.log_refusal(&refusal, batch.len(), "remove");
+                log_refusal(&refusal, batch.len(), "remove");
                 self.wazzup.ping().await?;
+                self.answers = true;
                 self.remove_one_by_one(batch, snapshot).await
             }
             Err(error) => Err(error.into()),
@@ -115,9 +127,9 @@ impl Delivery<'_> {
                 break;
             }
             self.spare -= 1;
-            crate::abort_point();
+            crate::abort::step();
             let answer = self.wazzup.delete(&removal.id, OnFault::Report).await;
-            crate::abort_point();
+            crate::abort::step();
             self.tally.requests += 1;
             match answer {
                 Ok(deleted) => {
@@ -127,11 +139,11 @@ impl Delivery<'_> {
                     } else {
                         None
                     };
-                    let removed = self.removed(removal, deleted.was_absent, again_at);
+                    let removed = removed(removal, deleted.was_absent, again_at);
                     self.finish_removals(vec![removed]).await?;
                 }
                 Err(wazzup::Error::Refused(refusal) | wazzup::Error::Fault(refusal)) => {
-                    refused.push((removal, refusal))
+                    refused.push((removal, refusal));
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -173,15 +185,6 @@ impl Delivery<'_> {
             "removed"
         );
         Ok(())
-    }
-
-    fn removed(&self, removal: &Removal, absent: bool, again_at: Option<jiff::Timestamp>) -> Removed {
-        Removed {
-            id: removal.id.clone(),
-            absent,
-            approved: removal.approved,
-            again_at,
-        }
     }
 
     /// When a user that was not there must be removed once more: an upsert without an answer may land until then.
@@ -236,5 +239,14 @@ impl Delivery<'_> {
             ..Record::default()
         })
         .await
+    }
+}
+
+fn removed(removal: &Removal, absent: bool, again_at: Option<jiff::Timestamp>) -> Removed {
+    Removed {
+        id: removal.id.clone(),
+        absent,
+        approved: removal.approved,
+        again_at,
     }
 }

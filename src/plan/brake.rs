@@ -164,6 +164,7 @@ fn removal(user: &Managed, approved: bool) -> Removal {
 
 /// The most removals within 24 hours that go without approval.
 fn limit(policy: Policy, managed: usize) -> usize {
-    let percent = (managed as u128 * u128::from(policy.hold_above_percent) / 100) as u64;
-    usize::try_from(policy.hold_above.max(percent)).unwrap_or(usize::MAX)
+    let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let percent = managed.saturating_mul(whole(policy.hold_above_percent)) / 100;
+    whole(policy.hold_above).max(percent)
 }
