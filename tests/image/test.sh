@@ -224,7 +224,8 @@ prove_sync() {
     figure "$employees employees in Wazzup after, ms" $(($(now_ms) - before))
     sleep 2
     figure "resident memory at $employees employees, MB" "$(megabytes "$(kilobytes VmRSS)")"
-    figure "its highest, MB" "$(megabytes "$(kilobytes VmHWM)")"
+    figure "  its highest, MB" "$(megabytes "$(kilobytes VmHWM)")"
+    figure "  of it without the program file, MB" "$(megabytes "$(kilobytes RssAnon)")"
     [ "$(wazzup violations '.violations | length')" = 0 ] || fail "the contract was violated: $(wazzup violations .)"
     [ "$(container inspect --format '{{.HostConfig.Memory}}' "$name")" = $((32 << 20)) ] || fail "there is no memory limit"
     ok "$employees employees synced within a limit of 32 MB"
