@@ -43,6 +43,7 @@ pub struct Memory {
     held_logged: Option<Instant>,
     finished_logged: Option<Instant>,
     source_was_empty: bool,
+    missing_ids: usize,
     failing_with: Option<&'static str>,
 }
 
@@ -56,6 +57,7 @@ impl Memory {
             held_logged: None,
             finished_logged: None,
             source_was_empty: false,
+            missing_ids: 0,
             failing_with: None,
         }
     }
@@ -409,14 +411,15 @@ fn log_news(plan: &Plan, open: &Failures, memory: &mut Memory) {
             }
         });
     }
-    if plan.missing_ids > 0 {
-        tracing::debug!(
+    if plan.missing_ids > 0 && plan.missing_ids != memory.missing_ids {
+        tracing::warn!(
             event = "employee.rejected",
             code = "MISSING_ID",
             count = plan.missing_ids,
-            "rows without an id"
+            "rows without an id: while there is one, nobody is removed without approval"
         );
     }
+    memory.missing_ids = plan.missing_ids;
     let over = plan.closed_failures.iter().filter(|(id, operation)| {
         *operation != Operation::Seat && !open.keys().any(|key| key.0 == *id && key.1 == *operation)
     });

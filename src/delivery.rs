@@ -375,9 +375,9 @@ impl<'a> Delivery<'a> {
                 over.clear();
             }
             let key = |operation| (Box::from(employee.id.as_str()), operation);
-            record
-                .recovered
-                .extend(over.into_iter().map(key).filter(|key| self.failures.get(key).is_some_and(|it| !it.local)));
+            // What is wrong in the CRM's own row is not mended by a delivery: it ends with the row.
+            let ends = |key: &(Box<str>, Operation)| self.failures.get(key).is_some_and(|it| !it.local);
+            record.recovered.extend(over.into_iter().map(key).filter(ends));
             self.seats.accepted(*addition);
         }
         let final_ones = || group.iter().filter(|it| !it.more_to_follow);

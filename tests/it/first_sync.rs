@@ -1,0 +1,247 @@
+//! The main job: a table in, an account in step.
+
+use crate::app::{App, id};
+
+#[tokio::test]
+async fn a_first_sync_of_250_is_three_posts() {
+    let app = App::new().await;
+    app.hire_many(250).await;
+    let run = app.once_exits(0).await;
+    assert_eq!(app.take_writes(), ["POST 100", "POST 100", "POST 50"]);
+    assert_eq!(app.users().len(), 250);
+    assert_eq!(
+        app.users()[41],
+        ("e042".into(), "Employee 42".into(), Some("79260000042".into()))
+    );
+    let finished = run.events("cycle.finished");
+    assert_eq!(finished.len(), 1, "{run}");
+    assert_eq!(
+        (&finished[0]["outcome"], &finished[0]["added"]),
+        (&"in_sync".into(), &250.into())
+    );
+    assert_eq!(finished[0]["account"], "main");
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn a_rename_a_hire_and_two_leavers_are_one_patch_and_one_post() {
+    let app = App::new().await;
+    app.wazzup.seed_foreigners(3);
+    app.hire_many(100).await;
+    app.once_exits(0).await;
+    app.take_writes();
+
+    app.rename("e007", "Anna Renamed").await;
+    app.hire("new", "Just Hired", None).await;
+    app.fire(&["e010", "e020"]).await;
+    app.once_exits(0).await;
+    assert_eq!(app.take_writes(), ["PATCH 2", "POST 2"]);
+    assert_eq!(app.name_of("e007"), "Anna Renamed");
+    assert_eq!(app.name_of("new"), "Just Hired");
+    assert_eq!(app.users().len(), 99 + 3);
+    assert!(!app.user_ids().contains(&id(10)) && !app.user_ids().contains(&id(20)));
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn an_employee_who_is_there_already_is_adopted_and_keeps_the_role() {
+    let app = App::new().await;
+    app.wazzup.put("e001", "By Hand", None);
+    app.wazzup.set_role("e001", "manager");
+    app.hire_many(2).await;
+    app.once_exits(0).await;
+    assert_eq!(app.take_writes(), ["POST 2"]);
+    assert_eq!(app.name_of("e001"), "Employee 1");
+    assert_eq!(app.wazzup.user("e001").expect("still there").role, "manager");
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn invalid_rows_remove_nobody() {
+    let app = App::new().await;
+    app.hire_many(6).await;
+    app.once_exits(0).await;
+    app.take_writes();
+
+    app.rename("e001", "  ").await;
+    app.sql("UPDATE employees SET name = NULL WHERE id = 'e002'").await;
+    app.rename("e003", &"x".repeat(201)).await;
+    app.hire("e004", "Somebody Else", None).await;
+    app.hire(&"i".repeat(201), "Too Long", None).await;
+    app.rename("e006", "Still Delivered").await;
+    app.once_exits(3).await;
+    assert_eq!(app.take_writes(), ["POST 1"]);
+    assert_eq!(app.user_ids(), ["e001", "e002", "e003", "e004", "e005", "e006"]);
+    assert_eq!(
+        (app.name_of("e001"), app.name_of("e006")),
+        ("Employee 1".into(), "Still Delivered".into())
+    );
+    let expected = [
+        "e001 upsert INVALID_NAME",
+        "e002 upsert INVALID_NAME",
+        "e003 upsert INVALID_NAME",
+    ];
+    let failing = app.failing().await;
+    assert_eq!(failing[..3], expected);
+    assert_eq!(failing[3], "e004 upsert DUPLICATE_ID");
+    assert!(failing[4].ends_with("i upsert INVALID_ID"), "{failing:?}");
+    app.quiet(3).await;
+
+    // Mended, each goes by itself.
+    app.rename("e001", "Mended").await;
+    app.once_exits(3).await;
+    assert_eq!(app.take_writes(), ["POST 1"]);
+    app.sql("DELETE FROM employees WHERE length(id) > 200 OR name = 'Somebody Else'")
+        .await;
+    app.sql("UPDATE employees SET name = 'Named' WHERE id IN ('e002', 'e003')")
+        .await;
+    app.once_exits(0).await;
+    assert_eq!(app.take_writes(), ["POST 2"]);
+    assert_eq!(app.failing().await, [""; 0]);
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn a_row_without_id_is_reported_and_holds_removals() {
+    let app = App::new().await;
+    app.hire_many(5).await;
+    app.once_exits(0).await;
+    app.take_writes();
+    app.sql("UPDATE employees SET id = NULL WHERE id = 'e003'").await;
+    app.rename("e001", "Renamed All The Same").await;
+    let run = app.once_exits(4).await;
+    assert_eq!(run.events("removals.held").len(), 1, "{run}");
+    assert_eq!(app.take_writes(), ["POST 1"]);
+    assert_eq!(app.users().len(), 5);
+    app.quiet(4).await;
+    app.sql("UPDATE employees SET id = 'e003' WHERE id IS NULL").await;
+    app.once_exits(0).await;
+    app.settled().await;
+
+    // With nobody missing, it is reported all the same: blank counts as none.
+    app.hire("   ", "Nobody", None).await;
+    app.quiet(3).await;
+    app.sql("DELETE FROM employees WHERE id = '   '").await;
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn rows_that_are_not_active_are_dropped_before_anything_else() {
+    let app = App::new().await;
+    app.hire_many(3).await;
+    app.sql(
+        "INSERT INTO employees (id, name, is_active) VALUES ('e001', 'An old row of the same person', false), \
+         (NULL, 'no id', false), ('left', 'Long gone', NULL)",
+    )
+    .await;
+    app.once_exits(0).await;
+    assert_eq!(app.user_ids(), ["e001", "e002", "e003"]);
+    app.settled().await;
+    app.sql("UPDATE employees SET is_active = false WHERE id = 'e002'")
+        .await;
+    app.take_writes();
+    app.once_exits(0).await;
+    assert_eq!(app.take_writes(), ["PATCH 1"]);
+    app.settled().await;
+}
+
+/// Ids that something on the way could take for something else.
+fn odd_ids() -> Vec<String> {
+    let odd = [
+        "a/b",
+        "100%",
+        "%2F",
+        "O'Brien",
+        "say \"hi\"",
+        "Анна",
+        "👩‍👩‍👧😀",
+        "back\\slash",
+        " led by a blank",
+        "a b?c=d#e&f",
+        "007",
+        "bulk_delete",
+        "null",
+        "line\nbreak",
+        "{\"id\":1}",
+        "..",
+        ".",
+    ];
+    let mut ids: Vec<String> = odd.map(ToOwned::to_owned).into();
+    ids.push("ж".repeat(200));
+    ids.push("/".repeat(200));
+    ids.sort();
+    ids
+}
+
+#[tokio::test]
+async fn odd_ids_travel_unharmed() {
+    let mut app = App::new().await;
+    app.set_raw("removals.hold_above", "100");
+    app.wazzup.seed_foreigners(2);
+    let ids = odd_ids();
+    for id in &ids {
+        app.hire(id, "First", None).await;
+    }
+    app.once_exits(0).await;
+    let ours = || {
+        app.user_ids()
+            .into_iter()
+            .filter(|id| !id.starts_with("foreign"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ours(), ids);
+    app.settled().await;
+
+    app.sql("UPDATE employees SET name = 'Second'").await;
+    app.once_exits(0).await;
+    assert_eq!(ours(), ids);
+    assert!(ids.iter().all(|id| app.name_of(id) == "Second"));
+    app.settled().await;
+
+    app.hire("one", "Stays", None).await;
+    app.fire(&ids).await;
+    app.once_exits(0).await;
+    assert_eq!(ours(), ["one"]);
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn odd_ids_are_removed_one_by_one_where_the_batch_is_refused() {
+    let mut app = App::new().await;
+    app.set_raw("removals.hold_above", "100");
+    app.wazzup.seed_foreigners(2);
+    let ids: Vec<String> = odd_ids()
+        .into_iter()
+        .filter(|id| !matches!(id.as_str(), "." | ".."))
+        .collect();
+    for id in &ids {
+        app.hire(id, "First", None).await;
+    }
+    app.hire("one", "Stays", None).await;
+    app.once_exits(0).await;
+    app.wazzup.poison(
+        sandbox::Poison::ids(ids.clone(), sandbox::PoisonReply::Status(400)).on(&[sandbox::Target::BulkDelete]),
+    );
+    app.fire(&ids).await;
+    app.once_exits(0).await;
+    assert_eq!(app.user_ids(), ["foreign-1", "foreign-2", "one"]);
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn an_id_that_is_a_step_up_in_a_path_harms_nobody() {
+    let app = App::new().await;
+    app.hire_many(3).await;
+    app.hire("..", "Two Dots", None).await;
+    app.hire(".", "One Dot", None).await;
+    app.once_exits(0).await;
+    app.wazzup.poison(
+        sandbox::Poison::ids(["..", "."], sandbox::PoisonReply::Status(400)).on(&[sandbox::Target::BulkDelete]),
+    );
+    app.fire(&["..", "."]).await;
+    let run = app.once().await;
+    assert!(matches!(run.code, 0 | 3), "{run}");
+    app.unharmed();
+    assert_eq!(app.user_ids().iter().filter(|id| id.starts_with('e')).count(), 3);
+    app.quiet(run.code).await;
+}

@@ -1,0 +1,24 @@
+//! The product from outside: the real binary, a real Postgres, and the sandbox over real HTTP.
+//!
+//! Each test has an [`app::App`]: databases of its own on the server that all share, a sandbox of its own, a
+//! configuration file. Each test of a cycle ends with [`app::App::settled`]: run again, and no request is made.
+
+mod app;
+mod process;
+
+mod accounts;
+mod configuration;
+mod crash;
+mod first_sync;
+mod life;
+mod outage;
+mod pgbouncer;
+mod phones;
+mod plan;
+mod random_refusals;
+mod refusals;
+mod removals;
+mod retry;
+mod seats;
+mod simulation;
+mod sources;

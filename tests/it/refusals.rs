@@ -1,0 +1,241 @@
+//! What Wazzup refuses stays with whom it concerns.
+
+use rstest::rstest;
+use sandbox::{ErrorStyle, Fault, Poison, PoisonReply, PostAnswer, What, When};
+
+use crate::app::{App, id};
+
+fn named() -> PoisonReply {
+    PoisonReply::Named(vec!["name".into()])
+}
+
+#[tokio::test]
+async fn three_of_250_are_refused_by_index() {
+    let app = App::new().await;
+    app.hire_many(250).await;
+    for number in [7, 93, 155] {
+        app.rename(&id(number), &format!("Bad {number}")).await;
+    }
+    app.wazzup
+        .poison(Poison::names(["Bad 7", "Bad 93", "Bad 155"], named()));
+    app.once_exits(3).await;
+    let posts = app.take_writes();
+    assert!(
+        posts.len() <= 5 && posts.iter().all(|it| it.starts_with("POST")),
+        "{posts:?}"
+    );
+    assert_eq!(app.users().len(), 247);
+    let expected = ["e007", "e093", "e155"].map(|id| format!("{id} upsert INVALID_USERS_DATA"));
+    assert_eq!(app.failing().await, expected);
+    app.quiet(3).await;
+
+    app.rename("e093", "Mended").await;
+    app.once_exits(3).await;
+    assert_eq!(app.take_writes(), ["POST 1"]);
+    assert_eq!(app.name_of("e093"), "Mended");
+    assert_eq!(app.failing().await.len(), 2);
+    app.quiet(3).await;
+
+    app.wazzup.cure();
+    app.failures_are_due().await;
+    app.once_exits(0).await;
+    assert_eq!(app.take_writes(), ["POST 2"]);
+    app.settled().await;
+}
+
+#[rstest]
+#[case::without_data(PoisonReply::NoData)]
+#[case::wild_indexes(PoisonReply::WildIndexes)]
+#[case::empty_body(PoisonReply::EmptyBody)]
+#[case::html(PoisonReply::Html)]
+#[case::status_422(PoisonReply::Status(422))]
+#[case::status_500(PoisonReply::Status(500))]
+#[case::named(named())]
+#[case::named_without_fields(PoisonReply::Named(Vec::new()))]
+#[tokio::test]
+async fn one_poison_entry_in_200_is_found(#[case] reply: PoisonReply) {
+    for number in [1, 137, 200] {
+        let app = App::new().await;
+        app.hire_many(200).await;
+        app.wazzup.poison(Poison::ids([id(number)], reply.clone()));
+        let run = app.once_exits(3).await;
+        let requests = app.wazzup.requests().len();
+        assert!(requests <= 18, "{requests} requests: {run}\n{}", app.requests_as_text());
+        assert_eq!(app.users().len(), 199);
+        assert!(app.wazzup.user(&id(number)).is_none());
+        let failing = app.failing().await;
+        assert_eq!(
+            (failing.len(), failing[0].starts_with(&format!("{} upsert", id(number)))),
+            (1, true),
+            "{failing:?}"
+        );
+        assert_eq!(run.events("employee.failing").len(), 1, "{run}");
+        app.quiet(3).await;
+
+        app.wazzup.cure();
+        app.failures_are_due().await;
+        let run = app.once_exits(0).await;
+        assert_eq!(run.events("employee.recovered").len(), 1, "{run}");
+        assert_eq!(app.take_writes(), ["POST 1"]);
+        app.settled().await;
+    }
+}
+
+#[rstest]
+#[case::named_first(PoisonReply::NamedFirst(vec!["id".into()]))]
+#[case::off_by_one(PoisonReply::OffByOne(vec!["name".into()]))]
+#[tokio::test]
+async fn an_answer_that_misleads_costs_the_others_nothing_for_long(#[case] reply: PoisonReply) {
+    let app = App::new().await;
+    app.hire_many(120).await;
+    app.wazzup.poison(Poison::ids(["e010", "e060"], reply));
+    app.once_exits(3).await;
+    assert!(app.users().len() >= 116, "{}", app.users().len());
+    app.failures_are_due().await;
+    app.once_exits(3).await;
+    assert_eq!(app.users().len(), 118);
+    assert!(app.wazzup.user("e010").is_none() && app.wazzup.user("e060").is_none());
+    app.quiet(3).await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn refusals_in_every_style_concern_only_those_refused(
+    #[values(
+        ErrorStyle::Documented,
+        ErrorStyle::WithRequestId,
+        ErrorStyle::OddCodes,
+        ErrorStyle::Empty,
+        ErrorStyle::Html,
+        ErrorStyle::ErrorsArray,
+        ErrorStyle::NestedCode,
+        ErrorStyle::NoData,
+        ErrorStyle::WildIndexes
+    )]
+    style: ErrorStyle,
+) {
+    let app = App::new().await;
+    app.wazzup.vary(|it| it.errors = style);
+    app.wazzup.seed_foreign("foreign", "Foreign", Some("79260000033"));
+    app.hire_many(150).await;
+    app.wazzup.poison(Poison::ids(["e020", "e110"], named()));
+    app.once_exits(3).await;
+    assert_eq!(app.users().len(), 149, "all but the two, and the foreign one");
+    assert_eq!(app.name_of("e033"), "Employee 33");
+    assert_eq!(
+        (app.phone_of("e033"), app.phone_of("e034")),
+        (None, Some("79260000034".into()))
+    );
+    let failing = app.failing().await;
+    let who: Vec<_> = failing
+        .iter()
+        .map(|it| it.rsplit_once(' ').expect("three words").0)
+        .collect();
+    assert_eq!(who, ["e020 upsert", "e033 phone", "e110 upsert"], "{failing:?}");
+    app.quiet(3).await;
+
+    // While the phone fails, everything else of the person goes on.
+    app.rename("e033", "Renamed Without Phone").await;
+    app.once_exits(3).await;
+    assert_eq!(app.name_of("e033"), "Renamed Without Phone");
+    app.quiet(3).await;
+
+    app.wazzup.cure();
+    app.set_phone("e033", None).await;
+    app.failures_are_due().await;
+    app.once_exits(0).await;
+    assert_eq!(app.users().len(), 151);
+    app.settled().await;
+}
+
+#[rstest]
+#[case(PostAnswer::Empty)]
+#[case(PostAnswer::Text)]
+#[case(PostAnswer::Json)]
+#[tokio::test]
+async fn success_is_success_whatever_its_body(#[case] answer: PostAnswer) {
+    let app = App::new().await;
+    app.wazzup.vary(|it| it.post_answer = answer);
+    app.hire_many(3).await;
+    app.once_exits(0).await;
+    assert_eq!(app.take_writes(), ["POST 3"]);
+    app.settled().await;
+}
+
+#[rstest]
+#[case(ErrorStyle::Documented)]
+#[case(ErrorStyle::OddCodes)]
+#[case(ErrorStyle::NoData)]
+#[tokio::test]
+async fn a_smaller_batch_limit_is_learnt(#[case] style: ErrorStyle) {
+    let mut app = App::new().await;
+    app.set_raw("removals.hold_above", "1000");
+    app.wazzup.vary(|it| (it.batch_limit, it.errors) = (40, style));
+    app.hire_many(150).await;
+    app.once_exits(0).await;
+    assert_eq!(app.users().len(), 150);
+    let posts = app.take_writes();
+    assert!(posts.len() <= 8, "{posts:?}");
+    app.settled().await;
+
+    app.fire(&crate::app::ids(1..=100)).await;
+    app.once_exits(0).await;
+    assert_eq!(app.users().len(), 50);
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn where_only_the_phone_is_named_the_employee_goes_without() {
+    let app = App::new().await;
+    app.hire_many(5).await;
+    app.wazzup.order(Fault::new(
+        When::Post,
+        What::Answer {
+            status: 400,
+            body:
+                r#"{"error":"INVALID_USERS_DATA","description":"79260000002","data":[{"index":1,"fields":["phone"]}]}"#
+                    .into(),
+            headers: Vec::new(),
+        },
+    ));
+    let run = app.once_exits(3).await;
+    assert_eq!(app.take_writes(), ["POST 5", "POST 5"]);
+    assert_eq!(
+        (app.phone_of("e001"), app.phone_of("e002")),
+        (Some("79260000001".into()), None)
+    );
+    assert_eq!(app.failing().await, ["e002 phone INVALID_USERS_DATA"]);
+    assert!(!run.stderr.contains("7926"), "{run}");
+    app.quiet(3).await;
+    app.failures_are_due().await;
+    app.once_exits(0).await;
+    assert_eq!(app.phone_of("e002"), Some("79260000002".into()));
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn a_hopeless_account_is_not_asked_thousands_of_times() {
+    let app = App::new().await;
+    app.hire_many(600).await;
+    app.wazzup
+        .poison(Poison::ids(crate::app::ids((1..=600).step_by(2)), PoisonReply::NoData));
+    app.once_exits(3).await;
+    let requests = app.wazzup.requests().len();
+    assert!(requests < 200, "{requests}");
+    let (pending, failing) = (
+        app.state_number("SELECT pending FROM wazzup_sync.accounts").await,
+        app.state_number("SELECT failing FROM wazzup_sync.accounts").await,
+    );
+    assert_eq!(600, app.users().len() as i64 + failing + pending);
+    assert!(
+        pending > 0 && failing > 0,
+        "what is left over is pending: {pending}, {failing}"
+    );
+    // It is not lost: the next cycles go on with it.
+    for _ in 0..20 {
+        app.once_exits(3).await;
+    }
+    assert_eq!(app.users().len(), 300);
+    assert_eq!(app.failing().await.len(), 300);
+    app.quiet(3).await;
+}
