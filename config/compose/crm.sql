@@ -1,10 +1,11 @@
 -- The sample CRM of compose.yaml: a table of employees, a role that reads it, and a role that keeps our state.
 
 CREATE ROLE crm_reader LOGIN PASSWORD 'sample-only';
-CREATE ROLE wazzup_sync LOGIN PASSWORD 'sample-only';
+ALTER ROLE crm_reader SET default_transaction_read_only = on;
 
--- The daemon creates its schema by itself, and needs nothing else here.
-GRANT CREATE ON DATABASE crm TO wazzup_sync;
+-- Owns one schema, and has no other right.
+CREATE ROLE wazzup_sync LOGIN PASSWORD 'sample-only';
+CREATE SCHEMA wazzup_sync AUTHORIZATION wazzup_sync;
 
 CREATE TABLE public.employees (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
