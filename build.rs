@@ -17,12 +17,10 @@ fn main() {
 fn from_git() -> Option<String> {
     // Whoever develops is not interested in the revision, and would pay for it: each commit would build the crate anew.
     if env::var("PROFILE").is_ok_and(|profile| profile == "debug") {
-        println!("cargo::rerun-if-changed=build.rs");
         return Some("debug build".to_owned());
     }
     // An unpacked tarball may lie inside somebody else's repository: its revision would be a lie.
     if !Path::new(".git").exists() {
-        println!("cargo::rerun-if-changed=build.rs");
         return None;
     }
     // Written at every commit, checkout and rebase. In a linked work tree it is not below `.git`, so git is asked.
