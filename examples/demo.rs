@@ -95,8 +95,13 @@ impl Day {
         );
         fs::write(&config, text)?;
         println!("250 employees in the CRM; 2 users in Wazzup whom nobody's sync created. Here comes the daemon.");
-        let mut daemon =
-            Command::new(program()?).arg("--config").arg(&config).arg("run").stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let mut daemon = Command::new(program()?)
+            .arg("--config")
+            .arg(&config)
+            .arg("run")
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
         let mut lines = BufReader::new(daemon.stderr.take().context("the daemon's log")?).lines();
         let (sender, log) = mpsc::unbounded_channel();
         tokio::spawn(async move {
@@ -106,7 +111,16 @@ impl Day {
                 }
             }
         });
-        Ok(Self { crm, wazzup, daemon, log, config, scene: 0, postgres, directory })
+        Ok(Self {
+            crm,
+            wazzup,
+            daemon,
+            log,
+            config,
+            scene: 0,
+            postgres,
+            directory,
+        })
     }
 
     async fn first_sync(&mut self) -> Result<()> {
@@ -161,7 +175,8 @@ impl Day {
     async fn an_outage(&mut self) -> Result<()> {
         self.scene("Wazzup is away, and comes back: the daemon tries again until it is");
         self.wazzup.order(Fault::new(When::Any, What::status(503)).always());
-        self.sql("UPDATE employees SET full_name = 'Elena Petrenko' WHERE id = '030'").await?;
+        self.sql("UPDATE employees SET full_name = 'Elena Petrenko' WHERE id = '030'")
+            .await?;
         self.log_until("cycle.failed", "wazzup_unavailable").await?;
         self.compare(&["030"]).await?;
         println!("  The service is back:");
@@ -172,25 +187,37 @@ impl Day {
 
     async fn a_table_emptied_by_mistake(&mut self) -> Result<()> {
         self.scene("Somebody empties the table by mistake: nobody is removed");
-        self.sql("INSERT INTO backup SELECT * FROM employees; TRUNCATE employees").await?;
+        self.sql("INSERT INTO backup SELECT * FROM employees; TRUNCATE employees")
+            .await?;
         self.log_until("cycle.finished", "held=250").await?;
         self.compare(&["001", "002"]).await?;
         println!("  The table is restored:");
-        self.sql("INSERT INTO employees SELECT * FROM backup; TRUNCATE backup").await?;
+        self.sql("INSERT INTO employees SELECT * FROM backup; TRUNCATE backup")
+            .await?;
         self.log_until("cycle.finished", "held=0").await?;
         self.compare(&["001", "002"]).await
     }
 
     async fn a_department_closes(&mut self) -> Result<()> {
         self.scene("A department closes: 40 people leave at once. That is held, too, until an operator approves it");
-        self.sql("DELETE FROM employees WHERE id BETWEEN '201' AND '240'").await?;
+        self.sql("DELETE FROM employees WHERE id BETWEEN '201' AND '240'")
+            .await?;
         self.log_until("cycle.finished", "held=40").await?;
         self.compare(&["201", "240", "241"]).await?;
         println!("  $ wazzup-sync approve --yes");
-        let approved = Command::new(program()?).arg("-c").arg(&self.config).args(["approve", "--yes"]).output().await?;
+        let approved = Command::new(program()?)
+            .arg("-c")
+            .arg(&self.config)
+            .args(["approve", "--yes"])
+            .output()
+            .await?;
         let answer = String::from_utf8_lossy(&approved.stdout).into_owned();
         let lines: Vec<&str> = answer.lines().collect();
-        println!("    {}\n    …\n    {}", lines.first().unwrap_or(&""), lines.last().unwrap_or(&""));
+        println!(
+            "    {}\n    …\n    {}",
+            lines.first().unwrap_or(&""),
+            lines.last().unwrap_or(&"")
+        );
         self.log_until("cycle.finished", "removed=40").await?;
         self.compare(&["201", "240", "241"]).await
     }
@@ -198,9 +225,16 @@ impl Day {
     async fn stay(&mut self) -> Result<()> {
         println!("\nEverything goes on until Ctrl-C. Play with it:");
         println!("  the CRM            psql '{}'", self.postgres.url("postgres"));
-        println!("  Wazzup's users     {}", self.wazzup.base_url().trim_end_matches("/v3"));
+        println!(
+            "  Wazzup's users     {}",
+            self.wazzup.base_url().trim_end_matches("/v3")
+        );
         println!("  the configuration  {}", self.config.display());
-        println!("  any verb           {} -c {} status\n", program()?.display(), self.config.display());
+        println!(
+            "  any verb           {} -c {} status\n",
+            program()?.display(),
+            self.config.display()
+        );
         loop {
             tokio::select! {
                 stopped = tokio::signal::ctrl_c() => return stopped.context("Ctrl-C"),
@@ -218,7 +252,12 @@ impl Day {
         let status = tokio::time::timeout(PATIENCE, self.daemon.wait()).await??;
         ensure!(status.success(), "the daemon ended with {status}");
         let crm = self.employees().await?;
-        let wazzup: BTreeMap<String, (String, Option<String>)> = self.wazzup.users().into_iter().map(|(id, it)| (id, (it.name, it.phone))).collect();
+        let wazzup: BTreeMap<String, (String, Option<String>)> = self
+            .wazzup
+            .users()
+            .into_iter()
+            .map(|(id, it)| (id, (it.name, it.phone)))
+            .collect();
         let ours = |id: &&String| !matches!(id.as_str(), "boss" | "bot-7");
         let agree = crm.len() == wazzup.keys().filter(ours).count()
             && crm.iter().all(|(id, (name, phone))| {
@@ -228,8 +267,19 @@ impl Day {
         let foreign = self.wazzup.foreign_touched();
         drop(self.directory);
         ensure!(foreign.is_empty(), "users of somebody else were touched: {foreign:?}");
-        println!("  {} employees in the CRM, {} users in Wazzup, 2 of them not ours.", crm.len(), wazzup.len());
-        println!("  {}", if agree { "The two agree." } else { "The two do NOT agree." });
+        println!(
+            "  {} employees in the CRM, {} users in Wazzup, 2 of them not ours.",
+            crm.len(),
+            wazzup.len()
+        );
+        println!(
+            "  {}",
+            if agree {
+                "The two agree."
+            } else {
+                "The two do NOT agree."
+            }
+        );
         Ok(if agree { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
@@ -254,12 +304,16 @@ impl Day {
             }
             anyhow::bail!("the daemon ended before {event} {text}")
         };
-        tokio::time::timeout(PATIENCE, lines).await.with_context(|| format!("no {event} {text} in the log"))?
+        tokio::time::timeout(PATIENCE, lines)
+            .await
+            .with_context(|| format!("no {event} {text} in the log"))?
     }
 
     async fn employees(&self) -> Result<BTreeMap<String, (String, Option<String>)>> {
         let rows: Vec<(String, String, Option<String>)> =
-            sqlx::query_as("SELECT id, full_name, mobile FROM employees WHERE works_here").fetch_all(&self.crm).await?;
+            sqlx::query_as("SELECT id, full_name, mobile FROM employees WHERE works_here")
+                .fetch_all(&self.crm)
+                .await?;
         Ok(rows.into_iter().map(|(id, name, phone)| (id, (name, phone))).collect())
     }
 
@@ -268,9 +322,13 @@ impl Day {
         let (crm, wazzup) = (self.employees().await?, self.wazzup.users());
         println!("  {:>5} │ {:38} │ Wazzup", "id", "CRM");
         for id in ids {
-            let said = crm.get(*id).map_or("—".into(), |(name, phone)| format!("{name}, {}", phone.as_deref().unwrap_or("no phone")));
+            let said = crm.get(*id).map_or("—".into(), |(name, phone)| {
+                format!("{name}, {}", phone.as_deref().unwrap_or("no phone"))
+            });
             let held = wazzup.get(*id);
-            let held = held.map_or("—".into(), |it| format!("{}, {}", it.name, it.phone.as_deref().unwrap_or("no phone")));
+            let held = held.map_or("—".into(), |it| {
+                format!("{}, {}", it.name, it.phone.as_deref().unwrap_or("no phone"))
+            });
             println!("  {id:>5} │ {said:38} │ {held}");
         }
         println!("  {:>5} │ {:38} │ {} (2 not ours)", "all", crm.len(), wazzup.len());
@@ -282,7 +340,9 @@ impl Day {
 fn program() -> Result<PathBuf> {
     let here = std::env::current_exe()?;
     let program = here.parent().and_then(Path::parent).map(|it| it.join("wazzup-sync"));
-    program.filter(|it| it.exists()).context("the daemon is not built: use `make demo`")
+    program
+        .filter(|it| it.exists())
+        .context("the daemon is not built: use `make demo`")
 }
 
 /// A log line without what is the same in each.

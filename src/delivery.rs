@@ -272,9 +272,12 @@ impl<'a> Delivery<'a> {
             match refusal.code {
                 Code::TooManyEntities if group.len() > 1 => {
                     self.batch = refusal.limit.unwrap_or(group.len()).min(group.len() / 2).max(1);
-                    let later = group.split_off(self.batch.min(group.len()));
-                    Box::pin(self.deliver(group)).await?;
-                    group = later;
+                    // Each part may teach an even smaller size.
+                    while group.len() > self.batch {
+                        let later = group.split_off(self.batch);
+                        Box::pin(self.deliver(group)).await?;
+                        group = later;
+                    }
                 }
                 Code::UserLimitExceeded if group.iter().any(|it| it.upsert.addition) => {
                     self.count_seats(&mut group, &refusal).await?;

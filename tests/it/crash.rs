@@ -28,18 +28,29 @@ async fn eventful_day() -> App {
 /// Runs `once` and kills it at `step`. Returns whether it came so far.
 async fn killed_at(app: &App, step: u32) -> bool {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wazzup-sync"));
-    command.arg("--config").arg(app.config_file()).arg("once").env("WAZZUP_SYNC_KILL_AT_STEP", step.to_string());
-    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await.expect("the binary runs");
+    command
+        .arg("--config")
+        .arg(app.config_file())
+        .arg("once")
+        .env("WAZZUP_SYNC_KILL_AT_STEP", step.to_string());
+    let output = command
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("the binary runs");
     output.status.code().is_none()
 }
 
 async fn dies_and_heals(step: u32) -> bool {
     let app = eventful_day().await;
     // A verification is a part of the cycle, too.
-    app.state_sql("UPDATE wazzup_sync.accounts SET last_verified_at = NULL, verify_tried_at = NULL").await;
+    app.state_sql("UPDATE wazzup_sync.accounts SET last_verified_at = NULL, verify_tried_at = NULL")
+        .await;
     app.wazzup.remove("e006");
     let died = killed_at(&app, step).await;
-    app.state_sql("UPDATE wazzup_sync.accounts SET lease_expires_at = now()").await;
+    app.state_sql("UPDATE wazzup_sync.accounts SET lease_expires_at = now()")
+        .await;
     app.once_exits(3).await;
     assert_eq!(app.name_of("e004"), "Renamed", "step {step}");
     assert_eq!(app.name_of("e005"), "Employee 5", "step {step}");
@@ -48,8 +59,15 @@ async fn dies_and_heals(step: u32) -> bool {
     let expected = [phone(2), phone(1), phone(20), "79265550001".to_owned()].map(Some);
     assert_eq!(phones, expected, "step {step}");
     let present = app.user_ids();
-    assert!(!present.contains(&"e019".to_owned()) && !present.contains(&"e020".to_owned()), "step {step}");
-    assert_eq!(present.len(), 20, "18 employees, the new one and a foreign user; step {step}");
+    assert!(
+        !present.contains(&"e019".to_owned()) && !present.contains(&"e020".to_owned()),
+        "step {step}"
+    );
+    assert_eq!(
+        present.len(),
+        20,
+        "18 employees, the new one and a foreign user; step {step}"
+    );
     app.quiet(3).await;
     died
 }

@@ -18,7 +18,9 @@ async fn arrives(app: &App, id: &str, name: &str) {
 #[tokio::test]
 async fn a_burst_of_notifications_makes_one_cycle_at_once() {
     let mut app = App::new().await;
-    app.set("schedule.every", "1h").set("schedule.listen", "employees_changed").set("log.level", "debug");
+    app.set("schedule.every", "1h")
+        .set("schedule.listen", "employees_changed")
+        .set("log.level", "debug");
     app.hire_many(5).await;
     let mut daemon = app.daemon();
     daemon.wait_for("cycle.finished", |_| true).await;
@@ -48,7 +50,8 @@ async fn a_stop_in_the_middle_of_a_delivery_is_polite() {
     let mut app = App::new().await;
     app.set("wazzup.timeout", "5s").set("schedule.every", "1h");
     app.hire_many(300).await;
-    app.wazzup.order(Fault::new(When::Post, What::DelayAnswer { ms: 500 }).always());
+    app.wazzup
+        .order(Fault::new(When::Post, What::DelayAnswer { ms: 500 }).always());
     let mut daemon = app.daemon();
     let first = |state: &sandbox::State| state.writing_requests().count() == 1;
     app.wazzup.wait_until(first, PATIENCE).await.expect("the first request");
@@ -56,7 +59,11 @@ async fn a_stop_in_the_middle_of_a_delivery_is_polite() {
     assert_eq!(daemon.ended().await, Some(0), "{}", daemon.text());
     // The request in flight was finished and recorded; the next was not started; the lease was given up.
     assert_eq!(app.wazzup.writing_requests().len(), 1);
-    assert_eq!(app.state_number("SELECT count(*) FROM wazzup_sync.users WHERE name IS NOT NULL").await, 100);
+    assert_eq!(
+        app.state_number("SELECT count(*) FROM wazzup_sync.users WHERE name IS NOT NULL")
+            .await,
+        100
+    );
     app.wazzup.clear_faults();
     app.once_exits(0).await;
     assert_eq!(app.user_ids().len(), 300);
@@ -68,14 +75,16 @@ async fn a_second_signal_ends_at_once_and_the_request_counts_as_unknown() {
     let mut app = App::new().await;
     app.set("wazzup.timeout", "20s").set("state.lease", "40s");
     app.hire_many(2).await;
-    app.wazzup.order(Fault::new(When::Post, What::DelayAnswer { ms: 15_000 }));
+    app.wazzup
+        .order(Fault::new(When::Post, What::DelayAnswer { ms: 15_000 }));
     let mut daemon = app.daemon();
     let first = |state: &sandbox::State| state.in_flight() == 1;
     app.wazzup.wait_until(first, PATIENCE).await.expect("the first request");
     daemon.signal("INT").await;
     daemon.signal("INT").await;
     assert_eq!(daemon.ended().await, Some(130), "{}", daemon.text());
-    app.state_sql("UPDATE wazzup_sync.accounts SET lease_expires_at = now()").await;
+    app.state_sql("UPDATE wazzup_sync.accounts SET lease_expires_at = now()")
+        .await;
     app.wazzup.clear_faults();
     app.once_exits(0).await;
     app.settled_but_for_overlaps().await;
@@ -84,7 +93,9 @@ async fn a_second_signal_ends_at_once_and_the_request_counts_as_unknown() {
 #[tokio::test]
 async fn fourteen_deaths_at_random_moments_converge() {
     let mut app = App::new().await;
-    app.set("wazzup.timeout", "500ms").set("state.lease", "1s").set("schedule.every", "50ms");
+    app.set("wazzup.timeout", "500ms")
+        .set("state.lease", "1s")
+        .set("schedule.every", "50ms");
     app.set_raw("removals.hold_above", "1000");
     app.hire_many(150).await;
     app.wazzup.seed_foreigners(3);
@@ -94,9 +105,20 @@ async fn fourteen_deaths_at_random_moments_converge() {
         // A moment of the company's life, some of it while the daemon works.
         for _ in 0..rng.usize(1..6) {
             let id = format!("e{:03}", rng.usize(1..=150));
-            app.sql(&format!("UPDATE employees SET name = 'Death {death}' WHERE id = '{id}'")).await;
-            app.sql(&format!("DELETE FROM employees WHERE id = 'e{:03}'", rng.usize(1..=150))).await;
-            app.sql(&format!("INSERT INTO employees VALUES ('n{death}-{}', 'New')", rng.usize(..1000))).await;
+            app.sql(&format!(
+                "UPDATE employees SET name = 'Death {death}' WHERE id = '{id}'"
+            ))
+            .await;
+            app.sql(&format!(
+                "DELETE FROM employees WHERE id = 'e{:03}'",
+                rng.usize(1..=150)
+            ))
+            .await;
+            app.sql(&format!(
+                "INSERT INTO employees VALUES ('n{death}-{}', 'New')",
+                rng.usize(..1000)
+            ))
+            .await;
             tokio::time::sleep(Duration::from_millis(rng.u64(..80))).await;
         }
         // SIGKILL.
@@ -106,9 +128,15 @@ async fn fourteen_deaths_at_random_moments_converge() {
     daemon.wait_for("cycle.finished", |it| it["outcome"] == "in_sync").await;
     daemon.stop().await;
     app.once_exits(0).await;
-    let employees: Vec<String> =
-        sqlx::query_scalar("SELECT id FROM employees ORDER BY id COLLATE \"C\"").fetch_all(&app.crm).await.expect("rows");
-    let ours: Vec<String> = app.user_ids().into_iter().filter(|id| !id.starts_with("foreign")).collect();
+    let employees: Vec<String> = sqlx::query_scalar("SELECT id FROM employees ORDER BY id COLLATE \"C\"")
+        .fetch_all(&app.crm)
+        .await
+        .expect("rows");
+    let ours: Vec<String> = app
+        .user_ids()
+        .into_iter()
+        .filter(|id| !id.starts_with("foreign"))
+        .collect();
     assert_eq!(ours, employees);
     app.settled_but_for_overlaps().await;
 }
@@ -116,7 +144,9 @@ async fn fourteen_deaths_at_random_moments_converge() {
 #[tokio::test]
 async fn of_two_copies_one_writes_and_its_hard_death_is_taken_over() {
     let mut app = App::new().await;
-    app.set("wazzup.timeout", "500ms").set("state.lease", "1s").set("schedule.every", "100ms");
+    app.set("wazzup.timeout", "500ms")
+        .set("state.lease", "1s")
+        .set("schedule.every", "100ms");
     app.hire_many(120).await;
     let mut first = app.daemon();
     first.wait_for("lease.acquired", |_| true).await;
@@ -142,7 +172,8 @@ async fn a_connection_cut_between_request_and_record_is_settled_by_the_next_cycl
     let mut app = App::new().await;
     app.set("wazzup.timeout", "3s");
     app.hire_many(5).await;
-    app.wazzup.order(Fault::new(When::Post, What::DelayAnswer { ms: 1_000 }));
+    app.wazzup
+        .order(Fault::new(When::Post, What::DelayAnswer { ms: 1_000 }));
     let once = app.once();
     let cut = async {
         let first = |state: &sandbox::State| state.in_flight() == 1;

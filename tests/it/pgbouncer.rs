@@ -26,9 +26,19 @@ impl Drop for PgBouncer {
 
 impl PgBouncer {
     async fn before(postgres: u16) -> Self {
-        let program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer", "/opt/homebrew/bin/pgbouncer"];
-        let program = program.into_iter().find(|it| Path::new(it).exists()).expect("install the package pgbouncer");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port").port();
+        let program = [
+            "/usr/sbin/pgbouncer",
+            "/usr/bin/pgbouncer",
+            "/opt/homebrew/bin/pgbouncer",
+        ];
+        let program = program
+            .into_iter()
+            .find(|it| Path::new(it).exists())
+            .expect("install the package pgbouncer");
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|it| it.local_addr())
+            .expect("a free port")
+            .port();
         let directory = tempfile::tempdir().expect("a directory");
         let config = directory.path().join("pgbouncer.ini");
         let text = format!(
@@ -54,8 +64,14 @@ impl PgBouncer {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(crate::process::PATIENCE, answers).await.expect("PgBouncer answers");
-        Self { process, port, _directory: directory }
+        tokio::time::timeout(crate::process::PATIENCE, answers)
+            .await
+            .expect("PgBouncer answers");
+        Self {
+            process,
+            port,
+            _directory: directory,
+        }
     }
 }
 
@@ -63,7 +79,10 @@ impl PgBouncer {
 fn nobody() -> Option<u32> {
     let id = |arguments: &[&str]| {
         let output = Command::new("id").args(arguments).output().expect("id");
-        String::from_utf8_lossy(&output.stdout).trim().parse::<u32>().expect("a number")
+        String::from_utf8_lossy(&output.stdout)
+            .trim()
+            .parse::<u32>()
+            .expect("a number")
     };
     (id(&["-u"]) == 0).then(|| id(&["-u", "nobody"]))
 }
@@ -72,8 +91,13 @@ fn nobody() -> Option<u32> {
 async fn the_state_works_behind_pgbouncer_in_transaction_mode() {
     let mut app = App::new().await;
     let pgbouncer = PgBouncer::before(app.server.port()).await;
-    let url = format!("postgres://postgres@127.0.0.1:{}/{}?sslmode=disable", pgbouncer.port, app.database);
-    app.set("state.url", &url).set("crm.url", &url).set("schedule.every", "200ms");
+    let url = format!(
+        "postgres://postgres@127.0.0.1:{}/{}?sslmode=disable",
+        pgbouncer.port, app.database
+    );
+    app.set("state.url", &url)
+        .set("crm.url", &url)
+        .set("schedule.every", "200ms");
     app.hire_many(120).await;
     app.once_exits(0).await;
     assert_eq!(app.user_ids().len(), 120);
@@ -85,13 +109,24 @@ async fn the_state_works_behind_pgbouncer_in_transaction_mode() {
     let mut second = app.daemon();
     second.wait_for("lease.standby", |_| true).await;
     app.rename("e007", "Through The Bouncer").await;
-    let renamed = |state: &sandbox::State| state.users().get("e007").is_some_and(|it| it.name == "Through The Bouncer");
-    app.wazzup.wait_until(renamed, crate::process::PATIENCE).await.expect("the rename arrives");
+    let renamed = |state: &sandbox::State| {
+        state
+            .users()
+            .get("e007")
+            .is_some_and(|it| it.name == "Through The Bouncer")
+    };
+    app.wazzup
+        .wait_until(renamed, crate::process::PATIENCE)
+        .await
+        .expect("the rename arrives");
     first.stop().await;
     second.wait_for("lease.acquired", |_| true).await;
     app.fire(&["e008"]).await;
     let gone = |state: &sandbox::State| !state.users().contains_key("e008");
-    app.wazzup.wait_until(gone, crate::process::PATIENCE).await.expect("the leaver leaves");
+    app.wazzup
+        .wait_until(gone, crate::process::PATIENCE)
+        .await
+        .expect("the leaver leaves");
     second.stop().await;
     app.settled().await;
 }

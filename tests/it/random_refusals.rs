@@ -13,7 +13,11 @@ const EMPLOYEES: usize = 130;
 
 #[tokio::test]
 async fn a_refusal_stays_with_whom_it_concerns() {
-    futures_util::stream::iter(0..24).map(refuse).buffered(3).collect::<Vec<()>>().await;
+    futures_util::stream::iter(0..24)
+        .map(refuse)
+        .buffered(3)
+        .collect::<Vec<()>>()
+        .await;
 }
 
 async fn refuse(seed: u64) {
@@ -53,9 +57,15 @@ async fn refuse(seed: u64) {
 }
 
 async fn check(app: &App, poison: &BTreeMap<String, PoisonReply>, seats: usize, seed: u64) {
-    let (users, context) = (app.wazzup.users(), format!("seed {seed}, {seats} seats, {poison:?}\n{}", app.requests_as_text()));
+    let (users, context) = (
+        app.wazzup.users(),
+        format!("seed {seed}, {seats} seats, {poison:?}\n{}", app.requests_as_text()),
+    );
     let delivered: BTreeSet<&String> = users.keys().filter(|id| *id != "foreign").collect();
-    let healthy: Vec<String> = ids(1..=EMPLOYEES).into_iter().filter(|id| !poison.contains_key(id)).collect();
+    let healthy: Vec<String> = ids(1..=EMPLOYEES)
+        .into_iter()
+        .filter(|id| !poison.contains_key(id))
+        .collect();
     assert_eq!(delivered.len(), healthy.len().min(seats - 1), "{context}");
     assert!(delivered.iter().all(|id| !poison.contains_key(*id)), "{context}");
     for (id, user) in users.iter().filter(|(id, _)| *id != "foreign") {
@@ -63,14 +73,20 @@ async fn check(app: &App, poison: &BTreeMap<String, PoisonReply>, seats: usize, 
         // The foreign user's phone is somebody else's for good.
         assert_eq!(user.phone, (number != 7).then(|| phone(number)), "{id}; {context}");
         let name = sqlx::query_scalar::<_, String>("SELECT name FROM employees WHERE id = $1").bind(id);
-        assert_eq!(user.name, name.fetch_one(&app.crm).await.expect("an employee"), "{context}");
+        assert_eq!(
+            user.name,
+            name.fetch_one(&app.crm).await.expect("an employee"),
+            "{context}"
+        );
     }
     // Each counts once.
     let row = "SELECT eligible - in_sync - failing - waiting_for_seat - pending FROM wazzup_sync.accounts";
     assert_eq!(app.state_number(row).await, 0, "{context}");
     let pending = app.state_number("SELECT pending FROM wazzup_sync.accounts").await;
     assert_eq!(pending, 0, "{context}");
-    let waiting = app.state_number("SELECT waiting_for_seat FROM wazzup_sync.accounts").await;
+    let waiting = app
+        .state_number("SELECT waiting_for_seat FROM wazzup_sync.accounts")
+        .await;
     assert!(seats < 1_000 || waiting == 0, "{context}");
     app.unharmed();
 }
