@@ -18,7 +18,12 @@ fn rows(count: usize, renamed: Option<usize>) -> Vec<[String; 3]> {
         [
             number.to_string(),
             format!("Сотрудник Номер {number}{}", if other { ", новый" } else { "" }),
-            format!("+7 (926) {:03}-{:02}-{:02}", number / 10_000 % 1_000, number / 100 % 100, number % 100),
+            format!(
+                "+7 (926) {:03}-{:02}-{:02}",
+                number / 10_000 % 1_000,
+                number / 100 % 100,
+                number % 100
+            ),
         ]
     };
     (1..=count).map(row).collect()

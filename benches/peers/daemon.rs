@@ -95,7 +95,12 @@ fn notified(daemon: &Running, ours: &Peer, crm: &Crm<'_>) -> anyhow::Result<Dura
         ))?;
         let committed = Duration::from_micros(committed.trim().parse()?);
         daemon.finished(1)?;
-        let request = ours.wazzup().requests().into_iter().next().context("the change was not sent")?;
+        let request = ours
+            .wazzup()
+            .requests()
+            .into_iter()
+            .next()
+            .context("the change was not sent")?;
         let arrived: SystemTime = request.at;
         took.push((arrived.duration_since(UNIX_EPOCH)?).saturating_sub(committed + DEBOUNCE));
     }
@@ -170,7 +175,9 @@ impl Running {
     fn memory(&self, key: &str) -> anyhow::Result<u64> {
         let text = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-        let figure = line.and_then(|line| line.split_whitespace().next()).context("no figure")?;
+        let figure = line
+            .and_then(|line| line.split_whitespace().next())
+            .context("no figure")?;
         Ok(figure.parse()?)
     }
 }

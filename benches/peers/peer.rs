@@ -95,7 +95,9 @@ fn python(directory: &Path) -> anyhow::Result<PathBuf> {
     };
     run(Command::new("python3").args(["-m", "venv"]).arg(directory))?;
     let packages = ["psycopg[binary]==3.3.*", "httpx==0.28.*"];
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages))?;
+    run(Command::new(&python)
+        .args(["-m", "pip", "install", "--quiet"])
+        .args(packages))?;
     Ok(python)
 }
 
@@ -137,7 +139,10 @@ impl Peer {
             ("WAZZUP_URL", self.wazzup.base_url()),
             ("WAZZUP_KEY", self.wazzup.key()),
             ("PEER_SCHEMA", self.kind.schema().to_owned()),
-            ("CURL", if self.kind == Kind::ShellOneCurl { "one" } else { "each" }.to_owned()),
+            (
+                "CURL",
+                if self.kind == Kind::ShellOneCurl { "one" } else { "each" }.to_owned(),
+            ),
         ];
         match self.kind {
             Kind::Ours => {
@@ -180,14 +185,21 @@ impl Peer {
             self.wazzup.key(),
             u32::MAX,
         );
-        let text = if more.contains("[log]") { text } else { text + "[log]\nlevel = \"warn\"\n" };
+        let text = if more.contains("[log]") {
+            text
+        } else {
+            text + "[log]\nlevel = \"warn\"\n"
+        };
         fs::write(&self.config, text)?;
         Ok(self.config.display().to_string())
     }
 
     /// How many requests the last run made.
     pub(crate) fn requests(&self) -> usize {
-        ["POST", "PATCH", "DELETE", "GET"].iter().map(|it| self.wazzup.count(it)).sum()
+        ["POST", "PATCH", "DELETE", "GET"]
+            .iter()
+            .map(|it| self.wazzup.count(it))
+            .sum()
     }
 
     /// Whom Wazzup has: names by id.

@@ -48,7 +48,9 @@ impl Report {
     pub(crate) fn new(postgres: &Postgres, tools: &Tools) -> anyhow::Result<Self> {
         let cores = available_parallelism()?;
         let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let cpu = cpu
+            .lines()
+            .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
         let cpu = cpu.map_or("an unknown CPU", |(_, name)| name);
         let server = postgres.sql("postgres", "SHOW server_version")?;
         let server = server.split_whitespace().next().unwrap_or_default();
@@ -140,9 +142,10 @@ impl Report {
 
 fn version(program: &str) -> String {
     let output = Command::new(program).arg("--version").output();
-    output.map_or_else(|_| program.to_owned(), |it| {
-        String::from_utf8_lossy(&it.stdout).trim().to_owned()
-    })
+    output.map_or_else(
+        |_| program.to_owned(),
+        |it| String::from_utf8_lossy(&it.stdout).trim().to_owned(),
+    )
 }
 
 /// Three digits are enough.

@@ -66,8 +66,17 @@ pub(crate) fn growth(rows: &[Row]) -> String {
             let y = at_y(value);
             let _ = writeln!(svg, "<path d=\"M{left:.1} {y:.1}h{WIDTH}\" stroke=\"#ddd\"/>");
             if panel == 0 {
-                let text = if value < 1_000.0 { format!("{value} ms") } else { format!("{} s", value / 1_000.0) };
-                let _ = writeln!(svg, "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{text}</text>", left - 6.0, y + 4.0);
+                let text = if value < 1_000.0 {
+                    format!("{value} ms")
+                } else {
+                    format!("{} s", value / 1_000.0)
+                };
+                let _ = writeln!(
+                    svg,
+                    "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{text}</text>",
+                    left - 6.0,
+                    y + 4.0
+                );
             }
         }
         for value in decades(x0, x1) {
