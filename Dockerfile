@@ -17,6 +17,7 @@ ENV CARGO_BUILD_TARGET=host-tuple \
     RUSTFLAGS="-C target-feature=+crt-static" \
     SQLX_OFFLINE=true
 COPY Cargo.toml Cargo.lock ./
+COPY benches/Cargo.toml benches/
 COPY tests/sandbox/Cargo.toml tests/sandbox/
 RUN mkdir src tests/sandbox/src \
     && touch src/lib.rs tests/sandbox/src/lib.rs \

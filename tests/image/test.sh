@@ -217,7 +217,7 @@ prove_locks() {
 }
 
 prove_sync() {
-    local before
+    local before counts
     before=$(now_ms)
     hire 2 $employees
     eventually "$employees employees were not synced" 60 synced $employees
@@ -226,6 +226,8 @@ prove_sync() {
     figure "resident memory at $employees employees, MB" "$(megabytes "$(kilobytes VmRSS)")"
     figure "  its highest, MB" "$(megabytes "$(kilobytes VmHWM)")"
     figure "  of it without the program file, MB" "$(megabytes "$(kilobytes RssAnon)")"
+    counts=$(container exec "$name" wazzup-sync status --format json | jq --raw-output '"\(.in_sync) of \(.eligible)"')
+    [ "$counts" = "$employees of $employees" ] || fail "status says that $counts are in sync"
     [ "$(wazzup violations '.violations | length')" = 0 ] || fail "the contract was violated: $(wazzup violations .)"
     [ "$(container inspect --format '{{.HostConfig.Memory}}' "$name")" = $((32 << 20)) ] || fail "there is no memory limit"
     ok "$employees employees synced within a limit of 32 MB"
