@@ -1,11 +1,15 @@
 //! The command line: one file for each verb that says something. Answers go to stdout, logs to stderr.
 
 mod approve;
+mod check;
+mod explain;
 mod healthcheck;
 mod plan;
 mod retry;
 mod setup;
+mod status;
 mod sync;
+mod text;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -49,6 +53,20 @@ enum Verb {
         #[arg(long)]
         exit_code: bool,
     },
+    /// Prove the set-up item by item; writes nothing.
+    Check,
+    /// Tell how the account stands: counts, failing employees, held removals.
+    Status {
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Tell one person's whole way, from the CRM's row to what to do.
+    Explain {
+        /// The employee's id.
+        #[arg(allow_negative_numbers = true)]
+        id: String,
+    },
     /// List the held removals and approve exactly these.
     Approve {
         /// Approve without asking.
@@ -58,6 +76,7 @@ enum Verb {
     /// Make failing and waiting employees due now.
     Retry {
         /// Whom; without any, all of them.
+        #[arg(value_name = "ID", allow_negative_numbers = true)]
         ids: Vec<String>,
     },
     /// Tell whether this copy is healthy; for the container.
@@ -151,6 +170,9 @@ fn run(cli: Cli) -> Result<Exit, Error> {
             Verb::Run => sync::run(&config).await,
             Verb::Once => sync::once(&config).await,
             Verb::Plan { format, exit_code } => plan::plan(&config, format, exit_code).await,
+            Verb::Check => check::check(&config, &cli.config).await,
+            Verb::Status { format } => status::status(&config, format).await,
+            Verb::Explain { id } => explain::explain(&config, &id).await,
             Verb::Approve { yes } => approve::approve(&config, yes).await,
             Verb::Retry { ids } => retry::retry(&config, &ids).await,
             Verb::Healthcheck => healthcheck::healthcheck(&config).await,

@@ -3,7 +3,7 @@
 //! Identifiers are quoted, so any legal name works and none can be run as SQL. A query of the operator's own runs wrapped
 //! as a sub-select.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use futures_util::TryStreamExt;
 use secrecy::SecretString;
@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Column as _, PgPool, Postgres, Row as _, Transaction};
 
 use crate::{
     employee::{PhoneReader, Roster, RosterBuilder, Row},
-    postgres::{describe, is_unavailable, options, pool, quoted},
+    postgres::{Reason, is_unavailable, options, pool, quoted},
 };
 
 /// Where the employees are.
@@ -46,15 +46,15 @@ pub struct Columns {
 pub enum Error {
     /// The database does not answer.
     #[error("the CRM database is unavailable: {0}")]
-    Unavailable(String),
+    Unavailable(Reason),
     /// The database refuses the query: the table, a column or a right is missing, or it takes too long.
     #[error("the CRM cannot be read: {0}; check crm.table, crm.columns or crm.query, and the role's rights")]
-    Query(String),
+    Query(Reason),
 }
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        let reason = describe(&error);
+        let reason = Reason::from(&error);
         if is_unavailable(&error) {
             Self::Unavailable(reason)
         } else {
@@ -103,31 +103,56 @@ impl Crm {
     /// If the database does not answer or refuses the query.
     pub async fn read(&self, phones: PhoneReader) -> Result<Roster, Error> {
         let mut roster = RosterBuilder::new(phones);
-        self.rows("", None, |row| roster.push(row)).await?;
+        self.rows(|row| roster.push(row)).await?;
         Ok(roster.finish())
     }
 
-    /// Reads the rows of one id.
+    /// The rows whose id is `id`, or differs from it by case and blanks alone, as the CRM has them: at most 20, those that
+    /// are not active too. For `explain`.
     ///
     /// # Errors
     /// If the database does not answer or refuses the query.
-    pub async fn read_one(&self, id: &str, phones: PhoneReader) -> Result<Roster, Error> {
-        let mut roster = RosterBuilder::new(phones);
-        self.rows(" WHERE id = $1", Some(id), |row| roster.push(row)).await?;
-        Ok(roster.finish())
+    pub async fn rows_of(&self, id: &str) -> Result<Vec<CrmRow>, Error> {
+        let mut tx = self.begin().await?;
+        let rows = self.select(&mut tx, Which::All).await?;
+        let sql = AssertSqlSafe(format!(
+            "SELECT id, name, phone, active FROM ({rows}) AS employees \
+             WHERE lower(trim(id)) = lower(trim($1)) ORDER BY id <> $1 LIMIT 20"
+        ));
+        let rows = sqlx::query(sql).persistent(false).bind(id).fetch_all(&mut *tx).await?;
+        let row = |row: sqlx::postgres::PgRow| {
+            Ok(CrmRow {
+                id: row.try_get(0)?,
+                name: row.try_get(1)?,
+                phone: row.try_get(2)?,
+                is_active: row.try_get::<Option<bool>, _>(3)?.unwrap_or(false),
+            })
+        };
+        rows.into_iter().map(row).collect()
     }
 
-    /// Hands the active rows that `filter` leaves (its `$1` is `id`) to `take`, one by one.
-    async fn rows(&self, filter: &str, id: Option<&str>, mut take: impl FnMut(Row<'_>)) -> Result<(), Error> {
+    /// The columns that there are, for who misspelt one.
+    ///
+    /// # Errors
+    /// If the database does not answer or refuses.
+    pub async fn columns(&self) -> Result<Vec<String>, Error> {
         let mut tx = self.begin().await?;
-        let rows = self.select(&mut tx).await?;
-        let sql = AssertSqlSafe(format!("SELECT id, name, phone FROM ({rows}) AS employees{filter}"));
-        let mut query = sqlx::query(sql).persistent(false);
-        if let Some(id) = id {
-            query = query.bind(id);
-        }
+        // The join gives one row where there is none.
+        let from = self.source.from();
+        let sql = AssertSqlSafe(format!(
+            "SELECT * FROM (SELECT) AS one LEFT JOIN {from} ON true LIMIT 1"
+        ));
+        let row = sqlx::query(sql).persistent(false).fetch_one(&mut *tx).await?;
+        Ok(row.columns().iter().map(|it| it.name().to_owned()).collect())
+    }
+
+    /// Hands the active rows to `take`, one by one.
+    async fn rows(&self, mut take: impl FnMut(Row<'_>)) -> Result<(), Error> {
+        let mut tx = self.begin().await?;
+        let rows = self.select(&mut tx, Which::Active).await?;
+        let sql = AssertSqlSafe(format!("SELECT id, name, phone FROM ({rows}) AS employees"));
         {
-            let mut rows = query.fetch(&mut *tx);
+            let mut rows = sqlx::query(sql).persistent(false).fetch(&mut *tx);
             while let Some(row) = rows.try_next().await? {
                 take(Row {
                     id: row.try_get(0)?,
@@ -144,62 +169,117 @@ impl Crm {
         Ok(self.pool.begin_with(AssertSqlSafe(self.begin.clone())).await?)
     }
 
-    /// The SELECT that gives `id`, `name` and `phone` of the active employees as text.
-    async fn select(&self, tx: &mut Transaction<'static, Postgres>) -> Result<String, Error> {
-        let (from, columns) = match &self.source {
-            Source::Table { name, columns } => (
-                name.iter().map(|part| quoted(part)).collect::<Vec<_>>().join("."),
-                columns.clone(),
-            ),
-            Source::Query(query) => {
-                // On lines of its own: it may end with a comment.
-                let from = format!("(\n{query}\n) AS crm_query");
+    /// The SELECT that gives `id`, `name` and `phone` of the employees as text, and `active`.
+    async fn select(&self, tx: &mut Transaction<'static, Postgres>, which: Which) -> Result<String, Error> {
+        let from = self.source.from();
+        let columns = match &self.source {
+            Source::Table { columns, .. } => columns.clone(),
+            Source::Query(_) => {
                 // The first row tells the columns; without one there is nothing to read anyway.
                 let sql = AssertSqlSafe(format!("SELECT * FROM {from} LIMIT 1"));
                 let first = sqlx::query(sql).persistent(false).fetch_optional(&mut **tx).await?;
                 let has = |name: &str| first.iter().any(|row| row.columns().iter().any(|it| it.name() == name));
                 let optional = |name: &str| has(name).then(|| name.to_owned());
-                let columns = Columns {
+                Columns {
                     id: "id".into(),
                     name: "name".into(),
                     phone: optional("phone"),
                     active: optional("active"),
-                };
-                (from, columns)
+                }
             }
         };
         let phone = columns.phone.map_or_else(|| "NULL".into(), |it| quoted(&it));
         let active = columns
             .active
-            .map(|it| format!(" WHERE {}::boolean", quoted(&it)))
-            .unwrap_or_default();
+            .map_or_else(|| "true".into(), |it| format!("{}::boolean", quoted(&it)));
         let (id, name) = (quoted(&columns.id), quoted(&columns.name));
+        let (active, filter) = match which {
+            Which::Active => (String::new(), format!(" WHERE {active}")),
+            Which::All => (format!(", {active} AS active"), String::new()),
+        };
         Ok(format!(
-            "SELECT {id}::text AS id, {name}::text AS name, {phone}::text AS phone FROM {from}{active}"
+            "SELECT {id}::text AS id, {name}::text AS name, {phone}::text AS phone{active} FROM {from}{filter}"
         ))
     }
 
-    /// Whether the role could change the employees' table, or anything if the CRM is read by a query. Warned of by
-    /// `check`: the daemon needs no more than SELECT.
+    /// What the role may do to the employees' table; to anything but `own_schema`, which is ours, if the CRM is read by a
+    /// query. Warned of by `check`: the daemon needs no more than SELECT.
     ///
     /// # Errors
-    /// If the database does not answer.
-    pub async fn role_can_write(&self) -> Result<bool, Error> {
+    /// If the database does not answer, or does not have the table.
+    pub async fn role(&self, own_schema: &str) -> Result<Role, Error> {
         let mut tx = self.begin().await?;
         let table = match &self.source {
-            Source::Table { name, .. } => Some(name.iter().map(|part| quoted(part)).collect::<Vec<_>>().join(".")),
+            Source::Table { .. } => Some(self.source.from()),
             Source::Query(_) => None,
         };
-        let can_write: bool = sqlx::query_scalar(
-            "SELECT CASE WHEN $1::text IS NOT NULL THEN has_table_privilege($1, 'INSERT, UPDATE, DELETE, TRUNCATE') \
-             ELSE EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-                 WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema') \
-                 AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')) END",
+        // A right on a single column is one, too; of DELETE and TRUNCATE there are none such.
+        let row = sqlx::query(
+            "SELECT current_user::text, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), EXISTS ( \
+                 SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE c.relkind IN ('r', 'p', 'v', 'f') \
+                 AND CASE WHEN $1::text IS NOT NULL THEN c.oid = $1::regclass \
+                     ELSE n.nspname NOT IN ('pg_catalog', 'information_schema', $2) END \
+                 AND (has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') \
+                     OR has_any_column_privilege(c.oid, 'INSERT, UPDATE')))",
         )
-        .bind(table)
         .persistent(false)
+        .bind(table)
+        .bind(own_schema)
         .fetch_one(&mut *tx)
         .await?;
-        Ok(can_write)
+        Ok(Role {
+            name: row.try_get(0)?,
+            is_superuser: row.try_get::<Option<bool>, _>(1)?.unwrap_or(false),
+            can_write: row.try_get(2)?,
+        })
     }
+}
+
+impl Source {
+    /// What stands behind FROM.
+    fn from(&self) -> String {
+        match self {
+            Self::Table { name, .. } => name.iter().map(|part| quoted(part)).collect::<Vec<_>>().join("."),
+            // On lines of its own: it may end with a comment.
+            Self::Query(query) => format!("(\n{query}\n) AS crm_query"),
+        }
+    }
+}
+
+/// Which rows are read.
+#[derive(Clone, Copy)]
+enum Which {
+    Active,
+    All,
+}
+
+/// A row as the CRM has it. `Debug` hides what is personal.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CrmRow {
+    /// The id.
+    pub id: String,
+    /// The name.
+    pub name: Option<String>,
+    /// The phone.
+    pub phone: Option<String>,
+    /// Whether it counts.
+    pub is_active: bool,
+}
+
+impl fmt::Debug for CrmRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CrmRow").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// The role that reads the CRM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// Nothing is forbidden to it.
+    pub is_superuser: bool,
+    /// It may change what it should only read.
+    pub can_write: bool,
 }

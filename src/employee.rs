@@ -23,9 +23,9 @@ impl EmployeeId {
     /// Takes `text` as it is.
     ///
     /// # Errors
-    /// If it is blank, longer than 200 characters, or `.` or `..`, which no URL path can carry.
+    /// If it is blank or longer than 200 characters.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
-        if text.trim().is_empty() || matches!(text, "." | "..") || text.chars().count() > MAX_CHARS {
+        if text.trim().is_empty() || text.chars().count() > MAX_CHARS {
             return Err(InvalidId);
         }
         Ok(Self(text.into()))
@@ -52,7 +52,7 @@ impl std::borrow::Borrow<str> for EmployeeId {
 
 /// The text is no id that Wazzup could take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an id has 1 to {MAX_CHARS} characters and is neither `.` nor `..`")]
+#[error("an id has 1 to {MAX_CHARS} characters")]
 pub struct InvalidId;
 
 /// A user's name as Wazzup shows it: trimmed, 1 to 200 characters. `Debug` hides it: names stay out of logs.

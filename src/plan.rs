@@ -13,6 +13,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 pub use brake::{HoldReason, Policy, Removal};
+pub use display::printable;
 use jiff::Timestamp;
 pub use snapshot::{
     Acknowledged, Failure, Failures, InDoubt, Managed, Marks, Operation, Snapshot, failure_of, next_attempt,

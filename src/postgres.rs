@@ -1,6 +1,6 @@
 //! What both databases have in common: how we connect, and what their errors may say.
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
@@ -60,6 +60,37 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::BeginFailed
         | sqlx::Error::WorkerCrashed => true,
         _ => false,
+    }
+}
+
+/// Why a database could not be used: what may be said of the error, and its SQLSTATE if the server gave one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    text: String,
+    sqlstate: Option<Box<str>>,
+}
+
+impl Reason {
+    /// The five characters that tell the server's errors apart, whatever language it speaks.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<&str> {
+        self.sqlstate.as_deref()
+    }
+}
+
+impl From<&sqlx::Error> for Reason {
+    fn from(error: &sqlx::Error) -> Self {
+        let sqlstate = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        Self {
+            text: describe(error),
+            sqlstate: sqlstate.map(Into::into),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
     }
 }
 

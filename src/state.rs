@@ -13,17 +13,19 @@ mod account;
 mod cycles;
 mod failures;
 mod history;
+mod overview;
 mod snapshot;
 
 pub use account::{Account, Acquired, Holder, LastCycle, Lease, Seats, Verification};
 pub use cycles::{Counts, Finished, Opened, Outcome};
 pub use failures::{Attempt, OpenFailure};
 pub use history::{Change, HistoryEntry};
+pub use overview::{Overview, PastCycle, Rights};
 use secrecy::SecretString;
 pub use snapshot::{Delivered, Held, Record, Removed};
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction, migrate::MigrateError};
 
-use crate::postgres::{describe, is_unavailable, options, pool, quoted};
+use crate::postgres::{Reason, describe, is_unavailable, options, pool, quoted};
 
 /// How many rows one statement writes at most.
 const CHUNK: usize = 10_000;
@@ -47,10 +49,10 @@ pub struct State {
 pub enum Error {
     /// The database does not answer.
     #[error("the state database is unavailable: {0}")]
-    Unavailable(String),
+    Unavailable(Reason),
     /// The database refuses.
     #[error("the state database refuses: {0}")]
-    Refused(String),
+    Refused(Reason),
     /// Another process has taken the lease over.
     #[error("the lease was lost to another process")]
     LeaseLost,
@@ -78,7 +80,7 @@ pub enum Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        let reason = describe(&error);
+        let reason = Reason::from(&error);
         if is_unavailable(&error) {
             Self::Unavailable(reason)
         } else {
@@ -154,6 +156,26 @@ impl State {
         }
     }
 
+    /// Whether there is something to read. For the verbs that never migrate.
+    ///
+    /// # Errors
+    /// If the database does not answer, or if the schema is newer than this program.
+    pub async fn is_there(&self) -> Result<bool, Error> {
+        match self.version().await? {
+            SchemaVersion::Absent => Ok(false),
+            SchemaVersion::Older | SchemaVersion::Current => Ok(true),
+            SchemaVersion::Newer(found) => Err(self.too_new(found)),
+        }
+    }
+
+    fn too_new(&self, found: i64) -> Error {
+        Error::TooNew {
+            schema: self.schema.clone(),
+            found,
+            known: newest_migration(),
+        }
+    }
+
     /// Creates the schema, or brings it to this program's version.
     ///
     /// # Errors
@@ -165,13 +187,7 @@ impl State {
         };
         match self.version().await? {
             SchemaVersion::Current => return Ok(()),
-            SchemaVersion::Newer(found) => {
-                return Err(Error::TooNew {
-                    schema: self.schema.clone(),
-                    found,
-                    known: newest_migration(),
-                });
-            }
+            SchemaVersion::Newer(found) => return Err(self.too_new(found)),
             SchemaVersion::Absent | SchemaVersion::Older => {}
         }
         let mut tx = self.begin().await?;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::{Error, Exit, setup};
+use super::{Error, Exit, setup, text::in_words};
 use crate::{config::Config, daemon, state::SchemaVersion};
 
 pub(super) async fn healthcheck(config: &Config) -> Result<Exit, Error> {
@@ -18,8 +18,8 @@ pub(super) async fn healthcheck(config: &Config) -> Result<Exit, Error> {
     if age.is_some_and(|age| age <= unhealthy_after) {
         writeln!(
             out,
-            "healthy: the last cycle that did not fail ended {:#} ago",
-            whole_seconds(age.unwrap_or_default())
+            "healthy: the last cycle that did not fail ended {} ago",
+            in_words(age.unwrap_or_default())
         )?;
         return Ok(Exit::Ok);
     }
@@ -28,20 +28,17 @@ pub(super) async fn healthcheck(config: &Config) -> Result<Exit, Error> {
         .lease
         .filter(|(holder, until)| holder.host != here && *until > account.now)
     {
-        writeln!(out, "healthy: standing by for {}", holder.name)?;
+        writeln!(out, "healthy: standing by for {}, which holds the lease", holder.name)?;
         return Ok(Exit::Ok);
     }
     match age {
         None => writeln!(out, "unhealthy: no cycle has succeeded yet")?,
         Some(age) => writeln!(
             out,
-            "unhealthy: the last cycle that did not fail ended {:#} ago; `wazzup-sync status` and the log say why",
-            whole_seconds(age)
+            "unhealthy: the last cycle that did not fail ended {} ago;\n\
+             `wazzup-sync status` and the log say why",
+            in_words(age)
         )?,
     }
     Ok(Exit::Failed)
-}
-
-fn whole_seconds(duration: jiff::SignedDuration) -> jiff::SignedDuration {
-    jiff::SignedDuration::from_secs(duration.as_secs())
 }

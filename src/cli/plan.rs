@@ -3,14 +3,15 @@
 use std::io::Write;
 
 use super::{Error, Exit, Format, setup};
-use crate::{config::Config, plan::Plan, state::SchemaVersion};
+use crate::{config::Config, plan::Plan};
 
 pub(super) async fn plan(config: &Config, format: Format, exit_code: bool) -> Result<Exit, Error> {
     let sync = setup::sync(config)?;
     let now = sync.state.now().await?;
-    let (snapshot, failures) = match sync.state.version().await? {
-        SchemaVersion::Absent => Default::default(),
-        _ => sync.state.peek().await?,
+    let (snapshot, failures) = if sync.state.is_there().await? {
+        sync.state.peek().await?
+    } else {
+        Default::default()
     };
     let roster = sync.crm.read(sync.phone_reader(&snapshot)?).await?;
     let plan = Plan::between(&roster, &snapshot, &failures, sync.policy, now);

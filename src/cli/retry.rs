@@ -2,24 +2,38 @@
 
 use std::io::Write;
 
-use super::{Error, Exit, setup};
-use crate::{config::Config, state::SchemaVersion};
+use super::{Error, Exit, setup, text};
+use crate::config::Config;
 
 pub(super) async fn retry(config: &Config, ids: &[String]) -> Result<Exit, Error> {
     let state = setup::state(config)?;
-    let answer = match state.version().await? {
-        SchemaVersion::Absent if ids.is_empty() => Ok(0),
-        SchemaVersion::Absent => Err(ids.to_vec()),
-        _ => state.retry(ids).await?,
+    let answer = match state.is_there().await? {
+        false if ids.is_empty() => Ok(0),
+        false => Err(ids.to_vec()),
+        true => state.retry(ids).await?,
     };
     match answer {
         Ok(due) => {
-            writeln!(std::io::stdout(), "{due} employees are due; the next cycle tries them.")?;
+            let text = match due {
+                0 => "Nobody is failing or waiting for a seat: there is nothing to retry.".to_owned(),
+                1 => "1 employee is due: the next cycle tries again.".to_owned(),
+                due => format!("{due} employees are due: the next cycle tries them again."),
+            };
+            writeln!(std::io::stdout(), "{text}")?;
             Ok(Exit::Ok)
         }
         Err(unknown) => {
-            let remedy = "neither a managed user nor failing: see `wazzup-sync explain`; nothing was changed";
-            writeln!(std::io::stderr(), "wazzup-sync: {}: {remedy}", unknown.join(", "))?;
+            let (who, they) = if unknown.len() == 1 {
+                ("id is", "it")
+            } else {
+                ("ids are", "them")
+            };
+            let unknown = text::ids(unknown.iter().map(String::as_str), 10);
+            writeln!(
+                std::io::stderr(),
+                "wazzup-sync: nothing was changed: this {who} neither a user of ours nor failing:\n  {unknown}\n\
+                 `wazzup-sync explain ID` tells more about {they}."
+            )?;
             Ok(Exit::Failed)
         }
     }

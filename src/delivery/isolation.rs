@@ -1,8 +1,8 @@
 //! Finding whom a refusal is about.
 //!
-//! Indexes that the answer names are believed once. Where it names nothing usable, or what is left is refused again, the
-//! entry is searched by halves: 7 requests for one in 100, one to be sure, one without its phone, and one for all the
-//! others together.
+//! Indexes that the answer names are believed if the others are accepted without them. Where it names nothing usable, or
+//! what is left is refused again, the entry is searched by halves: 7 requests for one in 100, one to be sure, one without
+//! its phone, and one for all the others together.
 
 use std::collections::BTreeMap;
 
@@ -16,33 +16,29 @@ use crate::{
 impl Delivery<'_> {
     /// Delivers a batch, setting aside what is refused.
     pub(super) async fn deliver(&mut self, batch: Vec<Item>) -> Result<(), Error> {
-        let Sent::Refused(mut group, mut refusal) = self.send_group(batch, OnFault::Retry).await? else {
+        let Sent::Refused(group, refusal) = self.send_group(batch, OnFault::Retry).await? else {
             return Ok(());
         };
-        if let Some(named) = named_entries(&refusal, group.len()) {
-            let group_left = self.set_aside(group, &named, &refusal).await?;
-            match self.send_group(group_left, OnFault::Retry).await? {
-                Sent::Refused(rest, again) => (group, refusal) = (rest, again),
-                Sent::Settled | Sent::OutOfRequests => return Ok(()),
-            }
-        }
-        loop {
-            let rest = self.search(group, refusal).await?;
-            match self.send_group(rest, OnFault::Report).await? {
-                Sent::Refused(rest, again) => (group, refusal) = (rest, again),
-                Sent::Settled | Sent::OutOfRequests => return Ok(()),
+        let Some(named) = named_entries(&refusal, group.len()) else {
+            return self.isolate(group, refusal).await;
+        };
+        let (rest, aside) = self.set_aside(group, &named, &refusal);
+        match self.send_group(rest, OnFault::Retry).await? {
+            Sent::Settled => self.charge_all(&aside, &refusal).await,
+            Sent::OutOfRequests => Ok(()),
+            Sent::Refused(rest, again) => {
+                // The answer did not name everybody, or named the wrong ones: those it named are tried by themselves.
+                if let Sent::Refused(aside, refusal) = self.send_group(aside, OnFault::Report).await? {
+                    self.charge_all(&aside, &refusal).await?;
+                }
+                self.isolate(rest, again).await
             }
         }
     }
 
-    /// Charges the named entries, and returns the others. An entry of which only the phone is named goes on without it.
-    async fn set_aside(
-        &mut self,
-        group: Vec<Item>,
-        named: &BTreeMap<usize, bool>,
-        refusal: &Refusal,
-    ) -> Result<Vec<Item>, Error> {
-        let mut rest = Vec::with_capacity(group.len());
+    /// Takes the named entries out of a group. One of which only the phone is named goes on without it.
+    fn set_aside(&self, group: Vec<Item>, named: &BTreeMap<usize, bool>, refusal: &Refusal) -> (Vec<Item>, Vec<Item>) {
+        let (mut rest, mut aside) = (Vec::with_capacity(group.len()), Vec::new());
         for (index, mut item) in group.into_iter().enumerate() {
             match named.get(&index) {
                 None => rest.push(item),
@@ -51,10 +47,46 @@ impl Delivery<'_> {
                     item.without_phone(failure);
                     rest.push(item);
                 }
-                Some(_) => self.charge(&item, refusal).await?,
+                Some(_) => aside.push(item),
             }
         }
-        Ok(rest)
+        (rest, aside)
+    }
+
+    async fn charge_all(&mut self, items: &[Item], refusal: &Refusal) -> Result<(), Error> {
+        for item in items {
+            self.charge(item, refusal).await?;
+        }
+        Ok(())
+    }
+
+    /// Finds whom the refusal of `group` is about. The first entries are searched one after the other, which is quickest if
+    /// there is only one; if there are more, the rest is divided until each part is accepted or a single entry.
+    async fn isolate(&mut self, mut group: Vec<Item>, mut refusal: Box<Refusal>) -> Result<(), Error> {
+        const SEARCHED: usize = 2;
+        for _ in 0..SEARCHED {
+            let rest = self.search(group, refusal).await?;
+            match self.send_group(rest, OnFault::Report).await? {
+                Sent::Refused(rest, again) => (group, refusal) = (rest, again),
+                Sent::Settled | Sent::OutOfRequests => return Ok(()),
+            }
+        }
+        let mut parts = vec![(group, refusal)];
+        while let Some((mut part, refusal)) = parts.pop() {
+            if part.len() == 1 {
+                self.settle_single(&part[0], &refusal).await?;
+                continue;
+            }
+            let second = part.split_off(part.len() / 2);
+            for half in [part, second] {
+                match self.send_group(half, OnFault::Report).await? {
+                    Sent::Refused(half, again) => parts.push((half, again)),
+                    Sent::Settled => {}
+                    Sent::OutOfRequests => return Ok(()),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Finds one entry of a refused group by halves and charges it. What is accepted on the way is delivered; what was not
@@ -82,11 +114,18 @@ impl Delivery<'_> {
                 Sent::OutOfRequests => return Ok(Vec::new()),
             }
         }
-        let Some(item) = suspects.pop() else { return Ok(rest) };
-        if !self.delivers_without_phone(&item, &refusal).await? {
-            self.charge(&item, &refusal).await?;
+        if let Some(item) = suspects.pop() {
+            self.settle_single(&item, &refusal).await?;
         }
         Ok(rest)
+    }
+
+    /// An entry that was refused by itself goes without its phone, or is charged.
+    async fn settle_single(&mut self, item: &Item, refusal: &Refusal) -> Result<(), Error> {
+        if self.delivers_without_phone(item, refusal).await? {
+            return Ok(());
+        }
+        self.charge(item, refusal).await
     }
 
     /// Whether an entry that is refused by itself goes through without its phone: the phone only serves the mobile app, and

@@ -10,6 +10,9 @@ use crate::{
     wazzup::{self, Code, OnFault, Refusal},
 };
 
+/// After so many refused DELETEs without an accepted one the rest waits for the next cycle.
+const DELETES_OF_AN_OUTAGE: usize = 10;
+
 impl Delivery<'_> {
     /// Removes users in batches; who was never acknowledged is looked up first.
     pub(super) async fn remove(&mut self, removals: &[Removal], snapshot: &Snapshot) -> Result<(), Error> {
@@ -138,7 +141,7 @@ impl Delivery<'_> {
         let mut refused: Vec<(&Removal, Box<Refusal>)> = Vec::new();
         let mut accepted = false;
         for removal in batch {
-            if self.spare == 0 {
+            if self.spare == 0 || !accepted && refused.len() >= DELETES_OF_AN_OUTAGE {
                 break;
             }
             self.spare -= 1;
@@ -160,6 +163,7 @@ impl Delivery<'_> {
                 Err(wazzup::Error::Refused(refusal) | wazzup::Error::Fault(refusal)) => {
                     refused.push((removal, refusal));
                 }
+                Err(wazzup::Error::Unreadable { .. }) => self.charge_unreadable(removal).await?,
                 Err(error) => return Err(error.into()),
             }
         }

@@ -21,7 +21,7 @@ pub struct Row<'a> {
 /// Why a row, or the phone of one, cannot be taken. The codes are part of the contract.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Code {
-    /// The id is longer than 200 characters, or `.` or `..`.
+    /// The id is longer than 200 characters.
     InvalidId,
     /// The name is blank or longer than 200 characters.
     InvalidName,
@@ -34,6 +34,15 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::InvalidId,
+        Self::InvalidName,
+        Self::DuplicateId,
+        Self::InvalidPhone,
+        Self::DuplicatePhoneNumber,
+    ];
+
     /// The code as the contract writes it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -50,7 +59,7 @@ impl Code {
     #[must_use]
     pub fn detail(self) -> &'static str {
         match self {
-            Self::InvalidId => "the id is longer than 200 characters, or is `.` or `..`: give the row another id",
+            Self::InvalidId => "the id is longer than 200 characters: give the row another id",
             Self::InvalidName => "the name is blank or longer than 200 characters: correct it in the CRM",
             Self::DuplicateId => "several rows with this id say different things: keep one of them",
             Self::InvalidPhone => "the phone is no valid number: correct it in the CRM; everything else is synced",
@@ -300,20 +309,18 @@ mod tests {
             (Some("n"), Some(&too_long), None),
             (Some("blank"), Some("   "), None),
             (Some("null"), None, None),
-            (Some(".."), Some("x"), None),
         ]);
         assert_eq!(ids(&roster), [long.as_str()]);
         assert_eq!(
             rejected(&roster),
             [
-                ("..", "INVALID_ID"),
                 ("blank", "INVALID_NAME"),
                 ("n", "INVALID_NAME"),
                 ("null", "INVALID_NAME"),
                 (too_long.as_str(), "INVALID_ID")
             ]
         );
-        assert_eq!(roster.eligible(), 6);
+        assert_eq!(roster.eligible(), 5);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! The plan as an operator reads it, and as JSON.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde_json::{Map, Value, json};
 
-use super::{Acknowledged, Plan, Upsert};
-use crate::employee::Phone;
+use super::{Acknowledged, Operation, Plan, Upsert};
+use crate::employee::{Code, EmployeeId, Phone};
 
 impl Plan {
     /// The plan as JSON; the keys are part of the contract (`plan --format json`).
@@ -73,7 +73,7 @@ impl fmt::Display for Plan {
             backing_off,
             held,
             hold_reason,
-            newly_held: _,
+            newly_held,
             newly_absent: _,
             returned: _,
             released: _,
@@ -87,78 +87,87 @@ impl fmt::Display for Plan {
             eligible,
         } = self;
         let additions = upserts.iter().filter(|it| it.addition).count();
+        let employees = if *eligible == 1 { "employee" } else { "employees" };
         writeln!(
             f,
-            "{eligible} employees: {additions} to add, {} to change, {unchanged} unchanged; {} to remove",
+            "{eligible} {employees}: {additions} to add, {} to change, {unchanged} unchanged; {} to remove",
             upserts.len() - additions,
             removals.len()
         )?;
-        writeln!(f, "{} requests that change something", self.requests())?;
+        match self.requests() {
+            0 => writeln!(f, "nothing to send")?,
+            1 => writeln!(f, "1 request that changes something")?,
+            requests => writeln!(f, "{requests} requests that change something")?,
+        }
         let people = upserts
             .iter()
             .map(|it| if it.addition { addition(it) } else { update(it) });
         list(f, people)?;
+        let releases = releases.iter().map(|it| &it.id);
         list(
             f,
-            releases
-                .iter()
-                .map(|it| format!("release  {}  gives up its phone first", it.id)),
+            lines("release", releases, "gives up its phone before somebody else takes it"),
         )?;
-        list(
-            f,
-            removals.iter().map(|it| {
-                format!(
-                    "remove   {}{}",
-                    it.id,
-                    if it.lookup { "  if it is there and ours" } else { "" }
-                )
-            }),
-        )?;
-        list(f, held.iter().map(|it| format!("hold     {it}")))?;
+        let (certain, looked_up): (Vec<_>, Vec<_>) = removals.iter().partition(|it| !it.lookup);
+        list(f, lines("remove", certain.iter().map(|it| &it.id), ""))?;
+        let looked_up = looked_up.iter().map(|it| &it.id);
+        list(f, lines("remove", looked_up, "if it is there and ours"))?;
         if let Some(reason) = hold_reason {
-            writeln!(
-                f,
-                "         removals are held: {reason}; `wazzup-sync approve` lets them go"
-            )?;
+            // Before the list, which may be long.
+            writeln!(f, "hold     {} in all, because:\n         {reason}", held.len())?;
+            let when = if newly_held.is_empty() {
+                ""
+            } else {
+                ", after the next cycle,"
+            };
+            writeln!(f, "         → `wazzup-sync approve`{when} lets them go")?;
         }
-        list(
-            f,
-            staying
+        list(f, lines("hold", held, ""))?;
+        list(f, lines("keep", staying, "is not in the CRM, and stays for now"))?;
+        for code in Code::ALL {
+            let rejected = rejected.iter().filter(|it| it.code == code);
+            let rejected = rejected.map(|it| entry("reject", &it.id, code.as_str()));
+            let phones = local_failures
                 .iter()
-                .map(|it| format!("keep     {it}  is not in the CRM, and stays for now")),
-        )?;
-        list(
-            f,
-            rejected
-                .iter()
-                .map(|it| format!("reject   {}  {}: {}", it.id, it.code, it.code.detail())),
-        )?;
-        let phones = local_failures
-            .iter()
-            .filter(|((id, _), _)| !rejected.iter().any(|it| it.id == *id));
-        list(
-            f,
-            phones.map(|((id, _), code)| format!("no phone {id}  {code}: {}", code.detail())),
-        )?;
+                .filter(|((_, operation), it)| **it == code && *operation == Operation::Phone);
+            let phones = phones.map(|((id, _), _)| entry("no phone", id, code.as_str()));
+            let found: Vec<_> = rejected.chain(phones).collect();
+            if !found.is_empty() {
+                list(f, found.into_iter())?;
+                remedy(f, code.detail())?;
+            }
+        }
         if *missing_ids > 0 {
-            writeln!(
-                f,
-                "reject   {missing_ids} rows without an id  MISSING_ID: while there is one, nobody is removed"
-            )?;
+            let rows = if *missing_ids == 1 { "row" } else { "rows" };
+            writeln!(f, "reject   {missing_ids} {rows} without an id  MISSING_ID")?;
+            remedy(f, "it may be anybody's, so nobody is removed: give each row an id")?;
         }
-        list(
-            f,
-            waiting
-                .iter()
-                .map(|it| format!("wait     {}  for a seat in the account", it.employee.id)),
-        )?;
-        list(
-            f,
-            backing_off
-                .iter()
-                .map(|it| format!("wait     {it}  failed lately; `wazzup-sync status` says why")),
-        )
+        let waiting = waiting.iter().map(|it| &it.employee.id);
+        list(f, lines("wait", waiting, "for a seat in the account"))?;
+        list(f, lines("wait", backing_off, "failed lately: see `status`"))
     }
+}
+
+fn lines<'a>(
+    what: &'a str,
+    ids: impl IntoIterator<Item = &'a EmployeeId>,
+    why: &'a str,
+) -> impl Iterator<Item = String> {
+    ids.into_iter().map(move |id| entry(what, id.as_str(), why))
+}
+
+fn entry(what: &str, id: &str, text: &str) -> String {
+    format!("{what:8} {}  {text}", printable(id)).trim_end().to_owned()
+}
+
+/// A reason and, behind a colon, what to do: on lines of their own, so that they fit.
+fn remedy(f: &mut fmt::Formatter<'_>, detail: &str) -> fmt::Result {
+    let (reason, remedy) = detail.split_once(": ").unwrap_or((detail, ""));
+    writeln!(f, "         {reason}")?;
+    if remedy.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "         → {remedy}")
 }
 
 fn list(f: &mut fmt::Formatter<'_>, mut lines: impl Iterator<Item = String>) -> fmt::Result {
@@ -177,11 +186,12 @@ fn addition(upsert: &Upsert) -> String {
         .phone
         .map(|phone| format!("  {phone}"))
         .unwrap_or_default();
-    format!("add      {}  {}{phone}", upsert.employee.id, upsert.employee.name)
+    let name = printable(upsert.employee.name.as_str());
+    entry("add", upsert.employee.id.as_str(), &format!("{name}{phone}"))
 }
 
 fn update(upsert: &Upsert) -> String {
-    let shown = |value: Option<String>| value.map_or_else(|| "none".to_owned(), |it| format!("“{it}”"));
+    let shown = |value: Option<String>| value.map_or_else(|| "none".to_owned(), |it| format!("“{}”", printable(&it)));
     let changes: Vec<_> = changes(upsert)
         .map(|(key, from, to)| format!("{key}: {} → {}", shown(from), shown(to)))
         .collect();
@@ -190,5 +200,26 @@ fn update(upsert: &Upsert) -> String {
     } else {
         changes.join(", ")
     };
-    format!("change   {}  {what}", upsert.employee.id)
+    entry("change", upsert.employee.id.as_str(), &what)
+}
+
+/// `text` without what would control a terminal or turn its writing around: escaped, so that it can still be told apart.
+#[must_use]
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let is_harmful = |letter: char| {
+        letter.is_control()
+            || matches!(letter, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if is_harmful(letter) {
+            safe.extend(letter.escape_unicode());
+        } else {
+            safe.push(letter);
+        }
+    }
+    Cow::Owned(safe)
 }

@@ -224,17 +224,26 @@ impl State {
         Ok(tx)
     }
 
-    /// The account's row; `None` if no cycle ever ran. Works without a schema.
+    /// The account's row; `None` if no cycle ever ran.
     ///
     /// # Errors
     /// If the database does not answer.
     pub async fn account_row(&self) -> Result<Option<Account>, Error> {
         let mut tx = self.begin().await?;
+        self.load_account(&mut tx).await
+    }
+
+    pub(super) async fn load_account(&self, tx: &mut Transaction<'static, Postgres>) -> Result<Option<Account>, Error> {
+        // Not `*`: a newer version's columns would be taken for others.
         let row = sqlx::query!(
-            r#"SELECT *, now() AS "now!" FROM accounts WHERE account = $1"#,
+            r#"SELECT now() AS "now!", lease_holder, lease_host, lease_expires_at, cycle_id, last_started_at,
+                   last_finished_at, last_outcome, last_error_kind, last_error, last_success_at, eligible, in_sync,
+                   failing, waiting_for_seat, pending, missing_ids, last_verified_at, verify_tried_at, seats_used,
+                   foreign_users, seats_limit, seats_counted_at
+               FROM accounts WHERE account = $1"#,
             self.account
         )
-        .fetch_optional(&mut *tx)
+        .fetch_optional(&mut **tx)
         .await?;
         Ok(row.map(|row| {
             let at = |time: Option<jiff_sqlx::Timestamp>| time.map(jiff_sqlx::Timestamp::to_jiff);

@@ -122,7 +122,7 @@ impl State {
         })
     }
 
-    /// What a cycle would start from; reads only. A schema that is not there is an empty snapshot.
+    /// What a cycle would start from; reads only.
     ///
     /// # Errors
     /// If the database does not answer.

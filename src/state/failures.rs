@@ -78,19 +78,27 @@ impl State {
         Ok(failure.collect())
     }
 
-    /// The open failures (of `user_id` alone, if given), by id. A schema that is not there has none.
+    /// The open failures (of `user_id` alone, if given), by id.
     ///
     /// # Errors
     /// If the database does not answer.
     pub async fn open_failures(&self, user_id: Option<&str>) -> Result<Vec<OpenFailure>, Error> {
         let mut tx = self.begin().await?;
+        self.list_failures(&mut tx, user_id).await
+    }
+
+    pub(super) async fn list_failures(
+        &self,
+        tx: &mut Transaction<'static, Postgres>,
+        user_id: Option<&str>,
+    ) -> Result<Vec<OpenFailure>, Error> {
         let rows = sqlx::query!(
             "SELECT user_id, operation, code, detail, request_id, attempts, first_at, next_attempt_at FROM failures \
              WHERE account = $1 AND ($2::text IS NULL OR user_id = $2) ORDER BY user_id, operation",
             self.account,
             user_id
         )
-        .fetch_all(&mut *tx)
+        .fetch_all(&mut **tx)
         .await?;
         let failure = rows.into_iter().map(|row| OpenFailure {
             user_id: row.user_id,

@@ -413,13 +413,16 @@ impl State {
         Ok(())
     }
 
-    /// The held removals with their last known names, by id, and whether each is approved. A schema that is not there has
-    /// none.
+    /// The held removals with their last known names, by id, and whether each is approved.
     ///
     /// # Errors
     /// If the database does not answer.
     pub async fn held(&self) -> Result<Vec<Held>, Error> {
         let mut tx = self.begin().await?;
+        self.list_held(&mut tx).await
+    }
+
+    pub(super) async fn list_held(&self, tx: &mut Transaction<'static, Postgres>) -> Result<Vec<Held>, Error> {
         let held = sqlx::query_as!(
             Held,
             r#"SELECT user_id, COALESCE(name, intended_names[array_upper(intended_names, 1)]) AS name,
@@ -427,9 +430,25 @@ impl State {
                FROM users WHERE account = $1 AND held_since IS NOT NULL ORDER BY user_id"#,
             self.account
         )
-        .fetch_all(&mut *tx)
+        .fetch_all(&mut **tx)
         .await?;
         Ok(held)
+    }
+
+    /// When Wazzup last acknowledged the user.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn synced_at(&self, user_id: &str) -> Result<Option<Timestamp>, Error> {
+        let mut tx = self.begin().await?;
+        let synced_at = sqlx::query_scalar!(
+            "SELECT synced_at FROM users WHERE account = $1 AND user_id = $2",
+            self.account,
+            user_id
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        Ok(synced_at.flatten().map(jiff_sqlx::Timestamp::to_jiff))
     }
 
     /// Approves the removals of exactly these ids, as far as they are still held. Needs no lease. Returns how many.

@@ -239,7 +239,8 @@ impl Session<'_> {
             call: "GET users/{id}",
             reason,
         };
-        match self.send(&Call::get(USER, &user_path(id), Want::All(MIB))).await {
+        let path = user_path(id).ok_or(unreadable(NO_PATH))?;
+        match self.send(&Call::get(USER, &path, Want::All(MIB))).await {
             Ok(Done {
                 value: Content::Whole(body),
                 ..
@@ -275,7 +276,10 @@ impl Session<'_> {
     /// # Errors
     /// As [`Error`] says.
     pub async fn delete(&self, id: &EmployeeId, faults: OnFault) -> Result<Deleted, Error> {
-        let path = user_path(id);
+        let path = user_path(id).ok_or(Error::Unreadable {
+            call: "DELETE users/{id}",
+            reason: NO_PATH,
+        })?;
         let call = Call {
             method: Method::DELETE,
             label: DELETE,
@@ -329,8 +333,13 @@ impl Session<'_> {
 /// Everything that could mean something in a URL is encoded.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
-fn user_path(id: &EmployeeId) -> String {
-    format!("users/{}", utf8_percent_encode(id.as_str(), PLAIN))
+/// Why a user cannot be asked for alone.
+const NO_PATH: &str = "no URL can name this id: `.` and `..` are steps in a path, however they are encoded";
+
+/// The user's own path. `None` if there is none: the request would go somewhere else.
+fn user_path(id: &EmployeeId) -> Option<String> {
+    let is_a_step = matches!(id.as_str(), "." | "..");
+    (!is_a_step).then(|| format!("users/{}", utf8_percent_encode(id.as_str(), PLAIN)))
 }
 
 fn json(value: &(impl Serialize + ?Sized)) -> Vec<u8> {

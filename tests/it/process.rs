@@ -53,8 +53,7 @@ impl Run {
 }
 
 fn command(config: &Path, env: &[(String, String)], arguments: &[&str]) -> Command {
-    let mut command =
-        Command::new(std::env::var("IT_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_wazzup-sync").into()));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wazzup-sync"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WAZZUP_SYNC") || name == "RUST_LOG") {
         command.env_remove(name);
     }
