@@ -270,7 +270,6 @@ impl<'a> Delivery<'a> {
             match refusal.code {
                 Code::TooManyEntities if group.len() > 1 => {
                     self.take_batch_size(&refusal, group.len());
-                    // Each part may teach an even smaller size.
                     while group.len() > self.batch {
                         let later = group.split_off(self.batch);
                         Box::pin(self.deliver(group)).await?;

@@ -44,5 +44,5 @@ pub mod telemetry;
 pub mod verify;
 pub mod wazzup;
 
-/// The version, as `--version` prints it.
-pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version, as `--version` prints it: with the git revision that `build.rs` found.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("WAZZUP_SYNC_REVISION"), ")");

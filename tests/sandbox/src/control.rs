@@ -54,12 +54,12 @@ async fn users(State(shared): Sandbox) -> Json<BTreeMap<String, User>> {
 
 /// `{"7": {"name": "…", "phone": null, "role": "manager", "origin": "foreign"}}`: adds or replaces.
 async fn put_users(State(shared): Sandbox, Json(new): Json<BTreeMap<String, User>>) -> StatusCode {
-    shared.write(|state| state.users.all.extend(new));
+    shared.write(|state| state.users.by_hand().extend(new));
     StatusCode::NO_CONTENT
 }
 
 async fn remove_user(State(shared): Sandbox, Path(id): Path<String>) -> StatusCode {
-    match shared.write(|state| state.users.all.remove(&id)) {
+    match shared.write(|state| state.users.by_hand().remove(&id)) {
         Some(_) => StatusCode::NO_CONTENT,
         None => StatusCode::NOT_FOUND,
     }

@@ -81,7 +81,6 @@ impl State {
         self.log.in_flight = self.log.in_flight.saturating_sub(1);
         if let Some(request) = self.log.get_mut(seq) {
             request.status = status;
-            let request = request.clone();
             self.listeners.retain(|listener| listener.send(request.clone()).is_ok());
         }
     }

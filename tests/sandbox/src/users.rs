@@ -1,6 +1,6 @@
 //! The account's users, and what the contract lets a request do to them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -72,6 +72,9 @@ struct Entry<'a> {
 pub(crate) struct Users {
     pub(crate) all: BTreeMap<String, User>,
     pub(crate) foreign_touched: BTreeSet<String>,
+    /// Who has which phone, kept from one request to the next: a batch must not cost a walk over everyone. `None` after a
+    /// change by hand.
+    holders: Option<HashMap<String, String>>,
 }
 
 impl Users {
@@ -85,42 +88,59 @@ impl Users {
             return Err(Refusal::seats(variant.seats));
         }
 
-        // On a copy: what is refused half way has changed nothing.
-        let mut all = self.all.clone();
-        let mut holders: BTreeMap<String, String> = BTreeMap::new();
-        for (id, user) in &all {
-            if let Some(phone) = &user.phone {
-                holders.insert(phone.clone(), id.clone());
-            }
-        }
-        for Entry { id, name, phone } in entries {
-            let new = User::new(name, phone, Origin::Api);
-            let user = all.entry(id.to_owned()).or_insert(new);
-            name.clone_into(&mut user.name);
-            let keeps = phone.is_none() && variant.omitted_phone == OmittedPhone::Keeps;
-            if keeps {
-                continue;
-            }
-            if let Some(old) = user.phone.take()
-                && holders.get(&old).is_some_and(|holder| holder == id)
-            {
-                holders.remove(&old);
-            }
-            if let Some(phone) = phone {
-                if holders.contains_key(phone) {
-                    return Err(Refusal::duplicate_phone(phone));
+        let mut before: Vec<(&str, Option<User>)> = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let id = entry.id;
+            before.push((id, self.all.get(id).cloned()));
+            if let Err(refusal) = self.put(&entry, variant) {
+                // What is refused half way has changed nothing.
+                for (id, user) in before.into_iter().rev() {
+                    match user {
+                        Some(user) => self.all.insert(id.to_owned(), user),
+                        None => self.all.remove(id),
+                    };
                 }
-                holders.insert(phone.to_owned(), id.to_owned());
-                user.phone = Some(phone.to_owned());
+                self.holders = None;
+                return Err(refusal);
             }
         }
-        for (id, user) in &self.all {
-            if user.origin == Origin::Foreign && all.get(id) != Some(user) {
-                self.foreign_touched.insert(id.clone());
+        for (id, user) in before {
+            let touched = user.is_some_and(|user| user.origin == Origin::Foreign && self.all.get(id) != Some(&user));
+            if touched {
+                self.foreign_touched.insert(id.to_owned());
             }
         }
-        self.all = all;
         Ok(())
+    }
+
+    fn put(&mut self, &Entry { id, name, phone }: &Entry<'_>, variant: &Variant) -> Result<(), Refusal> {
+        let Self { all, holders, .. } = self;
+        let holders = holders.get_or_insert_with(|| holders_of(all));
+        let new = || User::new(name, phone, Origin::Api);
+        let user = all.entry(id.to_owned()).or_insert_with(new);
+        name.clone_into(&mut user.name);
+        if phone.is_none() && variant.omitted_phone == OmittedPhone::Keeps {
+            return Ok(());
+        }
+        if let Some(old) = user.phone.take()
+            && holders.get(&old).is_some_and(|holder| holder == id)
+        {
+            holders.remove(&old);
+        }
+        if let Some(phone) = phone {
+            if holders.contains_key(phone) {
+                return Err(Refusal::duplicate_phone(phone));
+            }
+            holders.insert(phone.to_owned(), id.to_owned());
+            user.phone = Some(phone.to_owned());
+        }
+        Ok(())
+    }
+
+    /// The users, to change them by hand: past the contract.
+    pub(crate) fn by_hand(&mut self) -> &mut BTreeMap<String, User> {
+        self.holders = None;
+        &mut self.all
     }
 
     /// `PATCH /v3/users/bulk_delete`: the ids that were absent, in the order of the request.
@@ -143,11 +163,22 @@ impl Users {
         let Some(user) = self.all.remove(id) else {
             return false;
         };
+        if let (Some(holders), Some(phone)) = (&mut self.holders, &user.phone)
+            && holders.get(phone).is_some_and(|holder| holder == id)
+        {
+            holders.remove(phone);
+        }
         if user.origin == Origin::Foreign {
             self.foreign_touched.insert(id.to_owned());
         }
         true
     }
+}
+
+fn holders_of(all: &BTreeMap<String, User>) -> HashMap<String, String> {
+    all.iter()
+        .filter_map(|(id, user)| Some((user.phone.clone()?, id.clone())))
+        .collect()
 }
 
 /// What holds for both batch calls: not empty, not too many, no id twice.

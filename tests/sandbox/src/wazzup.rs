@@ -230,7 +230,7 @@ impl Wazzup {
 
     /// Adds or replaces a user with all its fields.
     pub fn insert(&self, id: &str, user: User) {
-        self.write(|state| state.users.all.insert(id.to_owned(), user));
+        self.write(|state| state.users.by_hand().insert(id.to_owned(), user));
     }
 
     /// Removes a user by hand.
@@ -238,7 +238,7 @@ impl Wazzup {
     /// # Panics
     /// If there is no such user: a test that changes nobody proves nothing.
     pub fn remove(&self, id: &str) {
-        let removed = self.write(|state| state.users.all.remove(id));
+        let removed = self.write(|state| state.users.by_hand().remove(id));
         assert!(removed.is_some(), "the sandbox has no user `{id}` to remove");
     }
 
@@ -247,7 +247,7 @@ impl Wazzup {
     /// # Panics
     /// As [`Wazzup::remove`].
     pub fn edit(&self, id: &str, change: impl FnOnce(&mut User)) {
-        let changed = self.write(|state| state.users.all.get_mut(id).map(change));
+        let changed = self.write(|state| state.users.by_hand().get_mut(id).map(change));
         assert!(changed.is_some(), "the sandbox has no user `{id}` to change");
     }
 
