@@ -190,9 +190,14 @@ impl Daemon {
         assert!(done.expect("kill runs").success());
     }
 
-    /// Waits for its end; returns the exit code, unless a signal killed it.
+    /// Waits for its end, and for the last line of its log; returns the exit code, unless a signal killed it.
     pub async fn ended(&mut self) -> Option<i32> {
-        let ended = timeout(PATIENCE, self.child.wait()).await;
+        let ended = timeout(PATIENCE, async {
+            let status = self.child.wait().await;
+            while self.lines.changed().await.is_ok() {}
+            status
+        });
+        let ended = ended.await;
         let ended = ended.unwrap_or_else(|_| panic!("the daemon does not end; the log:\n{}", self.text()));
         ended.expect("the daemon is waited for").code()
     }
