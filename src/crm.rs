@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Column as _, PgPool, Postgres, Row as _, Transaction};
 
 use crate::{
     employee::{PhoneReader, Roster, RosterBuilder, Row},
-    postgres::{Reason, is_unavailable, options, pool, quoted},
+    postgres::{Reason, is_unavailable, options, pool, quoted, unnamed},
 };
 
 /// Where the employees are.
@@ -119,7 +119,7 @@ impl Crm {
             "SELECT id, name, phone, active FROM ({rows}) AS employees \
              WHERE lower(trim(id)) = lower(trim($1)) ORDER BY id <> $1 LIMIT 20"
         ));
-        let rows = sqlx::query(sql).persistent(false).bind(id).fetch_all(&mut *tx).await?;
+        let rows = sqlx::query(sql).bind(id).fetch_all(unnamed(&mut tx)).await?;
         let row = |row: sqlx::postgres::PgRow| {
             Ok(CrmRow {
                 id: row.try_get(0)?,
@@ -142,7 +142,7 @@ impl Crm {
         let sql = AssertSqlSafe(format!(
             "SELECT * FROM (SELECT) AS one LEFT JOIN {from} ON true LIMIT 1"
         ));
-        let row = sqlx::query(sql).persistent(false).fetch_one(&mut *tx).await?;
+        let row = sqlx::query(sql).fetch_one(unnamed(&mut tx)).await?;
         Ok(row.columns().iter().map(|it| it.name().to_owned()).collect())
     }
 
@@ -152,7 +152,7 @@ impl Crm {
         let rows = self.select(&mut tx, Which::Active).await?;
         let sql = AssertSqlSafe(format!("SELECT id, name, phone FROM ({rows}) AS employees"));
         {
-            let mut rows = sqlx::query(sql).persistent(false).fetch(&mut *tx);
+            let mut rows = sqlx::query(sql).fetch(unnamed(&mut tx));
             while let Some(row) = rows.try_next().await? {
                 take(Row {
                     id: row.try_get(0)?,
@@ -177,7 +177,7 @@ impl Crm {
             Source::Query(_) => {
                 // The first row tells the columns; without one there is nothing to read anyway.
                 let sql = AssertSqlSafe(format!("SELECT * FROM {from} LIMIT 1"));
-                let first = sqlx::query(sql).persistent(false).fetch_optional(&mut **tx).await?;
+                let first = sqlx::query(sql).fetch_optional(unnamed(tx)).await?;
                 let has = |name: &str| first.iter().any(|row| row.columns().iter().any(|it| it.name() == name));
                 let optional = |name: &str| has(name).then(|| name.to_owned());
                 Columns {
@@ -223,10 +223,9 @@ impl Crm {
                  AND (has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') \
                      OR has_any_column_privilege(c.oid, 'INSERT, UPDATE')))",
         )
-        .persistent(false)
         .bind(table)
         .bind(own_schema)
-        .fetch_one(&mut *tx)
+        .fetch_one(unnamed(&mut tx))
         .await?;
         Ok(Role {
             name: row.try_get(0)?,

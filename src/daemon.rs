@@ -146,7 +146,9 @@ pub enum Once {
 /// # Errors
 /// If the state cannot be used.
 pub async fn once(sync: &Sync, lease: Duration, stop: &CancellationToken) -> Result<Once, state::Error> {
-    sync.state.migrate().await?;
+    // The CRM's connection opens meanwhile; what is wrong with it shows when the CRM is read.
+    let (migrated, _) = tokio::join!(sync.state.migrate(), sync.crm.connect());
+    migrated?;
     let lease = match sync.state.acquire(&holder(), lease).await? {
         Acquired::Ours(taken) => Tenure::begin(sync.state.clone(), taken, lease, stop),
         Acquired::HeldBy { holder, expires_in } => return Ok(Once::HeldBy(holder, expires_in)),

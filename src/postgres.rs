@@ -2,19 +2,23 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use futures_util::{future::BoxFuture, stream::BoxStream};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    ConnectOptions,
-    postgres::{PgConnectOptions, PgPool, PgPoolOptions},
+    ConnectOptions, Describe, Either, Execute, Executor, Postgres, SqlStr,
+    error::BoxDynError,
+    postgres::{
+        PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgQueryResult, PgRow, PgStatement,
+        PgTypeInfo,
+    },
 };
 
 /// How long to wait for a connection.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The options for `url`.
 ///
-/// They suit a `PgBouncer` in transaction mode: no named statements, no start-up parameter that it does not know. And no
-/// statement is ever logged.
+/// They suit a `PgBouncer` in transaction mode: no start-up parameter that it does not know. And no statement is ever logged.
 ///
 /// # Errors
 /// If `url` is no URL of a Postgres.
@@ -128,4 +132,75 @@ fn causes(error: &(dyn std::error::Error + 'static)) -> String {
 #[must_use]
 pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// `connection`, with every statement unnamed.
+///
+/// `sqlx` names each statement of a checked query, and without a cache never closes it: the server would collect them for
+/// ever, and behind a `PgBouncer` in transaction mode the names of two clients would meet.
+pub fn unnamed(connection: &mut PgConnection) -> Unnamed<'_> {
+    Unnamed(connection)
+}
+
+/// See [`unnamed`].
+#[derive(Debug)]
+pub struct Unnamed<'c>(&'c mut PgConnection);
+
+impl<'c> Executor<'c> for Unnamed<'c> {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        self.0.fetch_many(Once(query))
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        self.0.fetch_optional(Once(query))
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        self.0.prepare_with(sql, parameters)
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
+    where
+        'c: 'e,
+    {
+        self.0.describe(sql)
+    }
+}
+
+/// A query that is prepared for one execution.
+struct Once<E>(E);
+
+impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Once<E> {
+    fn sql(self) -> SqlStr {
+        self.0.sql()
+    }
+
+    fn statement(&self) -> Option<&PgStatement> {
+        self.0.statement()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<PgArguments>, BoxDynError> {
+        self.0.take_arguments()
+    }
+
+    fn persistent(&self) -> bool {
+        false
+    }
 }

@@ -25,7 +25,7 @@ use secrecy::SecretString;
 pub use snapshot::{Delivered, Held, Record, Removed};
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction, migrate::MigrateError};
 
-use crate::postgres::{Reason, describe, is_unavailable, options, pool, quoted};
+use crate::postgres::{Reason, describe, is_unavailable, options, pool, quoted, unnamed};
 
 /// How many rows one statement writes at most.
 const CHUNK: usize = 10_000;
@@ -38,7 +38,10 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 /// The state of one account.
 #[derive(Debug, Clone)]
 pub struct State {
+    /// One connection: what is done under the lease is done one after the other.
     pool: PgPool,
+    /// Another one to renew the lease meanwhile. Connects at the first renewal, so never in a short `once`.
+    renewals: PgPool,
     account: String,
     schema: String,
     begin: String,
@@ -114,7 +117,8 @@ impl State {
             quoted(schema)
         );
         Ok(Self {
-            pool: pool(options(url)?, 4),
+            pool: pool(options(url)?, 1),
+            renewals: pool(options(url)?, 1),
             account: account.into(),
             schema: schema.into(),
             begin,
@@ -138,10 +142,16 @@ impl State {
     /// If the database does not answer.
     pub async fn version(&self) -> Result<SchemaVersion, Error> {
         let mut tx = self.begin().await?;
-        let found = sqlx::query_scalar::<_, Option<i64>>("SELECT max(version) FROM _sqlx_migrations WHERE success")
-            .persistent(false)
-            .fetch_one(&mut *tx)
+        // With its schema: one that the role may not use would look as if it were not there.
+        let sql = format!(
+            "SELECT max(version) FROM {}._sqlx_migrations WHERE success",
+            quoted(&self.schema)
+        );
+        let found = sqlx::query_scalar::<_, Option<i64>>(AssertSqlSafe(sql))
+            .fetch_one(unnamed(&mut tx))
             .await;
+        // Not left to the drop, which would have the next transaction open a connection of its own.
+        tx.rollback().await?;
         let known = newest_migration();
         match found {
             Ok(None) => Ok(SchemaVersion::Absent),
@@ -194,19 +204,17 @@ impl State {
         // The migrator's own lock belongs to the session, which a PgBouncer does not keep.
         sqlx::query("SELECT pg_advisory_xact_lock(hashtext('wazzup_sync migrations'), hashtext($1))")
             .bind(&self.schema)
-            .persistent(false)
-            .execute(&mut *tx)
+            .execute(unnamed(&mut tx))
             .await?;
         let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)")
             .bind(&self.schema)
-            .persistent(false)
-            .fetch_one(&mut *tx)
+            .fetch_one(unnamed(&mut tx))
             .await?;
         // Not IF NOT EXISTS: that asks for the right to create one even where it is there.
         if !exists {
             let create = format!("CREATE SCHEMA {}", quoted(&self.schema));
             sqlx::raw_sql(AssertSqlSafe(create))
-                .execute(&mut *tx)
+                .execute(unnamed(&mut tx))
                 .await
                 .map_err(|error| {
                     failed(format!(

@@ -1,5 +1,7 @@
 //! The account's user limit: who gets a seat, and who waits for one.
 
+use std::collections::BTreeSet;
+
 use super::{Delivery, Error, Item, detail, log_ids};
 use crate::{
     plan::{Operation, Upsert},
@@ -13,6 +15,8 @@ const DOCUMENTED_LIMIT: usize = 1_000;
 /// What is known of the room for additions.
 pub(super) struct Room {
     limit: Option<usize>,
+    /// Who is in the account already, where the seats were counted: to take a user over needs no seat.
+    listed: BTreeSet<String>,
     /// Free seats, where they are counted.
     free: Option<usize>,
     /// Seats that a verification of this cycle found free.
@@ -33,9 +37,12 @@ impl Room {
             .seats_used
             .filter(|_| counted)
             .and_then(|it| usize::try_from(it).ok());
+        // More users than the limit that was named once: it has been raised.
+        let limit = limit.filter(|limit| used.is_none_or(|used| used <= *limit));
         let verified = used.map_or(0, |used| limit.unwrap_or(DOCUMENTED_LIMIT).saturating_sub(used));
         Self {
             limit,
+            listed: BTreeSet::new(),
             free: None,
             verified,
             vacated: 0,
@@ -69,15 +76,22 @@ impl Room {
 impl Delivery<'_> {
     /// Where the free seats are counted: lets so many additions of `group` go, the others wait without a request.
     pub(super) async fn take_seats(&mut self, group: &mut Vec<Item>) -> Result<(), Error> {
+        self.see_who_is_there(group);
         if let Some(free) = self.seats.free {
             self.keep_additions(group, free).await?;
         }
         Ok(())
     }
 
+    /// An addition that the list has is an update.
+    fn see_who_is_there(&self, group: &mut [Item]) {
+        for item in group.iter_mut().filter(|it| it.upsert.addition) {
+            item.upsert.addition = !self.seats.listed.contains(item.upsert.employee.id.as_str());
+        }
+    }
+
     /// After a refusal for want of a seat: counts them by the list, and keeps as many additions as fit.
     pub(super) async fn count_seats(&mut self, group: &mut Vec<Item>, refusal: &Refusal) -> Result<(), Error> {
-        let additions = group.iter().filter(|it| it.upsert.addition).count();
         if !self.seats.exhausted {
             tracing::warn!(
                 event = "seats.exhausted",
@@ -89,6 +103,9 @@ impl Delivery<'_> {
         self.seats.limit = refusal.limit.or(self.seats.limit);
         let limit = self.seats.limit.unwrap_or(DOCUMENTED_LIMIT);
         let list = self.wazzup.users().await?;
+        self.seats.listed = list.users.keys().cloned().collect();
+        self.see_who_is_there(group);
+        let additions = group.iter().filter(|it| it.upsert.addition).count();
         // A list that proves nothing, or that contradicts the refusal: half as many are tried.
         let fit = list
             .is_complete()

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use jiff_sqlx::ToSqlx;
-use sqlx::{Postgres, Transaction, postgres::types::PgInterval};
+use sqlx::{AssertSqlSafe, Postgres, Transaction, postgres::types::PgInterval};
 use tokio::{sync::watch, time::Instant};
 
 use super::{Error, State};
+use crate::postgres::unnamed;
 
 /// Who asks for the lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct Holder {
 #[derive(Debug)]
 pub struct Lease {
     token: i64,
-    duration: Duration,
+    pub(super) duration: Duration,
     /// Until when this process may rely on it, on its own clock: counted from before the statement that renewed it.
     valid_until: watch::Sender<Instant>,
 }
@@ -40,7 +41,8 @@ impl Lease {
         self.token
     }
 
-    fn renewed(&self, asked_at: Instant) {
+    /// It was renewed by a statement that was sent at `asked_at`.
+    pub(super) fn renewed(&self, asked_at: Instant) {
         self.valid_until.send_replace(asked_at + self.duration);
     }
 }
@@ -124,10 +126,10 @@ impl State {
             holder.host,
             interval(duration)
         )
-        .fetch_optional(&mut *tx)
+        .fetch_optional(unnamed(&mut tx))
         .await?;
         let Some(taken) = taken else {
-            drop(tx);
+            tx.rollback().await?;
             return self.held_by().await;
         };
         if taken.previous.is_some() {
@@ -165,8 +167,9 @@ impl State {
     /// # Errors
     /// If the database does not answer, or if another process has taken the lease over.
     pub async fn renew(&self, lease: &Lease) -> Result<(), Error> {
-        let tx = self.fenced(lease).await?;
-        self.commit(tx).await
+        let tx = self.renewals.begin_with(AssertSqlSafe(self.begin.clone())).await?;
+        let tx = self.fence(tx, lease).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Gives the lease up, so that a standby need not wait for its end. If a request was left alone (`abandoned`), what
@@ -175,19 +178,21 @@ impl State {
     /// # Errors
     /// If the database does not answer, or if another process has taken the lease over.
     pub async fn give_up(&self, lease: &Lease, abandoned: bool) -> Result<(), Error> {
-        let mut tx = self.fenced(lease).await?;
-        if abandoned {
-            self.mark_unknown(&mut tx).await?;
-        }
-        sqlx::query!(
+        let mut tx = self.begin().await?;
+        let given_up = sqlx::query!(
             "UPDATE accounts SET lease_holder = NULL, lease_host = NULL, lease_expires_at = NULL \
              WHERE account = $1 AND lease_token = $2",
             self.account,
             lease.token
         )
-        .persistent(false)
-        .execute(&mut *tx)
+        .execute(unnamed(&mut tx))
         .await?;
+        if given_up.rows_affected() == 0 {
+            return Err(Error::LeaseLost);
+        }
+        if abandoned {
+            self.mark_unknown(&mut tx).await?;
+        }
         self.commit(tx).await
     }
 
@@ -197,16 +202,22 @@ impl State {
             "UPDATE users SET unknown_at = now() WHERE account = $1 AND in_doubt_since IS NOT NULL",
             self.account
         )
-        .persistent(false)
-        .execute(&mut **tx)
+        .execute(unnamed(tx))
         .await?;
         Ok(())
     }
 
     /// A transaction that writes: it renews the lease, and fails if another process has taken it over.
     pub(super) async fn fenced(&self, lease: &Lease) -> Result<Transaction<'static, Postgres>, Error> {
+        self.fence(self.begin().await?, lease).await
+    }
+
+    async fn fence(
+        &self,
+        mut tx: Transaction<'static, Postgres>,
+        lease: &Lease,
+    ) -> Result<Transaction<'static, Postgres>, Error> {
         let asked_at = Instant::now();
-        let mut tx = self.begin().await?;
         let renewed = sqlx::query!(
             "UPDATE accounts SET lease_expires_at = now() + $3 \
              WHERE account = $1 AND lease_token = $2 AND lease_holder IS NOT NULL",
@@ -214,8 +225,7 @@ impl State {
             lease.token,
             interval(lease.duration)
         )
-        .persistent(false)
-        .execute(&mut *tx)
+        .execute(unnamed(&mut tx))
         .await?;
         if renewed.rows_affected() == 0 {
             return Err(Error::LeaseLost);
@@ -243,7 +253,7 @@ impl State {
                FROM accounts WHERE account = $1"#,
             self.account
         )
-        .fetch_optional(&mut **tx)
+        .fetch_optional(unnamed(tx))
         .await?;
         Ok(row.map(|row| {
             let at = |time: Option<jiff_sqlx::Timestamp>| time.map(jiff_sqlx::Timestamp::to_jiff);
@@ -302,8 +312,7 @@ impl State {
             now,
             &found.missing[..]
         )
-        .persistent(false)
-        .execute(&mut *tx)
+        .execute(unnamed(&mut tx))
         .await?;
         sqlx::query!(
             "UPDATE accounts SET verify_tried_at = $2, last_verified_at = CASE WHEN $3 THEN $2 ELSE last_verified_at END \
@@ -312,8 +321,7 @@ impl State {
             now,
             found.complete
         )
-        .persistent(false)
-        .execute(&mut *tx)
+        .execute(unnamed(&mut tx))
         .await?;
         if let Some(seats) = found.seats {
             self.write_seats(&mut tx, seats, now).await?;
@@ -347,8 +355,7 @@ impl State {
             seats.limit.map(number),
             now
         )
-        .persistent(false)
-        .execute(&mut **tx)
+        .execute(unnamed(tx))
         .await?;
         Ok(())
     }
@@ -378,7 +385,7 @@ pub struct Seats {
     pub limit: Option<usize>,
 }
 
-fn interval(duration: Duration) -> PgInterval {
+pub(super) fn interval(duration: Duration) -> PgInterval {
     PgInterval {
         months: 0,
         days: 0,

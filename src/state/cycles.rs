@@ -3,8 +3,11 @@
 use jiff::{SignedDuration, Timestamp};
 use jiff_sqlx::ToSqlx;
 
-use super::{Account, Error, Lease, State};
+use tokio::time::Instant;
+
+use super::{Account, Error, Lease, State, account::interval};
 use crate::plan::{Failures, Snapshot};
+use crate::postgres::unnamed;
 
 /// How a cycle ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,14 +95,23 @@ impl State {
     /// # Errors
     /// If the database does not answer, or if the lease is lost.
     pub async fn open_cycle(&self, lease: &Lease) -> Result<Opened, Error> {
-        let mut tx = self.fenced(lease).await?;
+        // Quiet cycles are most of what this program does in its life: one statement renews the lease, too.
+        let asked_at = Instant::now();
+        let mut tx = self.begin().await?;
         let opened = sqlx::query!(
-            r#"UPDATE accounts SET cycle_id = cycle_id + 1 WHERE account = $1
-               RETURNING cycle_id, now() AS "now!", last_verified_at, verify_tried_at, seats_used, foreign_users, seats_limit"#,
-            self.account
+            r#"UPDATE accounts SET cycle_id = cycle_id + 1, lease_expires_at = now() + $3
+               WHERE account = $1 AND lease_token = $2 AND lease_holder IS NOT NULL
+               RETURNING cycle_id, now() AS "now!", last_verified_at, verify_tried_at, seats_used, foreign_users, seats_limit,
+                   (SELECT count(*) FROM history WHERE account = $1 AND operation = 'remove' AND NOT approved
+                       AND at > now() - interval '24 hours') AS "recent_removals!""#,
+            self.account,
+            lease.token(),
+            interval(lease.duration)
         )
-        .fetch_one(&mut *tx)
-        .await?;
+        .fetch_optional(unnamed(&mut tx))
+        .await?
+        .ok_or(Error::LeaseLost)?;
+        lease.renewed(asked_at);
         let at = |time: Option<jiff_sqlx::Timestamp>| time.map(jiff_sqlx::Timestamp::to_jiff);
         let counted = |number: Option<i64>| number.and_then(|it| it.try_into().ok());
         let account = Account {
@@ -111,7 +123,9 @@ impl State {
             seats_limit: counted(opened.seats_limit),
             ..Account::default()
         };
-        let snapshot = self.load_snapshot(&mut tx).await?;
+        let users = self.load_users(&mut tx).await?;
+        let recent_removals = opened.recent_removals.try_into().unwrap_or_default();
+        let snapshot = Snapshot { users, recent_removals };
         let failures = self.load_failures(&mut tx).await?;
         self.commit(tx).await?;
         Ok(Opened {
@@ -140,7 +154,7 @@ impl State {
     pub async fn now(&self) -> Result<Timestamp, Error> {
         let mut tx = self.begin().await?;
         Ok(sqlx::query_scalar!(r#"SELECT now() AS "now!""#)
-            .fetch_one(&mut *tx)
+            .fetch_one(unnamed(&mut tx))
             .await?
             .to_jiff())
     }
@@ -151,20 +165,21 @@ impl State {
     /// # Errors
     /// If the database does not answer, or if the lease is lost.
     pub async fn finish_cycle(&self, lease: &Lease, it: &Finished, keep_history: SignedDuration) -> Result<(), Error> {
-        let mut tx = self.fenced(lease).await?;
+        let asked_at = Instant::now();
+        let mut tx = self.begin().await?;
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let counts = it.counts.unwrap_or_default();
         let error_kind = it.error.as_ref().map(|error| error.0);
         let error = it.error.as_ref().map(|error| error.1.as_str());
-        sqlx::query!(
-            "UPDATE accounts SET last_started_at = $2, last_finished_at = now(), last_outcome = $3, last_error_kind = $4, \
+        let written = sqlx::query!(
+            "UPDATE accounts SET lease_expires_at = now() + $14, last_started_at = $2, last_finished_at = now(), last_outcome = $3, last_error_kind = $4, \
                  last_error = $5, last_success_at = CASE WHEN $3 = 'failed' THEN last_success_at ELSE now() END, \
                  eligible = CASE WHEN $6 THEN $7 ELSE eligible END, in_sync = CASE WHEN $6 THEN $8 ELSE in_sync END, \
                  failing = CASE WHEN $6 THEN $9 ELSE failing END, \
                  waiting_for_seat = CASE WHEN $6 THEN $10 ELSE waiting_for_seat END, \
                  pending = CASE WHEN $6 THEN $11 ELSE pending END, \
                  missing_ids = CASE WHEN $6 THEN $12 ELSE missing_ids END \
-             WHERE account = $1",
+             WHERE account = $1 AND lease_token = $13 AND lease_holder IS NOT NULL",
             self.account,
             it.started_at.to_sqlx(),
             it.outcome.as_str(),
@@ -176,11 +191,16 @@ impl State {
             number(counts.failing),
             number(counts.waiting_for_seat),
             number(counts.pending),
-            number(counts.missing_ids)
+            number(counts.missing_ids),
+            lease.token(),
+            interval(lease.duration)
         )
-        .persistent(false)
-        .execute(&mut *tx)
+        .execute(unnamed(&mut tx))
         .await?;
+        if written.rows_affected() == 0 {
+            return Err(Error::LeaseLost);
+        }
+        lease.renewed(asked_at);
         if it.noteworthy {
             sqlx::query!(
                 "INSERT INTO cycles (account, cycle_id, started_at, finished_at, outcome, error_kind, error, requests, \
@@ -198,8 +218,7 @@ impl State {
                 number(it.removed),
                 number(it.held)
             )
-            .persistent(false)
-            .execute(&mut *tx)
+            .execute(unnamed(&mut tx))
             .await?;
             let keep = keep_history.max(SignedDuration::from_hours(24));
             let before = (it.started_at - keep).to_sqlx();
@@ -208,16 +227,14 @@ impl State {
                 self.account,
                 before
             )
-            .persistent(false)
-            .execute(&mut *tx)
+            .execute(unnamed(&mut tx))
             .await?;
             sqlx::query!(
                 "DELETE FROM cycles WHERE account = $1 AND finished_at < $2",
                 self.account,
                 before
             )
-            .persistent(false)
-            .execute(&mut *tx)
+            .execute(unnamed(&mut tx))
             .await?;
         }
         self.commit(tx).await

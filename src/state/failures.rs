@@ -8,6 +8,7 @@ use super::{Error, State};
 use crate::{
     employee::{Code, FullName, Phone},
     plan::{Failure, Failures, Operation},
+    postgres::unnamed,
 };
 
 /// An attempt that was refused.
@@ -61,7 +62,7 @@ impl State {
              FROM failures WHERE account = $1",
             self.account
         )
-        .fetch_all(&mut **tx)
+        .fetch_all(unnamed(tx))
         .await?;
         let failure = rows.into_iter().filter_map(|row| {
             let operation = Operation::parse(&row.operation)?;
@@ -98,7 +99,7 @@ impl State {
             self.account,
             user_id
         )
-        .fetch_all(&mut **tx)
+        .fetch_all(unnamed(tx))
         .await?;
         let failure = rows.into_iter().map(|row| OpenFailure {
             user_id: row.user_id,
@@ -139,8 +140,7 @@ impl State {
                 now.to_sqlx(),
                 it.next_attempt_at.to_sqlx()
             )
-            .persistent(false)
-            .execute(&mut **tx)
+            .execute(unnamed(tx))
             .await?;
         }
         Ok(())
@@ -172,8 +172,7 @@ impl State {
                 &details[..],
                 now.to_sqlx()
             )
-            .persistent(false)
-            .execute(&mut **tx)
+            .execute(unnamed(tx))
             .await?;
         }
         Ok(())
@@ -194,8 +193,7 @@ impl State {
                 &ids[..],
                 &operations[..]
             )
-            .persistent(false)
-            .execute(&mut **tx)
+            .execute(unnamed(tx))
             .await?;
         }
         Ok(())
@@ -214,7 +212,7 @@ impl State {
                 "UPDATE failures SET next_attempt_at = now() WHERE account = $1 AND NOT local RETURNING user_id",
                 self.account
             )
-            .fetch_all(&mut *tx)
+            .fetch_all(unnamed(&mut tx))
             .await?;
             self.commit(tx).await?;
             return Ok(Ok(due.into_iter().collect::<std::collections::BTreeSet<_>>().len()));
@@ -225,7 +223,7 @@ impl State {
             self.account,
             ids
         )
-        .fetch_all(&mut *tx)
+        .fetch_all(unnamed(&mut tx))
         .await?;
         let unknown: Vec<String> = ids.iter().filter(|id| !known.contains(id)).cloned().collect();
         if !unknown.is_empty() {
@@ -236,16 +234,14 @@ impl State {
             self.account,
             ids
         )
-        .persistent(false)
-        .execute(&mut *tx)
+        .execute(unnamed(&mut tx))
         .await?;
         sqlx::query!(
             "UPDATE users SET resend_at = now() WHERE account = $1 AND user_id = ANY($2)",
             self.account,
             ids
         )
-        .persistent(false)
-        .execute(&mut *tx)
+        .execute(unnamed(&mut tx))
         .await?;
         self.commit(tx).await?;
         Ok(Ok(known.len()))

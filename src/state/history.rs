@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Error, State};
+use crate::postgres::unnamed;
 
 /// What kind of change was delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,7 @@ impl State {
             user_id,
             i64::from(most)
         )
-        .fetch_all(&mut *tx)
+        .fetch_all(unnamed(&mut tx))
         .await?;
         let entry = rows.into_iter().map(|row| HistoryEntry {
             at: row.at.to_jiff(),

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use sqlx::{Executor as _, Postgres, Transaction};
 
 use super::{Account, Error, Held, OpenFailure, State};
+use crate::postgres::unnamed;
 
 /// How an account stands.
 #[derive(Debug, Default)]
@@ -74,7 +75,7 @@ impl State {
         tx.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .await?;
         let now = sqlx::query_scalar!(r#"SELECT now() AS "now!""#)
-            .fetch_one(&mut *tx)
+            .fetch_one(unnamed(&mut tx))
             .await?;
         let account = self.load_account(&mut tx).await?.unwrap_or_else(|| Account {
             now: now.to_jiff(),
@@ -86,7 +87,7 @@ impl State {
                FROM users WHERE account = $1"#,
             self.account
         )
-        .fetch_one(&mut *tx)
+        .fetch_one(unnamed(&mut tx))
         .await?;
         Ok(Overview {
             account,
@@ -105,7 +106,7 @@ impl State {
             self.account,
             i64::from(most)
         )
-        .fetch_all(&mut **tx)
+        .fetch_all(unnamed(tx))
         .await?;
         let cycle = rows.into_iter().map(|row| PastCycle {
             id: row.cycle_id,
@@ -142,7 +143,7 @@ impl State {
                FROM (SELECT) AS one LEFT JOIN pg_namespace n ON n.nspname = $1"#,
             self.schema
         )
-        .fetch_one(&mut *tx)
+        .fetch_one(unnamed(&mut tx))
         .await?;
         Ok(Rights {
             role: row.role,

@@ -1,6 +1,6 @@
 //! The snapshot: loading it, marking users in doubt before the first request, and recording what was answered.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -11,6 +11,7 @@ use super::{Attempt, CHUNK, Change, Error, Lease, State};
 use crate::{
     employee::{Employee, EmployeeId, FullName, Phone, Spelling},
     plan::{Acknowledged, InDoubt, Managed, Marks, Operation, Plan, Snapshot},
+    postgres::unnamed,
 };
 
 /// What one batch came to; recorded in one transaction.
@@ -67,8 +68,17 @@ impl State {
                WHERE account = $1 AND operation = 'remove' AND NOT approved AND at > now() - interval '24 hours'"#,
             self.account
         )
-        .fetch_one(&mut **tx)
+        .fetch_one(unnamed(tx))
         .await?;
+        let users = self.load_users(tx).await?;
+        Ok(Snapshot {
+            users,
+            recent_removals: recent.try_into().unwrap_or_default(),
+        })
+    }
+
+    /// The managed users, sorted by id.
+    pub(super) async fn load_users(&self, tx: &mut Transaction<'static, Postgres>) -> Result<Vec<Managed>, Error> {
         let mut users = Vec::new();
         let mut rows = sqlx::query!(
             "SELECT user_id, name, phone, phone_spelling, \
@@ -77,7 +87,7 @@ impl State {
              FROM users WHERE account = $1",
             self.account
         )
-        .fetch(&mut **tx);
+        .fetch(unnamed(tx));
         while let Some(row) = rows.try_next().await? {
             // Written by us and read back: what does not parse could only be somebody else's, and is left alone.
             let Ok(id) = EmployeeId::parse(&row.user_id) else {
@@ -116,10 +126,7 @@ impl State {
         if !users.is_sorted_by(|a, b| a.id < b.id) {
             users.sort_by(|a, b| a.id.cmp(&b.id));
         }
-        Ok(Snapshot {
-            users,
-            recent_removals: recent.try_into().unwrap_or_default(),
-        })
+        Ok(users)
     }
 
     /// Writes down what the plan intends before the first request: every user about to be touched is in doubt (new ones
@@ -175,7 +182,7 @@ impl State {
         now: Timestamp,
     ) -> Result<(), Error> {
         // A released user is also sent later: one row may be touched only once in a statement.
-        let distinct: HashMap<&EmployeeId, &Employee> = sent.iter().rev().map(|it| (&it.id, *it)).collect();
+        let distinct: BTreeMap<&EmployeeId, &Employee> = sent.iter().rev().map(|it| (&it.id, *it)).collect();
         let ids: Vec<String> = distinct.values().map(|it| it.id.to_string()).collect();
         let names: Vec<String> = distinct.values().map(|it| it.name.to_string()).collect();
         let phones: Vec<Option<String>> = distinct.values().map(|it| it.phone.map(|it| it.to_string())).collect();
@@ -195,8 +202,7 @@ impl State {
             &phones as &[Option<String>],
             now.to_sqlx()
         )
-        .persistent(false)
-        .execute(&mut **tx)
+        .execute(unnamed(tx))
         .await?;
         Ok(())
     }
@@ -239,7 +245,7 @@ impl State {
                     ids
                 ),
             };
-            query.persistent(false).execute(&mut **tx).await?;
+            query.execute(unnamed(tx)).await?;
         }
         Ok(())
     }
@@ -266,8 +272,7 @@ impl State {
                 self.account,
                 &ids[..]
             )
-            .persistent(false)
-            .execute(&mut *tx)
+            .execute(unnamed(&mut tx))
             .await?;
         }
         self.commit(tx).await
@@ -330,8 +335,7 @@ impl State {
             now.to_sqlx(),
             cycle_id
         )
-        .persistent(false)
-        .execute(&mut **tx)
+        .execute(unnamed(tx))
         .await?;
         Ok(())
     }
@@ -363,8 +367,7 @@ impl State {
             &approved[..],
             cycle_id
         )
-        .persistent(false)
-        .execute(&mut **tx)
+        .execute(unnamed(tx))
         .await?;
         let gone: Vec<String> = removed
             .iter()
@@ -385,8 +388,7 @@ impl State {
                     again_at.to_sqlx(),
                     now.to_sqlx()
                 )
-                .persistent(false)
-                .execute(&mut **tx)
+                .execute(unnamed(tx))
                 .await?;
             }
         }
@@ -399,16 +401,14 @@ impl State {
             self.account,
             ids
         )
-        .persistent(false)
-        .execute(&mut **tx)
+        .execute(unnamed(tx))
         .await?;
         sqlx::query!(
             "DELETE FROM failures WHERE account = $1 AND user_id = ANY($2)",
             self.account,
             ids
         )
-        .persistent(false)
-        .execute(&mut **tx)
+        .execute(unnamed(tx))
         .await?;
         Ok(())
     }
@@ -430,7 +430,7 @@ impl State {
                FROM users WHERE account = $1 AND held_since IS NOT NULL ORDER BY user_id"#,
             self.account
         )
-        .fetch_all(&mut **tx)
+        .fetch_all(unnamed(tx))
         .await?;
         Ok(held)
     }
@@ -446,7 +446,7 @@ impl State {
             self.account,
             user_id
         )
-        .fetch_optional(&mut *tx)
+        .fetch_optional(unnamed(&mut tx))
         .await?;
         Ok(synced_at.flatten().map(jiff_sqlx::Timestamp::to_jiff))
     }
@@ -463,8 +463,7 @@ impl State {
             self.account,
             ids
         )
-        .persistent(false)
-        .execute(&mut *tx)
+        .execute(unnamed(&mut tx))
         .await?;
         self.commit(tx).await?;
         Ok(approved.rows_affected())

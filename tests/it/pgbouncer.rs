@@ -44,7 +44,7 @@ impl PgBouncer {
         let text = format!(
             "[databases]\n* = host=127.0.0.1 port={postgres}\n\
              [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
-             pool_mode = transaction\ndefault_pool_size = 2\nserver_reset_query_always = 1\nserver_reset_query = DISCARD ALL\n"
+             pool_mode = transaction\ndefault_pool_size = 2\n"
         )
         // Any log-in is let through as the superuser of the throw-away server.
         .replace("* = host", "* = user=postgres host");
