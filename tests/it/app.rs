@@ -1,7 +1,7 @@
 //! What every test starts from.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::PathBuf,
     sync::atomic::{AtomicUsize, Ordering},
@@ -313,13 +313,23 @@ impl App {
         assert!(self.wazzup.max_in_flight() <= 1, "one request at a time");
     }
 
+    /// What `status` says adds up: each employee counts once.
     async fn counts_balance(&self) {
-        let off = "SELECT count(*) FROM wazzup_sync.accounts \
-                   WHERE eligible <> in_sync + failing + waiting_for_seat + pending";
-        if self.settings.contains_key("state.schema") {
-            return;
-        }
-        assert_eq!(self.state_number(off).await, 0);
+        let status = self.status_json().await;
+        let number = |key: &str| status[key].as_u64().unwrap_or_else(|| panic!("no {key}: {status}"));
+        let list = |key: &str| status[key].as_array().unwrap_or_else(|| panic!("no {key}: {status}"));
+        let waiting: BTreeSet<&str> = list("waiting_for_seat").iter().filter_map(Value::as_str).collect();
+        // Whose removal fails is no employee.
+        let employees = list("failing").iter().filter(|it| it["operation"] != "remove");
+        let failing: BTreeSet<&str> = employees.filter_map(|it| it["user_id"].as_str()).collect();
+        let rest = waiting.union(&failing).count() as u64;
+        assert_eq!(
+            number("eligible"),
+            number("in_sync") + number("pending") + rest,
+            "{status}"
+        );
+        let last = &status["last_cycle"];
+        assert!(last["outcome"].is_string() && last["error"].is_null(), "{status}");
     }
 
     /// The writing requests since the last look, as `POST 3` or `PATCH 1`; forgets them.

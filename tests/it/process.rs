@@ -53,8 +53,7 @@ impl Run {
 }
 
 fn command(config: &Path, env: &[(String, String)], arguments: &[&str]) -> Command {
-    let mut command =
-        Command::new(std::env::var("IT_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_wazzup-sync").into()));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wazzup-sync"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WAZZUP_SYNC") || name == "RUST_LOG") {
         command.env_remove(name);
     }
@@ -191,9 +190,14 @@ impl Daemon {
         assert!(done.expect("kill runs").success());
     }
 
-    /// Waits for its end; returns the exit code, unless a signal killed it.
+    /// Waits for its end, and for the last line of its log; returns the exit code, unless a signal killed it.
     pub async fn ended(&mut self) -> Option<i32> {
-        let ended = timeout(PATIENCE, self.child.wait()).await;
+        let ended = timeout(PATIENCE, async {
+            let status = self.child.wait().await;
+            while self.lines.changed().await.is_ok() {}
+            status
+        });
+        let ended = ended.await;
         let ended = ended.unwrap_or_else(|_| panic!("the daemon does not end; the log:\n{}", self.text()));
         ended.expect("the daemon is waited for").code()
     }
