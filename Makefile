@@ -39,8 +39,16 @@ image: ## Build the container image (docker, else buildah)
 	tests/image/build.sh
 
 .PHONY: image-test
-image-test: postgres ## Run the image against a real Postgres and the sandbox
+image-test: postgres image ## Run the image against a real Postgres and the sandbox
 	tests/image/test.sh
+
+.PHONY: image-lint
+image-lint: ## Lint Dockerfile, compose.yaml, kubernetes.yaml and the shell scripts
+	tests/image/lint.sh
+
+.PHONY: sbom
+sbom: ## Write the software bill of materials, wazzup-sync.cdx.json (CycloneDX)
+	tests/sbom.sh
 
 .PHONY: deny
 deny: ## Check licenses, bans and sources of the dependencies

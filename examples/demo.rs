@@ -83,7 +83,7 @@ impl Day {
         let config = directory.path().join("wazzup-sync.toml");
         let (url, base_url) = (postgres.url("postgres"), wazzup.base_url());
         fs::write(directory.path().join("key"), wazzup.key())?;
-        let key = directory.path().join("key");
+        let key = directory.path().join("key").display().to_string();
         let text = format!(
             "account = \"demo\"\n\
              [crm]\nurl = {url:?}\ntable = \"employees\"\n\

@@ -15,7 +15,6 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -317,7 +316,7 @@ impl Postgres {
                 let log = fs::read_to_string(&log).unwrap_or_default();
                 bail!("the throw-away Postgres did not start on port {}:\n{log}", self.port);
             }
-            sleep(GLANCE);
+            glance();
         }
     }
 
@@ -363,7 +362,7 @@ impl Postgres {
         let signalled = signal(&server, how);
         let deadline = Instant::now() + PATIENCE;
         while signalled.is_ok() && server.try_wait()?.is_none() && Instant::now() < deadline {
-            sleep(GLANCE);
+            glance();
         }
         let _ = server.kill();
         server.wait()?;
@@ -386,4 +385,13 @@ impl Drop for Postgres {
 
 fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Waits a moment before looking again at what a server process does.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "these functions block by design: no runtime is waiting"
+)]
+fn glance() {
+    std::thread::sleep(GLANCE);
 }
