@@ -3,7 +3,7 @@
 //! Invariants:
 //! - Every access is one transaction that begins with `SET LOCAL search_path`, so that a `PgBouncer` in transaction mode can
 //!   stand in between: no session state, no session lock, no named statement.
-//! - Every transaction of a cycle that writes renews the lease by its fencing token ([`State::fenced`]) and fails if that
+//! - Every transaction of a cycle that writes renews the lease by its fencing token (`State::fenced`) and fails if that
 //!   touches no row. It holds the account's row until it ends, so nobody takes the lease over in the middle of it.
 //! - `approve` and `retry` write without the lease, and only columns that a cycle does not write: an approval that comes
 //!   too late for a cycle is seen by the next.

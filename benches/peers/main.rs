@@ -3,6 +3,8 @@
 //! The runs are interleaved (ours, shell, Python, ours…), so that what else the machine does hits all of them; figures are
 //! medians. After each run the stand-in for Wazzup must hold exactly what the CRM says: who is fast and wrong is not counted.
 
+#![expect(clippy::print_stderr, reason = "a benchmark tells what it is doing")]
+
 mod crm;
 mod daemon;
 mod measure;

@@ -67,7 +67,7 @@ pub(crate) fn run(command: &[String]) -> anyhow::Result<()> {
     let wall = began.elapsed();
     ensure!(status.success(), "{status}");
     let used = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let micros = |time: TimeVal| time.tv_sec() * 1_000_000 + i64::from(time.tv_usec());
+    let micros = |time: TimeVal| time.tv_sec() * 1_000_000 + time.tv_usec();
     let cpu = micros(used.user_time()) + micros(used.system_time());
     println!("{} {cpu} {}", wall.as_micros(), used.max_rss());
     Ok(())

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::error::Error;
 
-/// Where the API key comes from. It is read anew for each [`Session`], so a replaced key needs no restart.
+/// Where the API key comes from. It is read anew for each session, so a replaced key needs no restart.
 #[derive(Debug, Clone)]
 pub enum KeySource {
     /// The key itself.
