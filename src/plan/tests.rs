@@ -141,8 +141,11 @@ fn rows() -> impl Strategy<Value = Vec<(Option<String>, String, Option<String>)>
     prop::collection::vec(row(), 0..14)
 }
 
+/// A user: id, name, phone, and what it is in doubt about.
+type Known = (u8, u8, Option<u8>, Option<Vec<u8>>);
+
 /// Users of distinct phones, some in doubt about further phones.
-fn users() -> impl Strategy<Value = Vec<(u8, u8, Option<u8>, Option<Vec<u8>>)>> {
+fn users() -> impl Strategy<Value = Vec<Known>> {
     let user = (
         0..14_u8,
         0..3_u8,

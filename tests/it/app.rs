@@ -328,8 +328,8 @@ impl App {
             number("in_sync") + number("pending") + rest,
             "{status}"
         );
-        let last = &status["last_cycle"];
-        assert!(last["outcome"].is_string() && last["error"].is_null(), "{status}");
+        let ended = &status["last_cycle"];
+        assert!(ended["outcome"].is_string() && ended["error"].is_null(), "{status}");
     }
 
     /// The writing requests since the last look, as `POST 3` or `PATCH 1`; forgets them.

@@ -181,7 +181,7 @@ impl Daemon {
 
     pub fn text(&self) -> String {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.iter().map(|line| format!("{line}\n")).collect()
+        log.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
     }
 
     pub async fn signal(&self, name: &str) {

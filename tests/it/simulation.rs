@@ -71,6 +71,7 @@ struct World {
     late: bool,
 }
 
+#[expect(clippy::print_stderr, reason = "the story of a failing seed")]
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
