@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener};
 use tokio::{sync::watch, task::JoinHandle};
+use tracing::Instrument as _;
 
 use crate::postgres::{describe, pool};
 
@@ -27,7 +28,7 @@ impl Listener {
     #[must_use]
     pub fn start(options: PgConnectOptions, channel: Option<String>) -> Self {
         let (waker, wake) = watch::channel(());
-        let task = channel.map(|channel| tokio::spawn(listen(options, channel, waker.clone())));
+        let task = channel.map(|channel| tokio::spawn(listen(options, channel, waker.clone()).in_current_span()));
         Self {
             wake,
             _waker: waker,
