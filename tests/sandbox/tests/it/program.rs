@@ -57,7 +57,10 @@ async fn wazzup_serves_until_it_is_told_to_stop() -> Result<()> {
 
 /// However it ends, nothing of the server stays.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "there is no runtime to wait on: it looks at a process")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "there is no runtime to wait on: it looks at a process"
+)]
 fn postgres_goes_with_the_program() -> Result<()> {
     for (signal, code) in [("INT", Some(0)), ("KILL", None)] {
         let (mut child, mut lines) = start(&["postgres"])?;
