@@ -114,7 +114,10 @@ pub fn describe(error: &sqlx::Error) -> String {
             }
         }
         sqlx::Error::Io(it) => it.to_string(),
-        sqlx::Error::Tls(it) => format!("TLS: {}; a private CA is named by `sslrootcert` in the URL", causes(it.as_ref())),
+        sqlx::Error::Tls(it) => format!(
+            "TLS: {}; a private CA is named by `sslrootcert` in the URL",
+            causes(it.as_ref())
+        ),
         sqlx::Error::PoolTimedOut => format!("no connection within {} seconds", CONNECT_TIMEOUT.as_secs()),
         sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => "an answer of an unexpected type".into(),
         other => other.to_string(),

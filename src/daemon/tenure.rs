@@ -35,7 +35,8 @@ impl Tenure {
     /// Keeps `lease`, which is good for `duration`, until it is lost, or `stop`.
     pub(super) fn begin(state: State, lease: Lease, duration: Duration, stop: &CancellationToken) -> Self {
         let (lease, over) = (Arc::new(lease), stop.child_token());
-        let keeper = tokio::spawn(keep(state.clone(), Arc::clone(&lease), duration / 3, over.clone()).in_current_span());
+        let keeper =
+            tokio::spawn(keep(state.clone(), Arc::clone(&lease), duration / 3, over.clone()).in_current_span());
         Self {
             state,
             lease,

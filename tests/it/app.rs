@@ -317,10 +317,10 @@ impl App {
     async fn counts_balance(&self) {
         let status = self.status_json().await;
         let number = |key: &str| status[key].as_u64().unwrap_or_else(|| panic!("no {key}: {status}"));
-        let list = |key: &str| status[key].as_array().unwrap_or_else(|| panic!("no {key}: {status}"));
-        let waiting: BTreeSet<&str> = list("waiting_for_seat").iter().filter_map(Value::as_str).collect();
+        let entries = |key: &str| status[key].as_array().unwrap_or_else(|| panic!("no {key}: {status}"));
+        let waiting: BTreeSet<&str> = entries("waiting_for_seat").iter().filter_map(Value::as_str).collect();
         // Whose removal fails is no employee.
-        let employees = list("failing").iter().filter(|it| it["operation"] != "remove");
+        let employees = entries("failing").iter().filter(|it| it["operation"] != "remove");
         let failing: BTreeSet<&str> = employees.filter_map(|it| it["user_id"].as_str()).collect();
         let rest = waiting.union(&failing).count() as u64;
         assert_eq!(
@@ -328,8 +328,8 @@ impl App {
             number("in_sync") + number("pending") + rest,
             "{status}"
         );
-        let ended = &status["last_cycle"];
-        assert!(ended["outcome"].is_string() && ended["error"].is_null(), "{status}");
+        let cycle = &status["last_cycle"];
+        assert!(cycle["outcome"].is_string() && cycle["error"].is_null(), "{status}");
     }
 
     /// The writing requests since the last look, as `POST 3` or `PATCH 1`; forgets them.

@@ -181,7 +181,8 @@ impl Daemon {
 
     pub fn text(&self) -> String {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        let lines: Vec<String> = log.iter().map(Value::to_string).collect();
+        lines.join("\n")
     }
 
     pub async fn signal(&self, name: &str) {
