@@ -420,6 +420,19 @@ fn log_news(plan: &Plan, open: &Failures, memory: &mut Memory) {
         );
     }
     memory.missing_ids = plan.missing_ids;
+    let long = plan.upserts.iter().map(|it| &it.employee).filter(|it| it.is_long());
+    let long: Vec<&str> = long.map(|it| it.id.as_str()).collect();
+    if !long.is_empty() {
+        log_ids(&long, |ids| {
+            let count = long.len();
+            tracing::warn!(
+                event = "employee.long",
+                count,
+                ids,
+                "a long id or name is sent: Wazzup may refuse it"
+            );
+        });
+    }
     let over = plan.closed_failures.iter().filter(|(id, operation)| {
         *operation != Operation::Seat && !open.keys().any(|key| key.0 == *id && key.1 == *operation)
     });

@@ -15,6 +15,11 @@ use serde::{Serialize, Serializer};
 /// The longest id and name that Wazzup's documentation allows, in characters.
 pub const MAX_CHARS: usize = 200;
 
+/// Longer ids and names are sent, but some of Wazzup's clients say that these are the limits, in characters.
+pub const LONG_ID: usize = 64;
+/// See [`LONG_ID`].
+pub const LONG_NAME: usize = 150;
+
 /// An employee's id, which is also the id of the Wazzup user: 1 to 200 characters, never altered.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 pub struct EmployeeId(Box<str>);
@@ -141,6 +146,14 @@ impl Serialize for Phone {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a phone number in international digits")]
 pub struct InvalidPhone;
+
+impl Employee {
+    /// Whether the id or the name is so long that Wazzup may refuse it.
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        self.id.as_str().chars().count() > LONG_ID || self.name.as_str().chars().count() > LONG_NAME
+    }
+}
 
 /// A user as Wazzup takes it: what one entry of `POST /v3/users` says. Without a phone the key is left out.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]

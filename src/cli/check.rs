@@ -18,7 +18,7 @@ use crate::{
     config::{Config, RemovalPolicy, Source},
     crm::{self, Role},
     cycle::{self, Sync},
-    employee::{Code, Roster},
+    employee::{Code, LONG_ID, LONG_NAME, Roster},
     plan::{Failures, Operation, Plan, Snapshot, printable},
     postgres::Reason,
     state::{self, Overview, Rights, SchemaVersion},
@@ -27,10 +27,6 @@ use crate::{
 
 /// The seats of an account, where Wazzup has not said how many there are (its documentation).
 const DOCUMENTED_SEATS: usize = 1_000;
-
-/// From these lengths on, some integrators met refusals; the documentation allows 200.
-const LONG_ID: usize = 64;
-const LONG_NAME: usize = 150;
 
 const IDS_SHOWN: usize = 6;
 
