@@ -602,7 +602,9 @@ fn the_plan_as_people_and_programs_read_it() {
     change   b  name: “Bela” → “Bella”, phone: “79261234503” → “79261234502”
     add      a  Anna  79261234501
     remove   z
-    reject   r  INVALID_NAME: the name is blank or longer than 200 characters: correct it in the CRM
+    reject   r  INVALID_NAME
+             the name is blank or longer than 200 characters
+             → correct it in the CRM
     ");
     let json = plan.to_json();
     assert_eq!(

@@ -17,6 +17,7 @@ mod hostile;
 mod lease;
 mod life;
 mod lost;
+mod migrations;
 mod outage;
 mod pgbouncer;
 mod phones;
