@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
 use self::reader::Reader;
 pub use self::sql::{InvalidSql, split_identifier};
@@ -103,29 +103,6 @@ pub enum ApiKey {
     Literal(SecretString),
     /// A file that is read at every cycle, not when the configuration is loaded, so a replaced key needs no restart.
     File(PathBuf),
-}
-
-impl ApiKey {
-    /// The key as it is now.
-    ///
-    /// # Errors
-    /// If the file cannot be read, is empty, or holds something that no header could carry.
-    pub fn read(&self) -> Result<SecretString, SecretFileError> {
-        match self {
-            Self::Literal(key) => Ok(key.clone()),
-            Self::File(path) => {
-                let key = read_secret(path)?;
-                if fits_a_header(key.expose_secret()) {
-                    Ok(key)
-                } else {
-                    Err(SecretFileError {
-                        path: path.clone(),
-                        reason: SecretFileReason::NoKey,
-                    })
-                }
-            }
-        }
-    }
 }
 
 /// `[state]`: our own schema.
@@ -226,8 +203,6 @@ enum SecretFileReason {
     Unreadable(io::Error),
     #[error("it is empty; it must hold the secret and nothing else")]
     Empty,
-    #[error("it holds no API key: a key is one line of ASCII letters, digits and signs, without blanks")]
-    NoKey,
 }
 
 /// The trimmed text of a secret's file.
