@@ -424,6 +424,7 @@ impl World {
             }
             7 => {
                 self.tell("  two copies");
+                self.app.wazzup.clear_log();
                 let (one, two) = (self.spawn_once(None), self.spawn_once(None));
                 let (one, two) = tokio::join!(one, two);
                 self.tell(format!("  they exit with {one} and {two}"));
