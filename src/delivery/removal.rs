@@ -101,17 +101,10 @@ impl Delivery<'_> {
         self.tally.requests += 1;
         match answer {
             Ok(answer) => {
-                let absent: Option<HashSet<EmployeeId>> = answer.absent.map(|ids| ids.into_iter().collect());
-                let removed = batch.iter().map(|it| {
-                    // An answer that cannot be read may have said of anybody that it was not there.
-                    let was_absent = absent.as_ref().is_none_or(|absent| absent.contains(&it.id));
-                    let again_at = if was_absent {
-                        self.remove_again_at(&it.id, snapshot)
-                    } else {
-                        None
-                    };
-                    removed(it, absent.is_some() && was_absent, again_at)
-                });
+                let absent: HashSet<EmployeeId> = answer.absent.into_iter().flatten().collect();
+                let removed = batch
+                    .iter()
+                    .map(|it| removed(it, absent.contains(&it.id), self.remove_again_at(&it.id, snapshot)));
                 self.finish_removals(removed.collect()).await
             }
             Err(wazzup::Error::Refused(refusal))
@@ -152,11 +145,7 @@ impl Delivery<'_> {
             match answer {
                 Ok(deleted) => {
                     accepted = true;
-                    let again_at = if deleted.was_absent {
-                        self.remove_again_at(&removal.id, snapshot)
-                    } else {
-                        None
-                    };
+                    let again_at = self.remove_again_at(&removal.id, snapshot);
                     let removed = removed(removal, deleted.was_absent, again_at);
                     self.finish_removals(vec![removed]).await?;
                 }
@@ -206,7 +195,8 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    /// When a user that was not there must be removed once more: an upsert without an answer may land until then.
+    /// When a user must be removed once more: an upsert without an answer may land until then, and would create it again,
+    /// whether it was there or not.
     fn remove_again_at(&self, id: &EmployeeId, snapshot: &Snapshot) -> Option<jiff::Timestamp> {
         let unknown_at = snapshot.get(id.as_str())?.marks().unknown_at?;
         Some(State::quiet_after(unknown_at, self.timeout)).filter(|quiet| *quiet > self.clock())

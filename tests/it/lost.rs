@@ -1,11 +1,9 @@
 //! Answers that are lost: what became of the request is unknown until the next cycle settles it.
 
-use std::time::Duration;
-
 use rstest::rstest;
 use sandbox::{Fault, What, When};
 
-use crate::app::App;
+use crate::{app::App, process::PATIENCE};
 
 #[tokio::test]
 async fn a_lost_creation_of_somebody_who_leaves_leaves_no_orphan() {
@@ -27,41 +25,54 @@ async fn a_lost_creation_of_somebody_who_leaves_leaves_no_orphan() {
 
 #[tokio::test]
 async fn a_creation_that_lands_after_the_lookup_leaves_no_orphan() {
-    let mut app = App::new().await;
-    app.set("wazzup.timeout", "2s")
-        .set("schedule.every", "200ms")
-        .set("log.level", "debug");
+    let app = App::new().await;
     app.hire_many(3).await;
     app.once_exits(0).await;
     app.hire("new", "Came And Went", None).await;
-    // Four attempts: the first three never arrive, the last arrives late.
-    app.wazzup.order(Fault::new(When::Post, What::CutBefore).times(3));
-    app.wazzup
-        .order(Fault::new(When::Post, What::ActLate { after_ms: 2_500 }));
-    app.once_exits(1).await;
-    app.fire(&["new"]).await;
-    app.wazzup.clear_log();
-    app.once().await;
-    assert!(
-        app.wazzup.user("new").is_none(),
-        "it has not landed yet: the test is too slow"
-    );
+    app.fire_while_a_write_is_late("new").await;
     assert_eq!(
         app.wazzup.requests().first().map(|it| it.method.clone()),
         Some("GET".into())
     );
-    app.wazzup
-        .wait_until(|it| it.users().contains_key("new"), Duration::from_secs(20))
-        .await
-        .expect("it lands");
-    let daemon = app.daemon();
-    let gone = app
-        .wazzup
-        .wait_until(|it| !it.users().contains_key("new"), Duration::from_secs(20))
-        .await;
-    assert!(gone.is_ok(), "an orphan: {gone:?}\n{}", daemon.text());
-    daemon.stop().await;
-    app.settled().await;
+    app.what_lands_is_removed_again("new").await;
+}
+
+#[tokio::test]
+async fn an_update_that_lands_after_the_removal_leaves_no_orphan() {
+    let app = App::new().await;
+    app.hire_many(3).await;
+    app.once_exits(0).await;
+    app.rename("e001", "About To Go").await;
+    app.fire_while_a_write_is_late("e001").await;
+    assert_eq!(app.take_writes(), ["PATCH 1"]);
+    app.what_lands_is_removed_again("e001").await;
+}
+
+/// A request that lands late.
+impl App {
+    /// Delivers a change of which the last attempt is under way for a long time, and removes the employee meanwhile.
+    async fn fire_while_a_write_is_late(&self, id: &str) {
+        // Four attempts: the first three never arrive.
+        self.wazzup.order(Fault::new(When::Post, What::CutBefore).times(3));
+        self.wazzup
+            .order(Fault::new(When::Post, What::ActLate { after_ms: 3_600_000 }));
+        self.once_exits(1).await;
+        self.fire(&[id]).await;
+        self.wazzup.clear_log();
+        self.once_exits(0).await;
+        assert!(self.wazzup.user(id).is_none());
+    }
+
+    async fn what_lands_is_removed_again(&self, id: &str) {
+        self.wazzup.land_late_requests(PATIENCE).await.expect("it lands");
+        assert!(self.wazzup.user(id).is_some(), "the sandbox did act");
+        // Twice the time-out of a request is over.
+        self.state_sql("UPDATE wazzup_sync.users SET remove_again_at = now() WHERE remove_again_at > now()")
+            .await;
+        self.once_exits(0).await;
+        assert!(self.wazzup.user(id).is_none(), "an orphan");
+        self.settled().await;
+    }
 }
 
 #[rstest]
@@ -164,7 +175,7 @@ async fn a_time_out_is_an_unknown_outcome() {
     assert_eq!(run.error_kind(), "wazzup_unavailable");
     app.wazzup.clear_faults();
     app.wazzup
-        .wait_until(|it| it.in_flight() == 0, Duration::from_secs(20))
+        .wait_until(|it| it.in_flight() == 0, PATIENCE)
         .await
         .expect("they end");
     app.once_exits(0).await;
@@ -183,7 +194,7 @@ async fn a_kill_in_the_middle_of_a_request_is_healed() {
         .order(Fault::new(When::Post, What::DelayAnswer { ms: 500 }).skip(1));
     let mut daemon = app.daemon();
     app.wazzup
-        .wait_until(|it| it.users().len() == 150, Duration::from_secs(20))
+        .wait_until(|it| it.users().len() == 150, PATIENCE)
         .await
         .expect("the second batch");
     daemon.signal("KILL").await;
@@ -194,7 +205,7 @@ async fn a_kill_in_the_middle_of_a_request_is_healed() {
     daemon.stop().await;
     assert_eq!(app.users().len(), 149);
     app.wazzup
-        .wait_until(|it| it.in_flight() == 0, Duration::from_secs(20))
+        .wait_until(|it| it.in_flight() == 0, PATIENCE)
         .await
         .expect("they end");
     app.settled_but_for_overlaps().await;

@@ -16,7 +16,7 @@ use futures_util::StreamExt as _;
 use sandbox::{ErrorStyle, Fault, ListStyle, OmittedPhone, Origin, Poison, PoisonReply, PostAnswer, What, When};
 use tokio::process::Command;
 
-use crate::app::App;
+use crate::{app::App, process::PATIENCE};
 
 /// How many seeds a plain test run plays.
 const SEEDS: u64 = 60;
@@ -96,7 +96,7 @@ impl World {
     async fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let mut app = App::new().await;
-        app.set("wazzup.timeout", "2s")
+        app.set("wazzup.timeout", "15s")
             .set("state.lease", "30s")
             .set_raw("wazzup.requests_per_minute", "100000");
         if rng.u8(..4) == 0 {
@@ -166,11 +166,8 @@ impl World {
         self.app.wazzup.clear_faults();
         self.app.wazzup.cure();
         self.app.wazzup.vary(|variant| variant.seats = 1_000);
-        let in_flight = self
-            .app
-            .wazzup
-            .wait_until(|state| state.in_flight() == 0, crate::process::PATIENCE);
-        in_flight.await.expect("late requests land");
+        let in_flight = self.app.wazzup.wait_until(|state| state.in_flight() == 0, PATIENCE);
+        in_flight.await.expect("requests end");
         let mut last = -1;
         for _ in 0..6 {
             self.time_passes(1_500).await;
@@ -506,6 +503,9 @@ impl World {
     /// Moves everything that the state remembers into the past.
     async fn time_passes(&mut self, minutes: u32) {
         self.tell(format!("  {minutes} minutes pass"));
+        // No request is under way for minutes.
+        let landing = self.app.wazzup.land_late_requests(PATIENCE);
+        landing.await.expect("late requests land");
         let mut sql = String::new();
         for (table, columns) in TIMES {
             let moved = columns

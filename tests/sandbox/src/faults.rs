@@ -109,7 +109,8 @@ pub enum What {
     CutBefore,
     /// Acts, and then resets the connection: the answer is lost.
     CutAfter,
-    /// Resets the connection now, and acts later.
+    /// Resets the connection now, and acts later: after this time, or when a test says so with
+    /// [`Wazzup::land_late_requests`](crate::Wazzup::land_late_requests).
     ActLate {
         /// Milliseconds.
         after_ms: u64,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{self, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures_util::stream;
@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use crate::answer::{Answer, Mangle};
 use crate::call::Call;
 use crate::faults::What;
-use crate::state::Shared;
+use crate::state::{Shared, State};
 
 /// Far above any batch.
 const LONGEST_BODY: usize = 64 << 20;
@@ -59,7 +59,7 @@ struct Job {
 
 /// The handler of everything below `/v3`.
 pub(crate) async fn handle(
-    State(shared): State<Arc<Shared>>,
+    extract::State(shared): extract::State<Arc<Shared>>,
     Extension(connection): Extension<Connection>,
     request: Request,
 ) -> Response {
@@ -157,10 +157,7 @@ impl Job {
                 return Outcome::Cut;
             }
             Some(What::ActLate { after_ms }) => {
-                tokio::spawn(async move {
-                    sleep(Duration::from_millis(after_ms)).await;
-                    self.act(None);
-                });
+                tokio::spawn(self.act_late(Duration::from_millis(after_ms)));
                 return Outcome::Cut;
             }
             Some(What::Garbage) => {
@@ -186,6 +183,18 @@ impl Job {
             }
         };
         Outcome::Answer(answer)
+    }
+
+    /// Acts after this time, or when all that is late is told to land.
+    async fn act_late(self, after: Duration) {
+        let landings = self.shared.write(State::begin_late);
+        let mut changes = self.shared.changes();
+        tokio::select! {
+            () = sleep(after) => {}
+            _ = changes.wait_for(|()| self.shared.read(|state| state.landings > landings)) => {}
+        }
+        self.act(None);
+        self.shared.write(State::end_late);
     }
 
     fn act(&self, mangle: Option<Mangle>) -> Answer {

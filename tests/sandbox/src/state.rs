@@ -28,6 +28,10 @@ pub struct State {
     pub(crate) log: Log,
     pub(crate) key: String,
     pub(crate) sidecar_key: Option<String>,
+    /// Requests whose connection was cut and that will act later.
+    late: usize,
+    /// How often all that was late was told to land.
+    pub(crate) landings: u64,
     recent: VecDeque<Instant>,
     listeners: Vec<mpsc::UnboundedSender<Request>>,
 }
@@ -42,6 +46,8 @@ impl State {
             log: Log::default(),
             key: DEFAULT_KEY.to_owned(),
             sidecar_key: None,
+            late: 0,
+            landings: 0,
             recent: VecDeque::new(),
             listeners: Vec::new(),
         }
@@ -68,6 +74,22 @@ impl State {
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.log.in_flight
+    }
+
+    /// Requests whose connection was cut and that have yet to act ([`What::ActLate`](crate::What::ActLate)).
+    #[must_use]
+    pub fn late(&self) -> usize {
+        self.late
+    }
+
+    /// A request will act late. Returns the landings so far.
+    pub(crate) fn begin_late(&mut self) -> u64 {
+        self.late += 1;
+        self.landings
+    }
+
+    pub(crate) fn end_late(&mut self) {
+        self.late -= 1;
     }
 
     pub(crate) fn subscribe(&mut self) -> mpsc::UnboundedReceiver<Request> {

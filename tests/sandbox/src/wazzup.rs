@@ -329,6 +329,15 @@ impl Wazzup {
         self.write(State::subscribe)
     }
 
+    /// Makes the requests land that were to act late, and waits until they have.
+    ///
+    /// # Errors
+    /// If they do not land within the time.
+    pub async fn land_late_requests(&self, timeout: Duration) -> anyhow::Result<()> {
+        self.write(|state| state.landings += 1);
+        self.wait_until(|state| state.late() == 0, timeout).await
+    }
+
     /// Waits until the condition holds: looked at now, and after each change.
     ///
     /// # Errors
