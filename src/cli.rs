@@ -160,10 +160,7 @@ fn complain(error: &Error) {
 fn run(cli: Cli) -> Result<Exit, Error> {
     let config = Config::load(&cli.config)?;
     crate::telemetry::init(config.log.format, &config.log.level);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let span = tracing::error_span!("account", account = config.account);
     let verb = async {
         match cli.verb {

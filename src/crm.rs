@@ -97,14 +97,35 @@ impl Crm {
         Ok(())
     }
 
-    /// Reads whom the CRM wants in Wazzup, reading phones with `phones`.
+    /// Reads whom the CRM wants in Wazzup. The first phone is read when `phones` is there; the database works meanwhile.
     ///
     /// # Errors
     /// If the database does not answer or refuses the query.
-    pub async fn read(&self, phones: PhoneReader) -> Result<Roster, Error> {
-        let mut roster = RosterBuilder::new(phones);
-        self.rows(|row| roster.push(row)).await?;
-        Ok(roster.finish())
+    pub async fn read(&self, phones: impl Future<Output = PhoneReader>) -> Result<Roster, Error> {
+        let mut tx = self.begin().await?;
+        let rows = self.select(&mut tx, Which::Active).await?;
+        let sql = AssertSqlSafe(format!("SELECT id, name, phone FROM ({rows}) AS employees"));
+        let roster = {
+            let mut rows = sqlx::query(sql).fetch(unnamed(&mut tx));
+            let mut next = rows.try_next().await?;
+            let mut roster = RosterBuilder::new(phones.await);
+            while let Some(row) = next {
+                roster.push(Row {
+                    id: row.try_get(0)?,
+                    name: row.try_get(1)?,
+                    phone: row.try_get(2)?,
+                });
+                next = rows.try_next().await?;
+            }
+            roster
+        };
+        tx.commit().await?;
+        if !roster.has_unread_phones() {
+            return Ok(roster.finish());
+        }
+        // The rules are slow where the phones are many: the lease is renewed meanwhile.
+        let finished = tokio::task::spawn_blocking(|| roster.finish()).await;
+        Ok(finished.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())))
     }
 
     /// The rows whose id is `id`, or differs from it by case and blanks alone, as the CRM has them: at most 20, those that
@@ -144,25 +165,6 @@ impl Crm {
         ));
         let row = sqlx::query(sql).fetch_one(unnamed(&mut tx)).await?;
         Ok(row.columns().iter().map(|it| it.name().to_owned()).collect())
-    }
-
-    /// Hands the active rows to `take`, one by one.
-    async fn rows(&self, mut take: impl FnMut(Row<'_>)) -> Result<(), Error> {
-        let mut tx = self.begin().await?;
-        let rows = self.select(&mut tx, Which::Active).await?;
-        let sql = AssertSqlSafe(format!("SELECT id, name, phone FROM ({rows}) AS employees"));
-        {
-            let mut rows = sqlx::query(sql).fetch(unnamed(&mut tx));
-            while let Some(row) = rows.try_next().await? {
-                take(Row {
-                    id: row.try_get(0)?,
-                    name: row.try_get(1)?,
-                    phone: row.try_get(2)?,
-                });
-            }
-        }
-        tx.commit().await?;
-        Ok(())
     }
 
     async fn begin(&self) -> Result<Transaction<'static, Postgres>, Error> {

@@ -3,14 +3,14 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::Instant;
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     crm::{self, Crm},
     delivery::{self, Delivery, Tally, log_ids},
     employee::{Code, PhoneReader, Roster},
     plan::{Failure, Failures, Operation, Plan, Policy, Snapshot},
-    state::{self, Account, Counts, Finished, Lease, Opened, Outcome, State},
+    state::{self, Account, Counts, Finished, Lease, Opening, Outcome, State},
     verify,
     wazzup::{self, Client, Gate},
 };
@@ -24,8 +24,8 @@ pub struct Sync {
     pub state: State,
     /// Where they go.
     pub wazzup: Client,
-    /// Two letters: how phones without a country are read.
-    pub phone_region: String,
+    /// Reads the CRM's phones.
+    pub phones: PhoneReader,
     /// What happens to those who leave.
     pub policy: Policy,
     /// How often the snapshot is compared with Wazzup's list.
@@ -87,9 +87,6 @@ pub enum Error {
     /// Wazzup answers, but fails on everything.
     #[error("{0}")]
     Outage(String),
-    /// The phone region is none.
-    #[error("crm.phone_region is no region: {0}")]
-    Region(String),
 }
 
 impl Error {
@@ -98,7 +95,7 @@ impl Error {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Crm(crm::Error::Unavailable(_)) => "crm_unavailable",
-            Self::Crm(crm::Error::Query(_)) | Self::Region(_) => "crm_query",
+            Self::Crm(crm::Error::Query(_)) => "crm_query",
             Self::State(state::Error::LeaseLost) => "lease_lost",
             Self::State(state::Error::Unavailable(_)) => "state_unavailable",
             Self::State(_) => "state_refused",
@@ -131,43 +128,57 @@ impl From<delivery::Error> for Error {
     }
 }
 
+/// What both databases say.
+struct Opened {
+    account: Account,
+    snapshot: Snapshot,
+    failures: Failures,
+    roster: Result<Roster, crm::Error>,
+}
+
 /// What a cycle came to until now, for its counts.
-#[derive(Default)]
 struct Progress {
     roster: Roster,
     plan: Plan,
     tally: Tally,
     failures: Failures,
+    /// A comparison with Wazzup's list was due, and nobody is managed.
+    nothing_to_compare: bool,
 }
 
 impl Sync {
     /// Runs one cycle under `lease`. Whatever happens is logged, and recorded if the state can be written.
     pub async fn cycle(&self, lease: &Lease, gate: Gate, memory: &mut Memory) -> Report {
         let began = Instant::now();
-        let opened = match self.state.open_cycle(lease).await {
-            Ok(opened) => opened,
-            Err(error) => {
-                log_failure(&error.into(), None, memory);
-                return Report {
-                    outcome: Outcome::Failed,
-                    held: false,
-                };
+        let result = match self.state.open_cycle(lease).await {
+            Ok(opening) => {
+                let span = tracing::info_span!("cycle", cycle_id = opening.id);
+                tracing::Instrument::instrument(self.cycle_opened(lease, gate, memory, opening, began), span).await
             }
+            Err(error) => Err(error),
         };
-        let (id, now) = (opened.id, opened.account.now);
-        let span = tracing::info_span!("cycle", cycle_id = id);
-        tracing::Instrument::instrument(self.cycle_opened(lease, gate, memory, opened, (id, now, began)), span).await
+        result.unwrap_or_else(|error| {
+            log_failure(&error.into(), None, memory);
+            Report {
+                outcome: Outcome::Failed,
+                held: false,
+            }
+        })
     }
 
+    /// # Errors
+    /// If the snapshot cannot be loaded: then the cycle never was. All else is in the report.
     async fn cycle_opened(
         &self,
         lease: &Lease,
         gate: Gate,
         memory: &mut Memory,
-        opened: Opened,
-        at: (i64, Timestamp, Instant),
-    ) -> Report {
+        opening: Opening,
+        began: Instant,
+    ) -> Result<Report, state::Error> {
         tracing::debug!(event = "cycle.started", "started");
+        let at = (opening.id, opening.account.now, began);
+        let opened = self.read_both(opening).await?;
         let mut progress = None;
         let result = self.work(lease, gate, memory, opened, at, &mut progress).await;
         let finished = finished(at.0, at.1, result.as_ref().err(), progress.as_ref());
@@ -182,13 +193,39 @@ impl Sync {
             Some(error) => log_failure(error, progress.as_ref(), memory),
             None => log_finished(&finished, at.2.elapsed(), memory),
         }
-        Report {
+        Ok(Report {
             outcome,
             held: finished.held > 0,
-        }
+        })
     }
 
-    /// The way of the data: CRM → roster, state → snapshot; both → plan → intent → delivery.
+    /// Loads the snapshot while the CRM's database is at work: its rows are taken when it is known what their phones mean.
+    async fn read_both(&self, opening: Opening) -> Result<Opened, state::Error> {
+        let account = opening.account.clone();
+        let (known, phones) = oneshot::channel();
+        let state = async {
+            let (snapshot, failures) = self.state.load(opening).await?;
+            _ = known.send(self.phone_reader(&snapshot));
+            Ok((snapshot, failures))
+        };
+        let phones = async {
+            match phones.await {
+                Ok(phones) => phones,
+                // The snapshot cannot be loaded, which ends both.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let crm = async { Ok::<_, state::Error>(self.crm.read(phones).await) };
+        let ((snapshot, failures), roster) = tokio::try_join!(state, crm)?;
+        Ok(Opened {
+            account,
+            snapshot,
+            failures,
+            roster,
+        })
+    }
+
+    /// The way of the data: roster and snapshot → plan → intent → delivery.
     async fn work(
         &self,
         lease: &Lease,
@@ -199,14 +236,14 @@ impl Sync {
         progress: &mut Option<Progress>,
     ) -> Result<(), Error> {
         let Opened {
-            id: _,
             mut account,
             mut snapshot,
             failures,
+            roster,
         } = opened;
-        let roster = self.crm.read(self.phone_reader(&snapshot)?).await?;
+        let roster = roster?;
         note_empty_source(&roster, &snapshot, memory);
-        self.verify(lease, &gate, memory, &mut account, &mut snapshot).await?;
+        let nothing_to_compare = self.verify(lease, &gate, memory, &mut account, &mut snapshot).await?;
 
         let plan = Plan::between(&roster, &snapshot, &failures, self.policy, at.1);
         let open = following(failures, &plan);
@@ -216,6 +253,7 @@ impl Sync {
             plan,
             tally: Tally::default(),
             failures: open,
+            nothing_to_compare,
         });
         if progress.plan.needs_intent() {
             self.state.record_intent(lease, &progress.plan, at.1).await?;
@@ -233,18 +271,16 @@ impl Sync {
     }
 
     /// A reader that knows the spellings of the acknowledged phones.
-    ///
-    /// # Errors
-    /// If the region is none.
-    pub fn phone_reader(&self, snapshot: &Snapshot) -> Result<PhoneReader, Error> {
+    #[must_use]
+    pub fn phone_reader(&self, snapshot: &Snapshot) -> PhoneReader {
         let known = snapshot.users.iter().filter_map(|user| {
             let phone = user.acknowledged.as_ref()?.phone?;
             user.spelling.map(|spelling| (spelling, phone))
         });
-        let reader = PhoneReader::new(&self.phone_region).map_err(|error| Error::Region(error.to_string()))?;
-        Ok(reader.knowing(known))
+        self.phones.knowing(known)
     }
 
+    /// Compares with Wazzup's list if it is time to. Returns whether it is, but nobody is managed yet.
     async fn verify(
         &self,
         lease: &Lease,
@@ -252,18 +288,17 @@ impl Sync {
         memory: &mut Memory,
         account: &mut Account,
         snapshot: &mut Snapshot,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if !verify::is_due(account, self.verify_every, memory.verify_at_start) {
-            return Ok(());
+            return Ok(false);
         }
-        if snapshot.users.is_empty() {
-            verify::nothing_to_compare(&self.state, lease, account.now).await?;
-        } else {
+        let nothing_to_compare = snapshot.users.is_empty();
+        if !nothing_to_compare {
             let session = self.wazzup.session(gate.clone())?;
             verify::verify(&session, &self.state, lease, snapshot, account).await?;
         }
         memory.verify_at_start = false;
-        Ok(())
+        Ok(nothing_to_compare)
     }
 }
 
@@ -293,6 +328,7 @@ fn counts(progress: &Progress) -> Counts {
         plan,
         tally,
         failures,
+        nothing_to_compare: _,
     } = progress;
     let eligible = |id: &&str| roster.get(id).is_some() || roster.is_rejected(id);
     let with = |seat: bool| -> BTreeSet<&str> {
@@ -358,6 +394,7 @@ fn finished(id: i64, started_at: Timestamp, error: Option<&Error>, progress: Opt
         updated: tally.updated,
         removed: tally.removed,
         held: progress.map_or(0, |it| it.plan.held.len()),
+        nothing_to_compare: progress.is_some_and(|it| it.nothing_to_compare),
         noteworthy: error.is_some() || tally.requests > 0 || progress.is_some_and(|it| it.plan.needs_intent()),
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
-    ConnectOptions, Describe, Either, Execute, Executor, Postgres, SqlStr,
+    ConnectOptions, Connection as _, Describe, Either, Execute, Executor, Postgres, SqlStr,
     error::BoxDynError,
     postgres::{
         PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgQueryResult, PgRow, PgStatement,
@@ -15,6 +15,9 @@ use sqlx::{
 
 /// How long to wait for a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection that was in use so short a time ago is not tried before its next use: a cycle uses it many times.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// The options for `url`.
 ///
@@ -35,14 +38,18 @@ pub fn options(url: &SecretString) -> Result<PgConnectOptions, sqlx::Error> {
     })
 }
 
-/// A pool that connects when first used. Connections are tried before use, so one that died with its database is
-/// replaced.
+/// A pool that connects when first used. A connection that lay idle is tried before use, so one that died with its
+/// database is replaced.
 #[must_use]
 pub fn pool(options: PgConnectOptions, connections: u32) -> PgPool {
     PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(CONNECT_TIMEOUT)
         .idle_timeout(None)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move { Ok(meta.idle_for < FRESH || connection.ping().await.is_ok()) })
+        })
         .connect_lazy_with(options)
 }
 

@@ -17,7 +17,7 @@ mod overview;
 mod snapshot;
 
 pub use account::{Account, Acquired, Holder, LastCycle, Lease, Seats, Verification};
-pub use cycles::{Counts, Finished, Opened, Outcome};
+pub use cycles::{Counts, Finished, Opening, Outcome};
 pub use failures::{Attempt, OpenFailure};
 pub use history::{Change, HistoryEntry};
 pub use overview::{Overview, PastCycle, Rights};

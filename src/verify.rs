@@ -36,18 +36,6 @@ pub fn is_due(account: &Account, every: SignedDuration, at_start: bool) -> bool 
     at_start || past(account.last_verified_at, every) && past(account.verify_tried_at, every.min(TRY_AGAIN))
 }
 
-/// Records that there is nothing to compare: nobody is managed yet.
-///
-/// # Errors
-/// If the state cannot be written.
-pub async fn nothing_to_compare(state: &State, lease: &Lease, now: Timestamp) -> Result<(), Error> {
-    let found = Verification {
-        complete: true,
-        ..Verification::default()
-    };
-    Ok(state.record_verification(lease, &found, now).await?)
-}
-
 /// Compares, and marks in `snapshot` and in the state what is not as it should be. Updates the seats in `account`.
 ///
 /// # Errors

@@ -104,8 +104,8 @@ pub(super) async fn check(config: &Config, file: &Path) -> Result<Exit, Error> {
 
 async fn ask_crm(config: &Config, sync: &Sync) -> InCrm {
     let roster = async {
-        let reader = sync.phone_reader(&Snapshot::default())?;
-        Ok(sync.crm.read(reader).await?)
+        let reader = sync.phone_reader(&Snapshot::default());
+        Ok(sync.crm.read(std::future::ready(reader)).await?)
     };
     let roster: Result<Roster, cycle::Error> = roster.await;
     if let Err(cycle::Error::Crm(crm::Error::Unavailable(reason))) = &roster {

@@ -134,8 +134,8 @@ pub(super) async fn explain(config: &Config, id: &str) -> Result<Exit, Error> {
 
 async fn in_crm(sync: &Sync, id: &str) -> Result<(InCrm, Roster), cycle::Error> {
     // What the state knows of phones saves time in a cycle, and is not needed here.
-    let reader = sync.phone_reader(&Snapshot::default())?;
-    let roster = sync.crm.read(reader).await?;
+    let reader = sync.phone_reader(&Snapshot::default());
+    let roster = sync.crm.read(std::future::ready(reader)).await?;
     let rows: Vec<CrmRow> = sync.crm.rows_of(id).await?;
     let (rows, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.id == id);
     let rejected = roster.rejected.iter().find(|it| *it.id == *id).map(|it| it.code);

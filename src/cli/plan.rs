@@ -1,6 +1,6 @@
 //! `plan`: what a cycle would do. Reads the CRM and the state; writes nothing and does not call Wazzup.
 
-use std::io::Write;
+use std::{future::ready, io::Write};
 
 use super::{Error, Exit, Format, setup};
 use crate::{config::Config, plan::Plan};
@@ -13,7 +13,7 @@ pub(super) async fn plan(config: &Config, format: Format, exit_code: bool) -> Re
     } else {
         Default::default()
     };
-    let roster = sync.crm.read(sync.phone_reader(&snapshot)?).await?;
+    let roster = sync.crm.read(ready(sync.phone_reader(&snapshot))).await?;
     let plan = Plan::between(&roster, &snapshot, &failures, sync.policy, now);
     let mut out = std::io::stdout().lock();
     match format {

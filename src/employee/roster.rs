@@ -142,6 +142,8 @@ impl Roster {
 #[derive(Debug)]
 pub struct RosterBuilder {
     phones: PhoneReader,
+    /// Phones that were not known: the indexes of their entries, and what the CRM has.
+    unread: (Vec<usize>, Vec<Box<str>>),
     entries: Vec<Entry>,
     rejected: Vec<Rejected>,
     missing_ids: usize,
@@ -153,6 +155,7 @@ impl RosterBuilder {
     pub fn new(phones: PhoneReader) -> Self {
         Self {
             phones,
+            unread: (Vec::new(), Vec::new()),
             entries: Vec::new(),
             rejected: Vec::new(),
             missing_ids: 0,
@@ -179,8 +182,12 @@ impl RosterBuilder {
             });
             return;
         };
-        let phone = self.phones.read(row.phone.unwrap_or_default());
-        let reading = phone.unwrap_or_default();
+        let phone = row.phone.unwrap_or_default().trim();
+        let reading = self.phones.recall(phone);
+        if reading.is_none() && !phone.is_empty() {
+            self.unread.0.push(self.entries.len());
+            self.unread.1.push(phone.into());
+        }
         self.entries.push(Entry {
             employee: Employee {
                 id: employee_id,
@@ -188,13 +195,26 @@ impl RosterBuilder {
                 phone: reading.map(|(phone, _)| phone),
             },
             spelling: reading.map(|(_, spelling)| spelling),
-            unreadable_phone: phone.is_err(),
+            unreadable_phone: false,
         });
     }
 
-    /// Settles the ids that stand in several rows: rows that parse alike are one, differing ones are all rejected.
+    /// Whether there are phones that [`Self::finish`] has to read.
+    #[must_use]
+    pub fn has_unread_phones(&self) -> bool {
+        !self.unread.0.is_empty()
+    }
+
+    /// Reads the phones that were not known, and settles the ids that stand in several rows: rows that parse alike are one,
+    /// differing ones are all rejected.
     #[must_use]
     pub fn finish(mut self) -> Roster {
+        for (index, phone) in self.unread.0.iter().zip(self.phones.read_all(&self.unread.1)) {
+            let (entry, reading) = (&mut self.entries[*index], phone.unwrap_or_default());
+            entry.employee.phone = reading.map(|(phone, _)| phone);
+            entry.spelling = reading.map(|(_, spelling)| spelling);
+            entry.unreadable_phone = phone.is_err();
+        }
         if !self.entries.is_sorted_by(|a, b| a.employee.id < b.employee.id) {
             self.entries.sort_by(|a, b| a.employee.id.cmp(&b.employee.id));
         }

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use jiff_sqlx::ToSqlx;
-
+use sqlx::{Postgres, Transaction};
 use tokio::time::Instant;
 
 use super::{Account, Error, Lease, State, account::interval};
@@ -72,29 +72,29 @@ pub struct Finished {
     pub removed: usize,
     /// Removals held.
     pub held: usize,
+    /// There was nothing to compare with Wazzup's list, since nobody was managed: that counts as a comparison.
+    pub nothing_to_compare: bool,
     /// Whether it did or failed something, and so gets a row of its own.
     pub noteworthy: bool,
 }
 
-/// What a cycle starts from.
+/// A cycle that has its number. Its transaction is open until the snapshot is loaded.
 #[derive(Debug)]
-pub struct Opened {
+pub struct Opening {
     /// The cycle's number.
     pub id: i64,
     /// The account.
     pub account: Account,
-    /// The snapshot.
-    pub snapshot: Snapshot,
-    /// The open failures.
-    pub failures: Failures,
+    recent_removals: usize,
+    tx: Transaction<'static, Postgres>,
 }
 
 impl State {
-    /// Opens a cycle: numbers it and reads the clock, the snapshot and the open failures.
+    /// Opens a cycle: numbers it and reads the clock. [`State::load`] goes on.
     ///
     /// # Errors
     /// If the database does not answer, or if the lease is lost.
-    pub async fn open_cycle(&self, lease: &Lease) -> Result<Opened, Error> {
+    pub async fn open_cycle(&self, lease: &Lease) -> Result<Opening, Error> {
         // Quiet cycles are most of what this program does in its life: one statement renews the lease, too.
         let asked_at = Instant::now();
         let mut tx = self.begin().await?;
@@ -123,17 +123,28 @@ impl State {
             seats_limit: counted(opened.seats_limit),
             ..Account::default()
         };
-        let users = self.load_users(&mut tx).await?;
-        let recent_removals = opened.recent_removals.try_into().unwrap_or_default();
-        let snapshot = Snapshot { users, recent_removals };
-        let failures = self.load_failures(&mut tx).await?;
-        self.commit(tx).await?;
-        Ok(Opened {
+        Ok(Opening {
             id: opened.cycle_id,
             account,
-            snapshot,
-            failures,
+            recent_removals: opened.recent_removals.try_into().unwrap_or_default(),
+            tx,
         })
+    }
+
+    /// Reads the snapshot and the open failures, and ends the transaction in which the cycle got its number.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn load(&self, opening: Opening) -> Result<(Snapshot, Failures), Error> {
+        let Opening {
+            mut tx,
+            recent_removals,
+            ..
+        } = opening;
+        let users = self.load_users(&mut tx).await?;
+        let failures = self.load_failures(&mut tx).await?;
+        self.commit(tx).await?;
+        Ok((Snapshot { users, recent_removals }, failures))
     }
 
     /// What a cycle would start from; reads only.
@@ -178,7 +189,9 @@ impl State {
                  failing = CASE WHEN $6 THEN $9 ELSE failing END, \
                  waiting_for_seat = CASE WHEN $6 THEN $10 ELSE waiting_for_seat END, \
                  pending = CASE WHEN $6 THEN $11 ELSE pending END, \
-                 missing_ids = CASE WHEN $6 THEN $12 ELSE missing_ids END \
+                 missing_ids = CASE WHEN $6 THEN $12 ELSE missing_ids END, \
+                 verify_tried_at = CASE WHEN $15 THEN $2 ELSE verify_tried_at END, \
+                 last_verified_at = CASE WHEN $15 THEN $2 ELSE last_verified_at END \
              WHERE account = $1 AND lease_token = $13 AND lease_holder IS NOT NULL",
             self.account,
             it.started_at.to_sqlx(),
@@ -193,7 +206,8 @@ impl State {
             number(counts.pending),
             number(counts.missing_ids),
             lease.token(),
-            interval(lease.duration)
+            interval(lease.duration),
+            it.nothing_to_compare
         )
         .execute(unnamed(&mut tx))
         .await?;

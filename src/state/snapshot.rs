@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use futures_util::TryStreamExt;
 use jiff::{SignedDuration, Timestamp};
 use jiff_sqlx::ToSqlx;
-use sqlx::{Postgres, Transaction};
+use serde::Deserialize;
+use sqlx::{Postgres, Transaction, types::Json};
 
 use super::{Attempt, CHUNK, Change, Error, Lease, State};
 use crate::{
-    employee::{Employee, EmployeeId, FullName, Phone, Spelling},
+    employee::{Employee, EmployeeId, FullName, Spelling},
     plan::{Acknowledged, InDoubt, Managed, Marks, Operation, Plan, Snapshot},
     postgres::unnamed,
 };
@@ -61,6 +62,42 @@ pub struct Removed {
     pub again_at: Option<Timestamp>,
 }
 
+/// The columns of a user that are mostly NULL.
+#[derive(Debug, Deserialize)]
+struct StoredMarks {
+    in_doubt_since: Option<Timestamp>,
+    intended_names: Vec<String>,
+    intended_phones: Vec<String>,
+    unknown_at: Option<Timestamp>,
+    missing_since: Option<Timestamp>,
+    absent_since: Option<Timestamp>,
+    held_since: Option<Timestamp>,
+    removal_approved_at: Option<Timestamp>,
+    remove_again_at: Option<Timestamp>,
+    resend_at: Option<Timestamp>,
+}
+
+impl From<StoredMarks> for Marks {
+    fn from(it: StoredMarks) -> Self {
+        let names = it.intended_names.iter().filter_map(|it| FullName::parse(it).ok());
+        let phones = it.intended_phones.iter().filter_map(|it| it.parse().ok());
+        let in_doubt = it.in_doubt_since.or(it.resend_at).map(|since| InDoubt {
+            since,
+            names: names.collect(),
+            phones: phones.collect(),
+        });
+        Self {
+            in_doubt,
+            unknown_at: it.unknown_at,
+            missing_since: it.missing_since,
+            absent_since: it.absent_since,
+            held_since: it.held_since,
+            approved_at: it.removal_approved_at,
+            remove_again_at: it.remove_again_at,
+        }
+    }
+}
+
 impl State {
     pub(super) async fn load_snapshot(&self, tx: &mut Transaction<'static, Postgres>) -> Result<Snapshot, Error> {
         let recent = sqlx::query_scalar!(
@@ -80,11 +117,12 @@ impl State {
     /// The managed users, sorted by id.
     pub(super) async fn load_users(&self, tx: &mut Transaction<'static, Postgres>) -> Result<Vec<Managed>, Error> {
         let mut users = Vec::new();
+        // Most users are in step and have no mark: what is rare comes in one column, which is mostly NULL.
         let mut rows = sqlx::query!(
-            "SELECT user_id, name, phone, phone_spelling, \
-                 in_doubt_since, intended_names, intended_phones, unknown_at, missing_since, absent_since, held_since, \
-                 removal_approved_at, remove_again_at, resend_at \
-             FROM users WHERE account = $1",
+            r#"SELECT user_id, name, phone, phone_spelling,
+                   CASE WHEN num_nonnulls(in_doubt_since, unknown_at, missing_since, absent_since, held_since,
+                       removal_approved_at, remove_again_at, resend_at) > 0 THEN to_jsonb(u) END AS "marks: Json<StoredMarks>"
+               FROM users u WHERE account = $1"#,
             self.account
         )
         .fetch(unnamed(tx));
@@ -93,33 +131,16 @@ impl State {
             let Ok(id) = EmployeeId::parse(&row.user_id) else {
                 continue;
             };
-            let phone = |text: &str| text.parse::<Phone>().ok();
             let name = row.name.and_then(|it| FullName::parse(&it).ok());
             let acknowledged = name.map(|name| Acknowledged {
                 name,
-                phone: row.phone.as_deref().and_then(phone),
+                phone: row.phone.and_then(|it| it.parse().ok()),
             });
-            let at = |time: Option<jiff_sqlx::Timestamp>| time.map(jiff_sqlx::Timestamp::to_jiff);
-            let in_doubt = at(row.in_doubt_since).or(at(row.resend_at)).map(|since| InDoubt {
-                since,
-                names: row
-                    .intended_names
-                    .iter()
-                    .filter_map(|it| FullName::parse(it).ok())
-                    .collect(),
-                phones: row.intended_phones.iter().filter_map(|it| phone(it)).collect(),
+            let user = Managed::new(id, acknowledged, row.phone_spelling.map(Spelling));
+            users.push(match row.marks {
+                Some(Json(marks)) => user.with_marks(marks.into()),
+                None => user,
             });
-            users.push(
-                Managed::new(id, acknowledged, row.phone_spelling.map(Spelling)).with_marks(Marks {
-                    in_doubt,
-                    unknown_at: at(row.unknown_at),
-                    missing_since: at(row.missing_since),
-                    absent_since: at(row.absent_since),
-                    held_since: at(row.held_since),
-                    approved_at: at(row.removal_approved_at),
-                    remove_again_at: at(row.remove_again_at),
-                }),
-            );
         }
         drop(rows);
         // Sorted here and not by the database, whose collation may order otherwise.
@@ -260,7 +281,8 @@ impl State {
         self.write_removed(&mut tx, cycle_id, &it.removed, now).await?;
         let forgotten: Vec<String> = it.forgotten.iter().map(ToString::to_string).collect();
         if !forgotten.is_empty() {
-            self.forget(&mut tx, &forgotten).await?;
+            self.forget_users(&mut tx, &forgotten).await?;
+            self.forget_failures(&mut tx, &forgotten).await?;
         }
         self.close_failures(&mut tx, &it.recovered).await?;
         self.write_attempts(&mut tx, &it.attempts, now).await?;
@@ -374,7 +396,8 @@ impl State {
             .filter(|it| it.again_at.is_none())
             .map(|it| it.id.to_string())
             .collect();
-        self.forget(tx, &gone).await?;
+        self.forget_users(tx, &gone).await?;
+        self.forget_failures(tx, &ids).await?;
         // Kept until a late upsert cannot land any more; then it is looked up and removed under each name it may have got.
         for it in removed {
             if let Some(again_at) = it.again_at {
@@ -395,7 +418,7 @@ impl State {
         Ok(())
     }
 
-    async fn forget(&self, tx: &mut Transaction<'static, Postgres>, ids: &[String]) -> Result<(), Error> {
+    async fn forget_users(&self, tx: &mut Transaction<'static, Postgres>, ids: &[String]) -> Result<(), Error> {
         sqlx::query!(
             "DELETE FROM users WHERE account = $1 AND user_id = ANY($2)",
             self.account,
@@ -403,6 +426,10 @@ impl State {
         )
         .execute(unnamed(tx))
         .await?;
+        Ok(())
+    }
+
+    async fn forget_failures(&self, tx: &mut Transaction<'static, Postgres>, ids: &[String]) -> Result<(), Error> {
         sqlx::query!(
             "DELETE FROM failures WHERE account = $1 AND user_id = ANY($2)",
             self.account,
