@@ -79,11 +79,11 @@ impl PhoneReader {
     /// Reads many phones, on all cores.
     pub(super) fn read_all(&self, texts: &[Box<str>]) -> Vec<Result<Option<Reading>, InvalidPhone>> {
         let read = |texts: &[Box<str>]| texts.iter().map(|text| self.read(text)).collect::<Vec<_>>();
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let threads = cores.min(texts.len() / WORTH_A_THREAD);
-        if threads < 2 {
+        if texts.len() < 2 * WORTH_A_THREAD {
             return read(texts);
         }
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let threads = cores.min(texts.len() / WORTH_A_THREAD);
         std::thread::scope(|scope| {
             let parts = texts.chunks(texts.len().div_ceil(threads));
             let parts: Vec<_> = parts.map(|part| scope.spawn(|| read(part))).collect();

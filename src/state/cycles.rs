@@ -86,6 +86,7 @@ pub struct Opening {
     /// The account.
     pub account: Account,
     recent_removals: usize,
+    has_failures: bool,
     tx: Transaction<'static, Postgres>,
 }
 
@@ -103,7 +104,8 @@ impl State {
                WHERE account = $1 AND lease_token = $2 AND lease_holder IS NOT NULL
                RETURNING cycle_id, now() AS "now!", last_verified_at, verify_tried_at, seats_used, foreign_users, seats_limit,
                    (SELECT count(*) FROM history WHERE account = $1 AND operation = 'remove' AND NOT approved
-                       AND at > now() - interval '24 hours') AS "recent_removals!""#,
+                       AND at > now() - interval '24 hours') AS "recent_removals!",
+                   EXISTS (SELECT FROM failures WHERE account = $1) AS "has_failures!""#,
             self.account,
             lease.token(),
             interval(lease.duration)
@@ -127,6 +129,7 @@ impl State {
             id: opened.cycle_id,
             account,
             recent_removals: opened.recent_removals.try_into().unwrap_or_default(),
+            has_failures: opened.has_failures,
             tx,
         })
     }
@@ -139,10 +142,15 @@ impl State {
         let Opening {
             mut tx,
             recent_removals,
+            has_failures,
             ..
         } = opening;
         let users = self.load_users(&mut tx).await?;
-        let failures = self.load_failures(&mut tx).await?;
+        let failures = if has_failures {
+            self.load_failures(&mut tx).await?
+        } else {
+            Failures::default()
+        };
         self.commit(tx).await?;
         Ok((Snapshot { users, recent_removals }, failures))
     }
