@@ -189,33 +189,14 @@ pub enum ConfigError {
     },
 }
 
-/// A secret's file is of no use.
-#[derive(Debug, thiserror::Error)]
-#[error("the secret's file {}: {reason}", path.display())]
-pub struct SecretFileError {
-    path: PathBuf,
-    reason: SecretFileReason,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum SecretFileReason {
-    #[error("{0}; it must exist and be readable by this user")]
-    Unreadable(io::Error),
-    #[error("it is empty; it must hold the secret and nothing else")]
-    Empty,
-}
-
-/// The trimmed text of a secret's file.
-fn read_secret(path: &Path) -> Result<SecretString, SecretFileError> {
+/// The trimmed text of a secret's file, or what is wrong with it.
+fn read_secret(path: &Path) -> Result<SecretString, String> {
     let reason = match std::fs::read_to_string(path) {
-        Ok(text) if text.trim().is_empty() => SecretFileReason::Empty,
+        Ok(text) if text.trim().is_empty() => "it is empty; it must hold the secret and nothing else".to_owned(),
         Ok(text) => return Ok(text.trim().into()),
-        Err(error) => SecretFileReason::Unreadable(error),
+        Err(error) => format!("{error}; it must exist and be readable by this user"),
     };
-    Err(SecretFileError {
-        path: path.into(),
-        reason,
-    })
+    Err(format!("the secret's file {}: {reason}", path.display()))
 }
 
 fn fits_a_header(key: &str) -> bool {

@@ -211,7 +211,7 @@ impl State {
             "INSERT INTO users AS u (account, user_id, in_doubt_since, intended_names, intended_phones) \
              SELECT $1, it.user_id, $5, ARRAY[it.name], array_remove(ARRAY[it.phone], NULL) \
              FROM UNNEST($2::text[], $3::text[], $4::text[]) AS it (user_id, name, phone) \
-             ON CONFLICT (account, user_id) DO UPDATE SET \
+             ON CONFLICT (user_id, account) DO UPDATE SET \
                  in_doubt_since = COALESCE(u.in_doubt_since, $5), \
                  intended_names = CASE WHEN u.intended_names @> excluded.intended_names THEN u.intended_names \
                      ELSE u.intended_names || excluded.intended_names END, \
@@ -325,19 +325,26 @@ impl State {
         };
         let names_before = before(|it| Some(it.name.to_string()));
         let phones_before = before(|it| it.phone.map(|it| it.to_string()));
+        // The rows are there, by the intent. All the same no UPDATE with a join: without statistics, as in a first sync, the
+        // planner would read all users of the account for each batch.
         sqlx::query!(
             "WITH it AS ( \
                  SELECT * FROM UNNEST($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bool[], $7::bool[], \
                      $8::text[], $9::text[], $10::text[]) \
                  AS it (user_id, name, phone, spelling, late, more, change, name_before, phone_before) \
              ), written AS ( \
-                 UPDATE users u SET name = it.name, phone = it.phone, phone_spelling = it.spelling, synced_at = $11, \
-                     in_doubt_since = CASE WHEN it.more THEN u.in_doubt_since END, \
-                     intended_names = CASE WHEN it.more THEN u.intended_names ELSE '{}' END, \
-                     intended_phones = CASE WHEN it.more THEN u.intended_phones ELSE '{}' END, \
-                     unknown_at = CASE WHEN it.late THEN clock_timestamp() ELSE u.unknown_at END, \
-                     missing_since = NULL, resend_at = CASE WHEN u.resend_at > $11 THEN u.resend_at END \
-                 FROM it WHERE u.account = $1 AND u.user_id = it.user_id \
+                 INSERT INTO users AS u (account, user_id, name, phone, phone_spelling, synced_at, in_doubt_since, unknown_at) \
+                 SELECT $1, it.user_id, it.name, it.phone, it.spelling, $11::timestamptz, \
+                     CASE WHEN it.more THEN $11::timestamptz END, CASE WHEN it.late THEN clock_timestamp() END \
+                 FROM it \
+                 ON CONFLICT (user_id, account) DO UPDATE SET \
+                     name = excluded.name, phone = excluded.phone, phone_spelling = excluded.phone_spelling, \
+                     synced_at = excluded.synced_at, missing_since = NULL, \
+                     unknown_at = COALESCE(excluded.unknown_at, u.unknown_at), \
+                     resend_at = CASE WHEN u.resend_at > $11 THEN u.resend_at END, \
+                     in_doubt_since = CASE WHEN excluded.in_doubt_since IS NOT NULL THEN u.in_doubt_since END, \
+                     intended_names = CASE WHEN excluded.in_doubt_since IS NOT NULL THEN u.intended_names ELSE '{}' END, \
+                     intended_phones = CASE WHEN excluded.in_doubt_since IS NOT NULL THEN u.intended_phones ELSE '{}' END \
              ) \
              INSERT INTO history (account, cycle_id, at, user_id, operation, outcome, approved, name_before, phone_before, \
                  name_after, phone_after) \
@@ -380,9 +387,10 @@ impl State {
         let approved: Vec<bool> = removed.iter().map(|it| it.approved).collect();
         sqlx::query!(
             "INSERT INTO history (account, cycle_id, at, user_id, operation, outcome, approved, name_before, phone_before) \
-             SELECT $1, $5, clock_timestamp(), it.user_id, 'remove', it.outcome, it.approved, u.name, u.phone \
-             FROM UNNEST($2::text[], $3::text[], $4::bool[]) AS it (user_id, outcome, approved) \
-             LEFT JOIN users u ON u.account = $1 AND u.user_id = it.user_id",
+             SELECT $1, $5, clock_timestamp(), it.user_id, 'remove', it.outcome, it.approved, \
+                 (SELECT name FROM users WHERE account = $1 AND user_id = it.user_id), \
+                 (SELECT phone FROM users WHERE account = $1 AND user_id = it.user_id) \
+             FROM UNNEST($2::text[], $3::text[], $4::bool[]) AS it (user_id, outcome, approved)",
             self.account,
             &ids[..],
             &outcomes[..],

@@ -2,7 +2,10 @@
 
 use sandbox::{Poison, PoisonReply, Target};
 
-use crate::app::{App, id};
+use crate::{
+    app::{App, id},
+    process::PATIENCE,
+};
 
 #[tokio::test]
 async fn a_first_sync_of_250_is_three_posts() {
@@ -23,6 +26,38 @@ async fn a_first_sync_of_250_is_three_posts() {
     );
     assert_eq!(finished[0]["account"], "main");
     app.settled().await;
+}
+
+/// A planner without statistics is tempted to read all users for each batch, which makes a first sync quadratic.
+#[tokio::test]
+async fn recording_a_batch_reads_only_its_users() {
+    const EMPLOYEES: i64 = 10_000;
+    let mut app = App::new().await;
+    app.wazzup.vary(|variant| variant.seats = 20_000);
+    app.set_raw("wazzup.requests_per_minute", "100000");
+    app.sql(&format!(
+        "INSERT INTO employees (id, name) SELECT n, 'Employee ' || n FROM generate_series(1, {EMPLOYEES}) n"
+    ))
+    .await;
+    app.once_exits(0).await;
+    // The server counts when a connection ends.
+    let connected = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'wazzup-sync' \
+                     AND datname = current_database()";
+    let ended = async {
+        while app.state_number(connected).await > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended)
+        .await
+        .expect("the connections end");
+    let count = async |column| {
+        let sql = format!("SELECT {column} FROM pg_stat_user_tables WHERE relname = 'users'");
+        app.state_number(&sql).await
+    };
+    assert_eq!(count("n_tup_ins").await, EMPLOYEES);
+    let read = count("seq_tup_read + idx_tup_fetch").await;
+    assert!(read < 10 * EMPLOYEES, "{read} rows were read for 100 batches");
 }
 
 #[tokio::test]
