@@ -326,7 +326,8 @@ impl World {
                 return;
             }
             18 => {
-                if self.app.wazzup.user(&id).is_some() {
+                // One never acknowledged that has another name would be somebody else's, and would stay for ever.
+                if self.app.wazzup.user(&id).is_some() && self.is_acknowledged(&id).await {
                     self.tell(format!("  by hand: {id} is renamed in Wazzup"));
                     self.app.wazzup.rename(&id, "By Hand");
                 }
@@ -517,12 +518,21 @@ impl World {
         self.in_the_state(&sql).await;
     }
 
+    async fn is_acknowledged(&self, id: &str) -> bool {
+        let sql = format!("SELECT count(*) FROM wazzup_sync.users WHERE user_id = '{id}' AND name IS NOT NULL");
+        self.has_state().await && self.app.state_number(&sql).await > 0
+    }
+
     /// Runs SQL in the state, if it is there.
     async fn in_the_state(&self, sql: &str) {
-        let there = "SELECT count(*) FROM pg_namespace WHERE nspname = 'wazzup_sync'";
-        if self.app.state_number(there).await > 0 {
+        if self.has_state().await {
             self.app.state_sql(sql).await;
         }
+    }
+
+    async fn has_state(&self) -> bool {
+        let there = "SELECT count(*) FROM pg_tables WHERE schemaname = 'wazzup_sync' AND tablename = 'users'";
+        self.app.state_number(there).await > 0
     }
 }
 
