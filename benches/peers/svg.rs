@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::peer::Kind;
-use crate::report::{Row, thousands};
+use crate::report::Row;
 
 const WIDTH: f64 = 300.0;
 const HEIGHT: f64 = 260.0;
@@ -86,7 +86,7 @@ pub(crate) fn growth(rows: &[Row]) -> String {
                 "<path d=\"M{x:.1} {TOP}v{HEIGHT}\" stroke=\"#ddd\"/>\
                  <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
                 TOP + HEIGHT + 18.0,
-                thousands(whole(value))
+                short(whole(value))
             );
         }
         let _ = writeln!(
@@ -142,4 +142,13 @@ fn float(number: usize) -> f64 {
 )]
 fn whole(number: f64) -> usize {
     number.round() as usize
+}
+
+/// `1k`, `1M`: the labels of two panels stand close to each other.
+fn short(number: usize) -> String {
+    match number {
+        0..1_000 => number.to_string(),
+        1_000..1_000_000 => format!("{}k", number / 1_000),
+        _ => format!("{}M", number / 1_000_000),
+    }
 }

@@ -224,8 +224,11 @@ impl State {
         }
         lease.renewed(asked_at);
         if it.noteworthy {
+            let keep = keep_history.max(SignedDuration::from_hours(24));
             sqlx::query!(
-                "INSERT INTO cycles (account, cycle_id, started_at, finished_at, outcome, error_kind, error, requests, \
+                "WITH old_history AS (DELETE FROM history WHERE account = $1 AND at < $12), \
+                     old_cycles AS (DELETE FROM cycles WHERE account = $1 AND finished_at < $12) \
+                 INSERT INTO cycles (account, cycle_id, started_at, finished_at, outcome, error_kind, error, requests, \
                      added, updated, removed, held) \
                  VALUES ($1, $2, $3, now(), $4, $5, $6, $7, $8, $9, $10, $11)",
                 self.account,
@@ -238,23 +241,8 @@ impl State {
                 number(it.added),
                 number(it.updated),
                 number(it.removed),
-                number(it.held)
-            )
-            .execute(unnamed(&mut tx))
-            .await?;
-            let keep = keep_history.max(SignedDuration::from_hours(24));
-            let before = (it.started_at - keep).to_sqlx();
-            sqlx::query!(
-                "DELETE FROM history WHERE account = $1 AND at < $2",
-                self.account,
-                before
-            )
-            .execute(unnamed(&mut tx))
-            .await?;
-            sqlx::query!(
-                "DELETE FROM cycles WHERE account = $1 AND finished_at < $2",
-                self.account,
-                before
+                number(it.held),
+                (it.started_at - keep).to_sqlx()
             )
             .execute(unnamed(&mut tx))
             .await?;

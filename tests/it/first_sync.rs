@@ -291,3 +291,26 @@ async fn an_id_that_is_a_step_up_in_a_path_harms_nobody() {
     assert_eq!(app.users().len(), 5);
     app.settled().await;
 }
+
+#[tokio::test]
+async fn what_is_older_than_keep_history_is_forgotten() {
+    let mut app = App::new().await;
+    app.set("state.keep_history", "30d");
+    app.hire_many(2).await;
+    app.once_exits(0).await;
+    let left = async |table: &str| {
+        app.state_number(&format!("SELECT count(*) FROM wazzup_sync.{table}"))
+            .await
+    };
+    assert_eq!((left("history").await, left("cycles").await), (2, 1));
+
+    app.state_sql("UPDATE wazzup_sync.history SET at = at - interval '31 days' WHERE user_id = 'e001'")
+        .await;
+    app.state_sql("UPDATE wazzup_sync.cycles SET finished_at = finished_at - interval '31 days'")
+        .await;
+    app.rename("e002", "Renamed").await;
+    app.once_exits(0).await;
+    assert_eq!((left("history").await, left("cycles").await), (2, 1));
+    let kept = "SELECT count(*) FROM wazzup_sync.history WHERE user_id = 'e002'";
+    assert_eq!(app.state_number(kept).await, 2);
+}
