@@ -40,7 +40,9 @@ pub(super) fn duplicates(roster: &Roster, snapshot: &Snapshot, staying: &[&Manag
         let keeps = keeps.unwrap_or(claimants[0].1);
         lose.extend(indexes().filter(|it| *it != keeps));
     }
-    let taken: HashSet<Phone> = staying.iter().flat_map(|user| user.phones()).collect();
+    // Who was removed and is only to be looked up once more has none.
+    let there = staying.iter().filter(|user| user.marks().remove_again_at.is_none());
+    let taken: HashSet<Phone> = there.flat_map(|user| user.phones()).collect();
     if !taken.is_empty() {
         lose.extend(
             claims

@@ -210,3 +210,22 @@ async fn a_kill_in_the_middle_of_a_request_is_healed() {
         .expect("they end");
     app.settled_but_for_overlaps().await;
 }
+
+#[rstest]
+#[case::the_new_phone("79267777777")]
+#[case::the_old_phone("79260000001")]
+#[tokio::test]
+async fn the_phone_of_a_leaver_with_a_lost_update_is_free(#[case] phone: &str) {
+    let app = App::new().await;
+    app.hire_many(10).await;
+    app.once_exits(0).await;
+    app.set_phone("e001", Some("79267777777")).await;
+    app.wazzup.order(Fault::new(When::Post, What::CutAfter).always());
+    app.once_exits(1).await;
+    app.wazzup.clear_faults();
+    app.fire(&["e001"]).await;
+    app.set_phone("e002", Some(phone)).await;
+    app.once_exits(0).await;
+    assert_eq!(app.phone_of("e002").as_deref(), Some(phone));
+    app.settled().await;
+}
