@@ -255,7 +255,7 @@ fn removed(removal: &Removal, absent: bool, again_at: Option<jiff::Timestamp>) -
     Removed {
         id: removal.id.clone(),
         absent,
-        approved: removal.approved,
+        approved: removal.approved || removal.again,
         again_at,
     }
 }

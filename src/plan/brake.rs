@@ -25,8 +25,10 @@ pub struct Removal {
     pub id: EmployeeId,
     /// Wazzup never acknowledged it: it is looked up first, and removed only if it has one of the names we intended.
     pub lookup: bool,
-    /// An operator approved it, or it was removed before: the brake does not count it.
+    /// An operator approved it: the brake does not count it.
     pub approved: bool,
+    /// It was removed before, and a late request may have brought it back: the brake counts nobody twice.
+    pub again: bool,
 }
 
 /// What happens to the users whom the CRM does not want any more.
@@ -103,7 +105,7 @@ pub(super) fn leavers(
         if backs_off || marks.remove_again_at.is_some_and(|again| again > now) {
             leavers.staying.push(user.id.clone());
         } else if passes {
-            leavers.remove.push(removal(user, true));
+            leavers.remove.push(removal(user));
         } else if marks.held_since.is_some() || absent_for >= policy.grace {
             due.push(user);
         } else {
@@ -138,7 +140,7 @@ pub(super) fn leavers(
                 leavers.newly_held.push(user.id.clone());
             }
         } else {
-            leavers.remove.push(removal(user, false));
+            leavers.remove.push(removal(user));
         }
     }
     leavers.remove.sort_by(|a, b| a.id.cmp(&b.id));
@@ -154,11 +156,12 @@ pub(super) fn leavers(
     leavers
 }
 
-fn removal(user: &Managed, approved: bool) -> Removal {
+fn removal(user: &Managed) -> Removal {
     Removal {
         id: user.id.clone(),
         lookup: user.acknowledged.is_none(),
-        approved,
+        approved: user.marks().approved_at.is_some(),
+        again: user.marks().remove_again_at.is_some(),
     }
 }
 

@@ -518,7 +518,8 @@ fn held_is_sticky_until_approved_or_back() {
         [Removal {
             id: before.users[9].id.clone(),
             lookup: false,
-            approved: true
+            approved: true,
+            again: false,
         }]
     );
     let back = plan(&staying(10), &before);
@@ -578,7 +579,8 @@ fn a_user_never_acknowledged_is_looked_up_before_it_is_removed() {
         [Removal {
             id: before.users[0].id.clone(),
             lookup: true,
-            approved: false
+            approved: false,
+            again: false,
         }]
     );
 }

@@ -69,8 +69,9 @@ impl App {
         // Twice the time-out of a request is over.
         self.state_sql("UPDATE wazzup_sync.users SET remove_again_at = now() WHERE remove_again_at > now()")
             .await;
-        self.once_exits(0).await;
+        let run = self.once_exits(0).await;
         assert!(self.wazzup.user(id).is_none(), "an orphan");
+        assert!(run.events("removals.released").is_empty(), "nobody approved it: {run}");
         self.settled().await;
     }
 }
