@@ -14,9 +14,6 @@ use crate::{
     postgres::{Reason, is_unavailable, options, pool, quoted, unnamed},
 };
 
-/// So many phones are not read on the thread that does everything else.
-const MANY_PHONES: usize = 10_000;
-
 /// Where the employees are.
 #[derive(Debug, Clone)]
 pub enum Source {
@@ -123,12 +120,7 @@ impl Crm {
             roster
         };
         tx.commit().await?;
-        if roster.unread_phones() < MANY_PHONES {
-            return Ok(roster.finish());
-        }
-        // This takes its time: the lease is renewed meanwhile.
-        let finished = tokio::task::spawn_blocking(|| roster.finish()).await;
-        Ok(finished.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())))
+        Ok(roster.finish())
     }
 
     /// The rows whose id is `id`, or differs from it by case and blanks alone, as the CRM has them: at most 20, those that

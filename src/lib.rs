@@ -30,18 +30,13 @@
 //! `delivery` and `verify` those; `cycle` those; `daemon` the cycle; `cli` wires it up, and `config` goes no further.
 
 mod abort;
-pub mod cli;
 pub mod config;
 pub mod crm;
-pub mod cycle;
-pub mod daemon;
 pub mod delivery;
 pub mod employee;
 pub mod plan;
 pub mod postgres;
-pub mod state;
 pub mod telemetry;
-pub mod verify;
 pub mod wazzup;
 
 /// The version, as `--version` prints it: with the git revision that `build.rs` found.

@@ -1,35 +1,54 @@
 //! Reading the phones that people type into a CRM, by Google's rules (libphonenumber).
 
-use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
-    num::NonZeroUsize,
-    thread::ScopedJoinHandle,
-};
+use std::{collections::HashMap, fmt};
 
 use rlibphonenumber::{PhoneNumber, Region};
 
 use super::{InvalidPhone, Phone};
 
-/// A fingerprint of how the CRM spells a phone, together with the region it is read for.
+/// A phone as the CRM spells it (trimmed), with the region it is read for. `Debug` hides it.
 ///
-/// The state keeps it beside each acknowledged phone. Google's rules cost 4 ms to load and 15 µs a number; a spelling that
-/// was read before needs neither, so a cycle without news reads no phone at all. A fingerprint that is lost or that a
-/// newer compiler computes otherwise only costs that time again.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Spelling(pub i64);
+/// The state keeps it beside each acknowledged phone: a spelling that was read before need not be read again.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Spelling(Box<str>);
 
-/// A phone, and how the CRM spells it.
-pub type Reading = (Phone, Spelling);
+impl Spelling {
+    /// Takes back what [`Self::as_str`] gave.
+    #[must_use]
+    pub fn from_stored(text: &str) -> Self {
+        Self(text.into())
+    }
 
-/// So many phones are worth a thread.
-const WORTH_A_THREAD: usize = 100;
+    /// The region and the text, as the state keeps them.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Spelling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Spelling(…)")
+    }
+}
+
+/// What spellings that were read before mean; `None`: that they are no phone.
+pub type KnownPhones = HashMap<Spelling, Option<Phone>>;
+
+/// Longer texts are no phone and are not even tried: the rules would take minutes for a megabyte.
+const LONGEST_SPELLING: usize = 64;
+
+/// `crm.phone_region` names no region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the two upper-case letters of a country, such as `RU`")]
+pub struct UnknownRegion;
 
 /// Reads phones for one region.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PhoneReader {
     region: Region,
-    known: HashMap<Spelling, Phone>,
+    region_code: String,
+    known: KnownPhones,
 }
 
 impl PhoneReader {
@@ -37,72 +56,52 @@ impl PhoneReader {
     ///
     /// # Errors
     /// If `region` is not a two-letter code.
-    pub fn new(region: &str) -> Result<Self, rlibphonenumber::InvalidRegionError> {
+    pub fn new(region: &str) -> Result<Self, UnknownRegion> {
         Ok(Self {
-            region: Region::from_code(region)?,
-            known: HashMap::new(),
+            region: Region::from_code(region).map_err(|_| UnknownRegion)?,
+            region_code: region.to_owned(),
+            known: KnownPhones::new(),
         })
     }
 
-    /// A reader for the same region that knows these earlier readings.
+    /// The same reader, which need not read what is `known`.
     #[must_use]
-    pub fn knowing(&self, known: impl IntoIterator<Item = (Spelling, Phone)>) -> Self {
-        Self {
-            region: self.region,
-            known: known.into_iter().collect(),
-        }
+    pub fn knowing(&self, known: KnownPhones) -> Self {
+        Self { known, ..self.clone() }
+    }
+
+    /// How the CRM spells the trimmed `text`.
+    fn spelling(&self, text: &str) -> Spelling {
+        Spelling(format!("{} {text}", self.region_code).into())
     }
 
     /// The phone that `text` means, with its spelling; blank means none.
     ///
     /// # Errors
-    /// If it is not a valid number, neither of the region nor as international digits.
-    pub fn read(&self, text: &str) -> Result<Option<Reading>, InvalidPhone> {
+    /// If it is not a valid number, neither of the region nor as international digits; with the spelling, unless that is
+    /// too long to be kept.
+    pub fn read(&self, text: &str) -> Result<Option<(Phone, Spelling)>, Option<Spelling>> {
         let text = text.trim();
         if text.is_empty() {
             return Ok(None);
         }
-        let reading = match self.recall(text) {
-            Some(reading) => reading,
-            None => (self.by_googles_rules(text)?, self.spelling(text)),
-        };
-        Ok(Some(reading))
-    }
-
-    /// What the trimmed `text` means, if it was read before: without any rules.
-    pub(super) fn recall(&self, text: &str) -> Option<Reading> {
-        let spelling = self.spelling(text);
-        let phone = self.known.get(&spelling).filter(|phone| ends_alike(text, **phone))?;
-        Some((*phone, spelling))
-    }
-
-    /// Reads many phones, on all cores.
-    pub(super) fn read_all(&self, texts: &[Box<str>]) -> Vec<Result<Option<Reading>, InvalidPhone>> {
-        let read = |texts: &[Box<str>]| texts.iter().map(|text| self.read(text)).collect::<Vec<_>>();
-        if texts.len() < 2 * WORTH_A_THREAD {
-            return read(texts);
+        if text.chars().count() > LONGEST_SPELLING {
+            return Err(None);
         }
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let threads = cores.min(texts.len() / WORTH_A_THREAD);
-        std::thread::scope(|scope| {
-            let parts = texts.chunks(texts.len().div_ceil(threads));
-            let parts: Vec<_> = parts.map(|part| scope.spawn(|| read(part))).collect();
-            let parts = parts.into_iter().map(ScopedJoinHandle::join);
-            parts
-                .flat_map(|part| part.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
-        })
-    }
-
-    fn spelling(&self, text: &str) -> Spelling {
-        let mut hasher = DefaultHasher::new();
-        (self.region, text).hash(&mut hasher);
-        Spelling(hasher.finish().cast_signed())
+        let spelling = self.spelling(text);
+        let phone = match self.known.get(&spelling) {
+            Some(known) => *known,
+            None => self.read_by_the_rules(text).ok(),
+        };
+        match phone {
+            Some(phone) => Ok(Some((phone, spelling))),
+            None => Err(Some(spelling)),
+        }
     }
 
     /// A valid number may be written with the bare international digits of another country (`380501234567` in Russia),
     /// so what the region does not know is tried again as `+digits`.
-    fn by_googles_rules(&self, text: &str) -> Result<Phone, InvalidPhone> {
+    fn read_by_the_rules(&self, text: &str) -> Result<Phone, InvalidPhone> {
         let valid = |text: &str| {
             PhoneNumber::parse(text, Some(self.region))
                 .ok()
@@ -113,18 +112,16 @@ impl PhoneReader {
     }
 }
 
-/// Guards against two spellings with one fingerprint: the subscriber's digits are the same in each way to write a number.
-fn ends_alike(text: &str, phone: Phone) -> bool {
-    let mut typed = text.bytes().rev().filter(u8::is_ascii_digit);
-    let digits = phone.to_string();
-    digits.bytes().rev().take(4).all(|digit| typed.next() == Some(digit))
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    fn read(region: &str, text: &str) -> Option<Option<String>> {
+        let reading = PhoneReader::new(region).expect("a region").read(text).ok()?;
+        Some(reading.map(|(phone, _)| phone.to_string()))
+    }
 
     #[rstest]
     #[case("+7 (926) 123-45-67", Some("79261234567"))]
@@ -136,8 +133,7 @@ mod tests {
     #[case("", None)]
     #[case("  ", None)]
     fn reads(#[case] text: &str, #[case] phone: Option<&str>) {
-        let read = PhoneReader::new("RU").expect("a region").read(text).expect("a phone");
-        assert_eq!(read.map(|(phone, _)| phone.to_string()).as_deref(), phone);
+        assert_eq!(read("RU", text), Some(phone.map(str::to_owned)));
     }
 
     #[rstest]
@@ -147,29 +143,31 @@ mod tests {
     #[case("0")]
     #[case("00000000000")]
     #[case("7926123456789012345")]
+    #[case("+7 926 123-45-67                                                       ext")]
     fn refuses(#[case] text: &str) {
-        assert_eq!(PhoneReader::new("RU").expect("a region").read(text), Err(InvalidPhone));
+        assert_eq!(read("RU", text), None);
     }
 
     #[test]
     fn the_region_decides() {
-        let read = |region| PhoneReader::new(region).expect("a region").read("020 7946 0958");
-        assert_eq!(read("RU"), Err(InvalidPhone));
-        assert_eq!(
-            read("GB").expect("a phone").map(|(phone, _)| phone.digits()),
-            Some(442_079_460_958)
-        );
+        assert_eq!(read("RU", "020 7946 0958"), None);
+        assert_eq!(read("GB", "020 7946 0958"), Some(Some("442079460958".into())));
     }
 
     #[test]
-    fn a_known_spelling_is_read_alike_and_a_collision_is_noticed() {
-        let fresh = PhoneReader::new("RU").expect("a region");
-        let (phone, spelling) = fresh.read("8 926 123-45-67").expect("a phone").expect("not blank");
-        let knowing = PhoneReader::new("RU").expect("a region").knowing([(spelling, phone)]);
-        assert_eq!(knowing.read("8 926 123-45-67"), Ok(Some((phone, spelling))));
-        let colliding = PhoneReader::new("RU")
-            .expect("a region")
-            .knowing([(spelling, "79990000000".parse().expect("a phone"))]);
-        assert_eq!(colliding.read("8 926 123-45-67"), Ok(Some((phone, spelling))));
+    fn a_known_spelling_is_believed_for_its_region_only() {
+        let russian = PhoneReader::new("RU").expect("a region");
+        let (_, spelling) = russian.read("020 79261234567").err().map_or_else(
+            || panic!("not a phone in Russia"),
+            |spelling| ((), spelling.expect("short")),
+        );
+        let invented: Phone = "79990000000".parse().expect("a phone");
+        let known = KnownPhones::from([(spelling.clone(), Some(invented))]);
+        assert_eq!(
+            russian.knowing(known.clone()).read("020 79261234567"),
+            Ok(Some((invented, spelling)))
+        );
+        let british = PhoneReader::new("GB").expect("a region").knowing(known);
+        assert!(british.read("020 79261234567").is_err());
     }
 }

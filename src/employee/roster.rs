@@ -1,6 +1,7 @@
 //! The CRM's table after reading: who should be in Wazzup, and which rows cannot be taken.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
 };
@@ -18,14 +19,14 @@ pub struct Row<'a> {
     pub phone: Option<&'a str>,
 }
 
-/// Why a row, or the phone of one, cannot be taken. The codes are part of the contract.
+/// What is wrong with a row, or with its phone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Code {
+pub enum RowProblem {
     /// The id is longer than 200 characters.
     InvalidId,
     /// The name is blank or longer than 200 characters.
     InvalidName,
-    /// The id stands in rows that say different things.
+    /// Several rows have the id and differ otherwise.
     DuplicateId,
     /// The phone is no valid number.
     InvalidPhone,
@@ -33,7 +34,7 @@ pub enum Code {
     DuplicatePhoneNumber,
 }
 
-impl Code {
+impl RowProblem {
     /// All of them.
     pub const ALL: [Self; 5] = [
         Self::InvalidId,
@@ -43,7 +44,7 @@ impl Code {
         Self::DuplicatePhoneNumber,
     ];
 
-    /// The code as the contract writes it.
+    /// The code that `status`, `plan` and the log show.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -55,22 +56,36 @@ impl Code {
         }
     }
 
-    /// The reason and the remedy in words, without a value from the row.
+    /// Reads what [`Self::as_str`] wrote.
     #[must_use]
-    pub fn detail(self) -> &'static str {
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|problem| problem.as_str() == text)
+    }
+
+    /// The reason, as a clause without a value from the row.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
         match self {
-            Self::InvalidId => "the id is longer than 200 characters: give the row another id",
-            Self::InvalidName => "the name is blank or longer than 200 characters: correct it in the CRM",
-            Self::DuplicateId => "several rows with this id say different things: keep one of them",
-            Self::InvalidPhone => "the phone is no valid number: correct it in the CRM; everything else is synced",
-            Self::DuplicatePhoneNumber => {
-                "somebody else has this phone: correct it in the CRM; everything else is synced"
-            }
+            Self::InvalidId => "the id is longer than 200 characters",
+            Self::InvalidName => "the name is blank or longer than 200 characters",
+            Self::DuplicateId => "several rows have this id and differ",
+            Self::InvalidPhone => "the phone is not a valid number; the rest of the row is synced",
+            Self::DuplicatePhoneNumber => "somebody else has this phone; the rest of the row is synced",
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::InvalidId => "give the row a shorter id",
+            Self::InvalidName | Self::InvalidPhone | Self::DuplicatePhoneNumber => "correct it in the CRM",
+            Self::DuplicateId => "keep one of the rows",
         }
     }
 }
 
-impl fmt::Display for Code {
+impl fmt::Display for RowProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -78,31 +93,31 @@ impl fmt::Display for Code {
 
 /// An employee with what is known about the phone's reading.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Entry {
+pub struct RosterEntry {
     /// What the CRM wants in Wazzup.
     pub employee: Employee,
-    /// How the CRM spells the phone.
-    pub spelling: Option<Spelling>,
+    /// How the CRM spells the phone, whether or not it could be read.
+    pub phone_spelling: Option<Spelling>,
     /// The CRM has a phone that cannot be read.
-    pub unreadable_phone: bool,
+    pub has_unreadable_phone: bool,
 }
 
 /// An id whose rows cannot be taken. Its user in Wazzup, if there is one, stays as it is.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Rejected {
-    /// The id; one of over 1,000 bytes is shortened to its beginning and a fingerprint.
+pub struct RejectedRow {
+    /// The id; one of over 1,000 bytes is shortened to its beginning and a hash.
     pub id: Box<str>,
     /// Why.
-    pub code: Code,
+    pub problem: RowProblem,
 }
 
 /// Whom the CRM wants in Wazzup. Both lists are sorted by id and have each id once; no id is in both.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Roster {
     /// The valid ones.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<RosterEntry>,
     /// The others.
-    pub rejected: Vec<Rejected>,
+    pub rejected: Vec<RejectedRow>,
     /// How many rows have no id.
     pub missing_ids: usize,
 }
@@ -122,7 +137,7 @@ impl Roster {
 
     /// The entry of `id`.
     #[must_use]
-    pub fn get(&self, id: &str) -> Option<&Entry> {
+    pub fn get(&self, id: &str) -> Option<&RosterEntry> {
         let found = self
             .entries
             .binary_search_by(|entry| entry.employee.id.as_str().cmp(id));
@@ -132,20 +147,22 @@ impl Roster {
     /// Whether `id` has rows that cannot be taken.
     #[must_use]
     pub fn is_rejected(&self, id: &str) -> bool {
-        self.rejected
-            .binary_search_by(|rejected| (*rejected.id).cmp(id))
-            .is_ok()
+        self.rejected.binary_search_by(|row| (*row.id).cmp(id)).is_ok()
+    }
+
+    /// Whether the CRM names `id`, with a valid row or with one that cannot be taken.
+    #[must_use]
+    pub fn names(&self, id: &str) -> bool {
+        self.get(id).is_some() || self.is_rejected(id)
     }
 }
 
-/// Takes rows one by one, so that a big table is never in memory twice.
+/// Takes rows one by one.
 #[derive(Debug)]
 pub struct RosterBuilder {
     phones: PhoneReader,
-    /// Phones that were not known: the indexes of their entries, and what the CRM has.
-    unread: (Vec<usize>, Vec<Box<str>>),
-    entries: Vec<Entry>,
-    rejected: Vec<Rejected>,
+    entries: Vec<RosterEntry>,
+    rejected: Vec<RejectedRow>,
     missing_ids: usize,
 }
 
@@ -155,7 +172,6 @@ impl RosterBuilder {
     pub fn new(phones: PhoneReader) -> Self {
         Self {
             phones,
-            unread: (Vec::new(), Vec::new()),
             entries: Vec::new(),
             rejected: Vec::new(),
             missing_ids: 0,
@@ -164,108 +180,85 @@ impl RosterBuilder {
 
     /// Takes one row.
     pub fn push(&mut self, row: Row<'_>) {
-        let Some(id) = row.id.filter(|id| !id.trim().is_empty()) else {
+        let Some(id_text) = row.id.filter(|id| !id.trim().is_empty()) else {
             self.missing_ids += 1;
             return;
         };
-        let Ok(employee_id) = EmployeeId::parse(id) else {
-            self.rejected.push(Rejected {
-                id: shortened(id),
-                code: Code::InvalidId,
-            });
+        let Ok(id) = EmployeeId::parse(id_text) else {
+            self.reject(shortened(id_text), RowProblem::InvalidId);
             return;
         };
         let Ok(name) = FullName::parse(row.name.unwrap_or_default()) else {
-            self.rejected.push(Rejected {
-                id: id.into(),
-                code: Code::InvalidName,
-            });
+            self.reject(id_text.into(), RowProblem::InvalidName);
             return;
         };
-        let phone = row.phone.unwrap_or_default().trim();
-        let reading = self.phones.recall(phone);
-        if reading.is_none() && !phone.is_empty() {
-            self.unread.0.push(self.entries.len());
-            self.unread.1.push(phone.into());
-        }
-        self.entries.push(Entry {
-            employee: Employee {
-                id: employee_id,
-                name,
-                phone: reading.map(|(phone, _)| phone),
-            },
-            spelling: reading.map(|(_, spelling)| spelling),
-            unreadable_phone: false,
+        let reading = self.phones.read(row.phone.unwrap_or_default());
+        let has_unreadable_phone = reading.is_err();
+        let (phone, phone_spelling) = match reading {
+            Ok(Some((phone, spelling))) => (Some(phone), Some(spelling)),
+            Ok(None) => (None, None),
+            Err(spelling) => (None, spelling),
+        };
+        self.entries.push(RosterEntry {
+            employee: Employee { id, name, phone },
+            phone_spelling,
+            has_unreadable_phone,
         });
     }
 
-    /// How many phones [`Self::finish`] has to read, at about 15 µs each.
-    #[must_use]
-    pub fn unread_phones(&self) -> usize {
-        self.unread.0.len()
+    fn reject(&mut self, id: Box<str>, problem: RowProblem) {
+        self.rejected.push(RejectedRow { id, problem });
     }
 
-    /// Reads the phones that were not known, and settles the ids that stand in several rows: rows that parse alike are one,
-    /// differing ones are all rejected.
+    /// Settles the ids that stand in several rows: rows that parse alike are one, differing ones are all rejected.
     #[must_use]
     pub fn finish(mut self) -> Roster {
-        for (index, phone) in self.unread.0.iter().zip(self.phones.read_all(&self.unread.1)) {
-            let (entry, reading) = (&mut self.entries[*index], phone.unwrap_or_default());
-            entry.employee.phone = reading.map(|(phone, _)| phone);
-            entry.spelling = reading.map(|(_, spelling)| spelling);
-            entry.unreadable_phone = phone.is_err();
-        }
-        if !self.entries.is_sorted_by(|a, b| a.employee.id < b.employee.id) {
-            self.entries.sort_by(|a, b| a.employee.id.cmp(&b.employee.id));
-        }
+        self.entries.sort_by(|a, b| a.employee.id.cmp(&b.employee.id));
         self.rejected.sort();
         self.rejected.dedup();
-
-        let mut differing: Vec<Box<str>> = Vec::new();
-        self.entries.dedup_by(|later, kept| {
-            let same_id = later.employee.id == kept.employee.id;
-            let alike = later.employee == kept.employee && later.unreadable_phone == kept.unreadable_phone;
-            if same_id && !alike {
-                differing.push(kept.employee.id.as_str().into());
+        let differing = self.ids_of_differing_rows();
+        self.entries
+            .dedup_by(|later, kept| later.employee.id == kept.employee.id);
+        if !differing.is_empty() {
+            self.entries
+                .retain(|entry| !differing.contains(entry.employee.id.as_str()));
+            self.rejected.retain(|row| !differing.contains(&row.id));
+            for id in differing {
+                self.reject(id, RowProblem::DuplicateId);
             }
-            same_id
-        });
-        differing.extend(
-            self.rejected
-                .windows(2)
-                .filter(|pair| pair[0].id == pair[1].id)
-                .map(|pair| pair[0].id.clone()),
-        );
-        let mut roster = Roster {
+            self.rejected.sort();
+        }
+        Roster {
             entries: self.entries,
             rejected: self.rejected,
             missing_ids: self.missing_ids,
-        };
-        differing.extend(
-            roster
-                .rejected
-                .iter()
-                .filter(|it| roster.get(&it.id).is_some())
-                .map(|it| it.id.clone()),
-        );
-        if !differing.is_empty() {
-            differing.sort();
-            differing.dedup();
-            roster.entries.retain(|entry| {
-                differing
-                    .binary_search_by(|id| (**id).cmp(entry.employee.id.as_str()))
-                    .is_err()
-            });
-            roster
-                .rejected
-                .retain(|rejected| differing.binary_search(&rejected.id).is_err());
-            roster.rejected.extend(differing.into_iter().map(|id| Rejected {
-                id,
-                code: Code::DuplicateId,
-            }));
-            roster.rejected.sort();
         }
-        roster
+    }
+
+    /// The ids with rows that parse differently. Both lists are sorted, and the rejected rows are distinct.
+    fn ids_of_differing_rows(&self) -> BTreeSet<Box<str>> {
+        let mut differing = BTreeSet::new();
+        for [one, next] in self.entries.array_windows() {
+            let alike = one.employee == next.employee && one.has_unreadable_phone == next.has_unreadable_phone;
+            if one.employee.id == next.employee.id && !alike {
+                differing.insert(Box::from(one.employee.id.as_str()));
+            }
+        }
+        for [one, next] in self.rejected.array_windows() {
+            if one.id == next.id {
+                differing.insert(one.id.clone());
+            }
+        }
+        for row in &self.rejected {
+            let also_valid = self
+                .entries
+                .binary_search_by(|entry| entry.employee.id.as_str().cmp(&row.id))
+                .is_ok();
+            if also_valid {
+                differing.insert(row.id.clone());
+            }
+        }
+        differing
     }
 }
 
@@ -283,7 +276,7 @@ fn shortened(id: &str) -> Box<str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Phone, *};
 
     fn roster(rows: &[(Option<&str>, Option<&str>, Option<&str>)]) -> Roster {
         let mut builder = RosterBuilder::new(PhoneReader::new("RU").expect("a region"));
@@ -294,7 +287,11 @@ mod tests {
     }
 
     fn rejected(roster: &Roster) -> Vec<(&str, &str)> {
-        roster.rejected.iter().map(|it| (&*it.id, it.code.as_str())).collect()
+        roster
+            .rejected
+            .iter()
+            .map(|row| (&*row.id, row.problem.as_str()))
+            .collect()
     }
 
     fn ids(roster: &Roster) -> Vec<&str> {
@@ -316,8 +313,6 @@ mod tests {
         );
         assert!(rejected(&roster).is_empty());
     }
-
-    use super::super::Phone;
 
     #[test]
     fn lengths_are_counted_in_characters() {
@@ -388,7 +383,7 @@ mod tests {
     #[test]
     fn an_unreadable_phone_does_not_reject_the_row() {
         let roster = roster(&[(Some("1"), Some("A"), Some("none"))]);
-        assert!(roster.entries[0].unreadable_phone && roster.entries[0].employee.phone.is_none());
+        assert!(roster.entries[0].has_unreadable_phone && roster.entries[0].employee.phone.is_none());
     }
 
     #[test]
@@ -396,6 +391,6 @@ mod tests {
         let (one, two) = ("x".repeat(5_000), format!("{}y", "x".repeat(4_999)));
         let roster = roster(&[(Some(&one), Some("A"), None), (Some(&two), Some("A"), None)]);
         assert_eq!(roster.rejected.len(), 2);
-        assert!(roster.rejected.iter().all(|it| it.id.len() < 300));
+        assert!(roster.rejected.iter().all(|row| row.id.len() < 300));
     }
 }

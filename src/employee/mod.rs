@@ -1,24 +1,21 @@
 //! What the CRM says, parsed once at the border: everything behind this module works with valid values only.
 //!
-//! Pure: no clock, no IO. The rules are section 3 of the design (`README.md`, "What is synced").
+//! Pure: no clock, no IO.
 
+mod names;
 mod phone;
 mod roster;
 
 use std::{fmt, num::NonZeroU64, str::FromStr};
 
-pub use phone::{PhoneReader, Spelling};
-pub use roster::{Code, Entry, Rejected, Roster, RosterBuilder, Row};
+pub use names::NameKey;
+pub use phone::{KnownPhones, PhoneReader, Spelling, UnknownRegion};
+pub use roster::{RejectedRow, Roster, RosterBuilder, RosterEntry, Row, RowProblem};
 
 use serde::{Serialize, Serializer};
 
 /// The longest id and name that Wazzup's documentation allows, in characters.
 pub const MAX_CHARS: usize = 200;
-
-/// Longer ids and names are sent, but some of Wazzup's clients say that these are the limits, in characters.
-pub const LONG_ID: usize = 64;
-/// See [`LONG_ID`].
-pub const LONG_NAME: usize = 150;
 
 /// An employee's id, which is also the id of the Wazzup user: 1 to 200 characters, never altered.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
@@ -40,6 +37,13 @@ impl EmployeeId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether a URL can name this user alone. `.` and `..` are steps in a path, `bulk_delete` is another call, and
+    /// servers disagree about slashes, however they are encoded.
+    #[must_use]
+    pub fn has_own_url(&self) -> bool {
+        !matches!(self.as_str(), "." | ".." | "bulk_delete") && !self.0.contains(['/', '\\'])
     }
 }
 
@@ -146,14 +150,6 @@ impl Serialize for Phone {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a phone number in international digits")]
 pub struct InvalidPhone;
-
-impl Employee {
-    /// Whether the id or the name is so long that Wazzup may refuse it.
-    #[must_use]
-    pub fn is_long(&self) -> bool {
-        self.id.as_str().chars().count() > LONG_ID || self.name.as_str().chars().count() > LONG_NAME
-    }
-}
 
 /// A user as Wazzup takes it: what one entry of `POST /v3/users` says. Without a phone the key is left out.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]

@@ -1,0 +1,245 @@
+//! The requests that a delivery asks for, and the answers that it is told.
+
+use std::{borrow::Cow, fmt};
+
+use crate::employee::{Employee, EmployeeId, Phone, Spelling};
+
+/// What to send next. At most one is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// `POST /users` with at most 100 entries; no id twice.
+    Upsert {
+        /// The entries, in the order in which an answer counts them.
+        entries: Vec<BatchEntry>,
+        /// How hard to try.
+        attempts: Attempts,
+    },
+    /// `PATCH /users/bulk_delete` with at most 100 ids; none twice.
+    Remove {
+        /// The users.
+        user_ids: Vec<EmployeeId>,
+        /// How hard to try.
+        attempts: Attempts,
+    },
+    /// One cheap `GET /users`: does the service answer, and does it take the key? It is not written into the journal.
+    Ping,
+}
+
+/// How hard a request is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempts {
+    /// With the usual retries.
+    Several,
+    /// Once: it is part of a group that failed already.
+    One,
+}
+
+/// One entry of an upsert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchEntry {
+    /// What is sent.
+    pub employee: Employee,
+    /// How the CRM spells the phone that is sent.
+    pub phone_spelling: Option<Spelling>,
+    /// What acknowledging it means.
+    pub change: Change,
+}
+
+/// What an acknowledged entry means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Change {
+    /// A new user, who takes a seat.
+    Add,
+    /// A user with the same name was in Wazzup already and is ours now.
+    Adopt,
+    /// A user with another name was in Wazzup already and is ours now.
+    TakeOver,
+    /// A user got another name or phone.
+    Update,
+    /// A phone was given up so that somebody else can have it.
+    Release,
+    /// The same values once more, since it is not certain that Wazzup has them.
+    Resend,
+}
+
+impl Change {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Add,
+        Self::Adopt,
+        Self::TakeOver,
+        Self::Update,
+        Self::Release,
+        Self::Resend,
+    ];
+
+    /// As the state writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Adopt => "adopt",
+            Self::TakeOver => "take_over",
+            Self::Update => "update",
+            Self::Release => "release",
+            Self::Resend => "resend",
+        }
+    }
+}
+
+impl Request {
+    /// Whether it may change something in Wazzup, and so belongs into the journal.
+    #[must_use]
+    pub fn is_writing(&self) -> bool {
+        !matches!(self, Self::Ping)
+    }
+
+    /// How many users it concerns.
+    #[must_use]
+    pub fn entry_count(&self) -> usize {
+        match self {
+            Self::Upsert { entries, .. } => entries.len(),
+            Self::Remove { user_ids, .. } => user_ids.len(),
+            Self::Ping => 0,
+        }
+    }
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// What the last attempt came to.
+    pub verdict: Verdict,
+    /// What is not known about the attempts.
+    pub loss: Loss,
+}
+
+/// Whether an attempt of the request may have acted without our knowing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Loss {
+    /// No.
+    None,
+    /// It may have acted, and is over: a 500.
+    Over,
+    /// It may still act, until twice the time-out has passed: a time-out, a reset, a gateway's error, a web page.
+    MayLand,
+}
+
+/// What a request came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The service did it.
+    Accepted {
+        /// Of a removal: the ids that were not there.
+        absent: Vec<EmployeeId>,
+    },
+    /// The service decided against it: a 4xx other than those of [`Verdict::NoDecision`].
+    Refused(Refusal),
+    /// Something answered, or nothing did, and neither is a decision about the entries: 403, 404, 405, 5xx, a time-out, a
+    /// reset or a web page that stayed through the retries.
+    NoDecision(Refusal),
+    /// 401: the key is not accepted. Of a ping, 403 too.
+    Unauthorized {
+        /// 403 instead of 401.
+        forbidden: bool,
+    },
+    /// The service cannot be reached, or wants to be left alone (429); in words.
+    Unavailable(String),
+    /// Nothing was sent: the process is stopping, the lease is too short, or there is no usable key.
+    NotSent(NotSent),
+}
+
+/// Why nothing was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotSent {
+    /// The process is stopping.
+    Stopping,
+    /// The lease ends before the request would have to.
+    LeaseTooShort,
+}
+
+impl fmt::Display for NotSent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stopping => "the process is stopping",
+            Self::LeaseTooShort => "the lease does not cover the request's time-out",
+        })
+    }
+}
+
+/// What the service said when it refused a request or failed on it. Neither `Display` nor `Debug` shows anything personal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The code.
+    pub code: RefusalCode,
+    /// The service's id of the request, for its support.
+    pub request_id: Option<String>,
+    /// The entries that it names as invalid, in its order.
+    pub invalid: Vec<InvalidEntry>,
+    /// The phone that it names as taken.
+    pub phone: Option<Phone>,
+    /// The limit that it names, at least 1.
+    pub limit: Option<usize>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.request_id {
+            Some(request_id) => write!(f, "{}, request {request_id}", self.code),
+            None => write!(f, "{}", self.code),
+        }
+    }
+}
+
+/// One entry that the service finds invalid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidEntry {
+    /// Its place in the request, from 0; may lie outside the request.
+    pub index: Option<usize>,
+    /// The names of the fields, such as `phone`; may be empty.
+    pub fields: Vec<String>,
+}
+
+/// The service's code of a refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RefusalCode {
+    /// Entries are invalid, or there are none.
+    InvalidUsersData,
+    /// Too many entries in one request.
+    TooManyEntities,
+    /// The account is full.
+    UserLimitExceeded,
+    /// Another user has this phone.
+    DuplicatePhoneNumber,
+    /// Any other: letters `A-Z`, digits and underscores, at most 64.
+    Other(String),
+    /// The answer had no code that can be read; the HTTP status stands for it.
+    Status(u16),
+    /// There was no answer within the time-out, or the connection broke.
+    NoAnswer,
+    /// A success whose body is a web page, or not what the service answers.
+    WebPage,
+}
+
+impl RefusalCode {
+    /// The code in its usual writing.
+    #[must_use]
+    pub fn as_str(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Self::InvalidUsersData => "INVALID_USERS_DATA",
+            Self::TooManyEntities => "TOO_MANY_ENTITIES",
+            Self::UserLimitExceeded => "USER_LIMIT_EXCEEDED",
+            Self::DuplicatePhoneNumber => "DUPLICATE_PHONE_NUMBER",
+            Self::Other(code) => code,
+            Self::Status(status) => return Cow::Owned(format!("HTTP_{status}")),
+            Self::NoAnswer => "NO_ANSWER",
+            Self::WebPage => "WEB_PAGE",
+        })
+    }
+}
+
+impl fmt::Display for RefusalCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.as_str())
+    }
+}

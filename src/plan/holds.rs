@@ -1,0 +1,137 @@
+//! Holds: what looks like a mistake, and waits until somebody approves exactly that.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+/// What a hold is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HoldKind {
+    /// This looks like another Wazzup account: no writing request is made.
+    Account,
+    /// A removal.
+    Remove,
+    /// A change of a user's name or phone.
+    Update,
+    /// Renaming a user in Wazzup whom somebody else created.
+    Takeover,
+}
+
+impl HoldKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Account, Self::Remove, Self::Update, Self::Takeover];
+
+    /// As the state, `status` and the log write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::Remove => "remove",
+            Self::Update => "update",
+            Self::Takeover => "takeover",
+        }
+    }
+
+    /// Reads what [`Self::as_str`] wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// Names a hold.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HoldKey {
+    /// What it is about.
+    pub kind: HoldKind,
+    /// The user concerned; empty for [`HoldKind::Account`].
+    pub user_id: Box<str>,
+}
+
+impl HoldKey {
+    /// The hold of `kind` on `user_id`.
+    #[must_use]
+    pub fn new(kind: HoldKind, user_id: &str) -> Self {
+        Self {
+            kind,
+            user_id: user_id.into(),
+        }
+    }
+
+    /// The hold on the whole account.
+    #[must_use]
+    pub fn account() -> Self {
+        Self::new(HoldKind::Account, "")
+    }
+}
+
+/// The open holds.
+pub type Holds = BTreeMap<HoldKey, Hold>;
+
+/// An open hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// What exactly is held: an approval is for this content only. See [`HoldKind`] for what it says:
+    /// the fingerprint (account), since when the user is absent (remove), the new name and phone as JSON (update), the
+    /// name in Wazzup (takeover).
+    pub content: String,
+    /// Why, as a sentence without a full stop.
+    pub reason: String,
+    /// When it was first held.
+    pub since: Timestamp,
+    /// It stays until it is approved, even if its reason is gone.
+    pub sticky: bool,
+    /// Who approved it, if somebody did.
+    pub approved: Option<Approval>,
+}
+
+/// Somebody approved a hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// When the order was given.
+    pub at: Timestamp,
+    /// User and host.
+    pub by: String,
+}
+
+impl Hold {
+    /// Whether somebody approved exactly `content`.
+    #[must_use]
+    pub fn is_approved_for(&self, content: &str) -> bool {
+        self.approved.is_some() && self.content == content
+    }
+}
+
+/// How many users may be concerned before they are held: the greater of a number and a share of the managed users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// The number.
+    pub above: u64,
+    /// The share in percent.
+    pub above_percent: u64,
+}
+
+impl Limit {
+    /// The most users of `managed` that are not held.
+    #[must_use]
+    pub fn of(self, managed: usize) -> usize {
+        let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let share = managed.saturating_mul(whole(self.above_percent)) / 100;
+        whole(self.above).max(share)
+    }
+}
+
+/// What the operator decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// `false`: nobody is ever removed.
+    pub removes: bool,
+    /// How many removals are held.
+    pub removals: Limit,
+    /// How long a user must be absent from the CRM before it is removed.
+    pub grace: SignedDuration,
+    /// How many updates are held.
+    pub updates: Limit,
+    /// `true`: users in Wazzup who are not ours are taken over whatever their name is.
+    pub always_takes_over: bool,
+}

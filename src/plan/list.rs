@@ -1,0 +1,148 @@
+//! What Wazzup itself showed in this cycle: its list, and the answers to single look-ups.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+/// Wazzup's own view of the account, as far as it was asked for in this cycle.
+#[derive(Clone, Default)]
+pub struct RemoteList {
+    /// Names by id, of everybody the list or a look-up showed.
+    names: BTreeMap<String, String>,
+    /// Ids that a look-up answered with 404.
+    absent: BTreeSet<String>,
+    /// Ids whose look-up gave no answer.
+    unanswered: BTreeSet<String>,
+    coverage: Coverage,
+    /// The fingerprint of the address and the key it was read with.
+    pub fingerprint: String,
+    /// A scheduled read, which also tries whether seats became free; not one for the sake of an addition.
+    pub scheduled: bool,
+}
+
+/// How much a list proves.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Coverage {
+    /// No list was read in this cycle.
+    #[default]
+    Unread,
+    /// The list could not be had, or does not prove to be complete; why.
+    Incomplete(String),
+    /// Who is not in the list is not in the account.
+    Complete,
+}
+
+/// What is known about one id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sighting<'a> {
+    /// The user exists, under this name.
+    Named(&'a str),
+    /// There is no such user.
+    Absent,
+    /// Nothing of this cycle tells.
+    Unknown,
+}
+
+impl RemoteList {
+    /// Nothing was asked yet.
+    #[must_use]
+    pub fn unread(fingerprint: &str) -> Self {
+        Self {
+            fingerprint: fingerprint.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes in what a list showed: `names` by id.
+    pub fn add_list(&mut self, names: BTreeMap<String, String>, coverage: Coverage) {
+        self.names.extend(names);
+        self.coverage = coverage;
+    }
+
+    /// Takes in the answer to a look-up: `None` is 404.
+    pub fn add_look_up(&mut self, id: &str, name: Option<String>) {
+        match name {
+            Some(name) => {
+                let is_news = self.names.insert(id.to_owned(), name).is_none();
+                if is_news && self.is_complete() {
+                    self.coverage = Coverage::Incomplete("a user exists whom the list does not show".to_owned());
+                }
+            }
+            None => {
+                self.absent.insert(id.to_owned());
+            }
+        }
+    }
+
+    /// A look-up gave no answer: it is not asked again in this cycle.
+    pub fn add_unanswered(&mut self, id: &str) {
+        self.unanswered.insert(id.to_owned());
+    }
+
+    /// How much the list proves.
+    #[must_use]
+    pub fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+
+    /// Whether a list was asked for in this cycle, with whatever result.
+    #[must_use]
+    pub fn was_read(&self) -> bool {
+        self.coverage != Coverage::Unread
+    }
+
+    /// Whether who is not in the list is not in the account.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.coverage == Coverage::Complete
+    }
+
+    /// Everybody who was shown: id and name.
+    pub fn users(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.names.iter().map(|(id, name)| (id.as_str(), name.as_str()))
+    }
+
+    /// How many users were shown.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether nobody was shown.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// What is known about `id`.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Sighting<'_> {
+        match self.names.get(id) {
+            Some(name) => Sighting::Named(name),
+            None if self.is_complete() || self.absent.contains(id) => Sighting::Absent,
+            None => Sighting::Unknown,
+        }
+    }
+
+    /// Whether a look-up of `id` was tried in this cycle, or need not be.
+    #[must_use]
+    pub fn was_looked_up(&self, id: &str) -> bool {
+        self.absent.contains(id) || self.unanswered.contains(id) || self.names.contains_key(id)
+    }
+
+    /// Whether a look-up of `id` answered 404.
+    #[must_use]
+    pub fn is_proven_absent(&self, id: &str) -> bool {
+        self.absent.contains(id)
+    }
+}
+
+impl fmt::Debug for RemoteList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteList")
+            .field("users", &self.names.len())
+            .field("coverage", &self.coverage)
+            .finish_non_exhaustive()
+    }
+}
