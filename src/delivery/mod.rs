@@ -132,6 +132,12 @@ impl Delivery {
         }
     }
 
+    /// What the delivery came to so far.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
     /// What the delivery came to.
     #[must_use]
     pub fn finish(mut self) -> Report {

@@ -31,7 +31,7 @@ pub(super) fn judge(snapshot: &Snapshot, list: &RemoteList) -> AccountVerdict {
     let changed = snapshot.account.fingerprint.as_deref() != Some(list.fingerprint.as_str());
     let is_held = snapshot.holds.contains_key(&HoldKey::account());
     if acknowledged.len() < 2 {
-        return if list.was_read() {
+        return if list.was_answered() {
             AccountVerdict::Passed
         } else if is_held {
             AccountVerdict::NeedsList
@@ -43,8 +43,10 @@ pub(super) fn judge(snapshot: &Snapshot, list: &RemoteList) -> AccountVerdict {
         Coverage::Unread if changed || is_held => AccountVerdict::NeedsList,
         Coverage::Unread => AccountVerdict::NotJudged,
         Coverage::Complete => judge_by_complete_list(&acknowledged, list),
-        Coverage::Incomplete(_) if changed || is_held => judge_by_sample(&acknowledged, list),
-        Coverage::Incomplete(_) => AccountVerdict::NotJudged,
+        Coverage::Incomplete(_) | Coverage::Unavailable(_) if changed || is_held => {
+            judge_by_sample(&acknowledged, list)
+        }
+        Coverage::Incomplete(_) | Coverage::Unavailable(_) => AccountVerdict::NotJudged,
     }
 }
 
