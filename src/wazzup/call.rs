@@ -63,6 +63,7 @@ impl Session<'_> {
                 Ok(page) => page,
                 Err(error @ (Error::Unauthorized | Error::NotSent(_))) => return Err(error),
                 Err(error @ (Error::Forbidden | Error::NotFound { .. })) if list.is_empty() => return Err(error),
+                Err(error) if list.is_empty() => break Coverage::Unavailable(error.to_string()),
                 Err(error) => break Coverage::Incomplete(format!("a page cannot be had: {error}")),
             };
             match list.add(page) {
