@@ -36,6 +36,7 @@ pub mod delivery;
 pub mod employee;
 pub mod plan;
 pub mod postgres;
+pub mod state;
 pub mod telemetry;
 pub mod wazzup;
 
