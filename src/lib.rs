@@ -44,5 +44,12 @@ pub mod state;
 pub mod telemetry;
 pub mod wazzup;
 
+#[cfg(test)]
+#[path = "../tests/it/fake_postgres.rs"]
+mod fake_postgres;
+#[cfg(test)]
+#[path = "../tests/it/proxy.rs"]
+mod proxy;
+
 /// The version, as `--version` prints it: with the git revision that `build.rs` found.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("WAZZUP_SYNC_REVISION"), ")");
