@@ -30,11 +30,9 @@
 //! never each other; `cycle` all of these; `daemon` the cycle; `cli` wires it up, and `config` goes no further.
 
 mod abort;
-pub mod cli;
 pub mod config;
 pub mod crm;
 pub mod cycle;
-pub mod daemon;
 pub mod delivery;
 pub mod employee;
 mod events;

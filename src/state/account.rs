@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::PgConnection;
 
 use super::{Error, Holder, State, read_count, read_time};
@@ -110,6 +110,15 @@ pub struct LastCycle {
     pub error: Option<String>,
     /// Its counts; those of the last cycle that counted, if this one failed before it could.
     pub counts: Counts,
+}
+
+impl Account {
+    /// For how long no cycle has succeeded.
+    #[must_use]
+    pub fn failing_for(&self, now: Timestamp) -> SignedDuration {
+        let since = self.last_success_at.or(self.failing_since).unwrap_or(now);
+        now.duration_since(since)
+    }
 }
 
 impl State {

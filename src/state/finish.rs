@@ -19,7 +19,7 @@ pub struct Finished {
     /// How it ended.
     pub outcome: CycleOutcome,
     /// What it failed with.
-    pub error: Option<CycleError>,
+    pub error: Option<CycleFailure>,
     /// The counts, if it came so far; else those of an earlier cycle stay.
     pub counts: Option<Counts>,
     /// Requests that change something.
@@ -50,22 +50,29 @@ pub struct Finished {
 
 /// What a cycle failed with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CycleError {
+pub struct CycleFailure {
     /// The kind, as the log's `error_kind`.
     pub kind: &'static str,
     /// The message.
     pub message: String,
 }
 
-/// A list of Wazzup's that was complete and this account's.
+/// What showed that this is our account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListPassed {
     /// The fingerprint of address and key that it was read with.
     pub fingerprint: String,
-    /// Users in the account at the end of the cycle: as the list showed, and changed by what was delivered since.
-    pub seats_used: usize,
-    /// Users in the list that are not ours.
-    pub foreign_users: usize,
+    /// The users in the account, where the list was complete.
+    pub seats: Option<SeatsCounted>,
+}
+
+/// The users in an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeatsCounted {
+    /// All of them at the end of the cycle: as the list showed, and changed by what was delivered since.
+    pub used: usize,
+    /// Those who are not ours.
+    pub foreign: usize,
 }
 
 impl State {
@@ -92,7 +99,12 @@ impl State {
                 self.write_counts(tx, counts).await?;
             }
             if let Some(passed) = &finished.list_passed {
-                self.write_passed_list(tx, passed, finished.outcome).await?;
+                if finished.outcome != CycleOutcome::Failed {
+                    self.write_fingerprint(tx, &passed.fingerprint).await?;
+                }
+                if let Some(seats) = passed.seats {
+                    self.write_seats(tx, seats).await?;
+                }
             }
             if let Some(waiting) = &finished.waiting_for_seat {
                 self.write_waiting(tx, waiting).await?;
@@ -180,21 +192,23 @@ impl State {
     }
 
     /// The fingerprint is not stored by a cycle that failed: the list stays due until one ends well that had it.
-    async fn write_passed_list(
-        &self,
-        tx: &mut PgConnection,
-        passed: &ListPassed,
-        outcome: CycleOutcome,
-    ) -> Result<(), Error> {
+    async fn write_fingerprint(&self, tx: &mut PgConnection, fingerprint: &str) -> Result<(), Error> {
         sqlx::query!(
-            "UPDATE accounts SET list_passed_at = now(), seats_counted_at = now(), seats_used = $2, foreign_users = $3, \
-                 fingerprint = CASE WHEN $4 THEN $5 ELSE fingerprint END \
-             WHERE account = $1",
+            "UPDATE accounts SET list_passed_at = now(), fingerprint = $2 WHERE account = $1",
             self.account,
-            stored_count(passed.seats_used),
-            stored_count(passed.foreign_users),
-            outcome != CycleOutcome::Failed,
-            passed.fingerprint
+            fingerprint
+        )
+        .execute(unnamed(tx))
+        .await?;
+        Ok(())
+    }
+
+    async fn write_seats(&self, tx: &mut PgConnection, seats: SeatsCounted) -> Result<(), Error> {
+        sqlx::query!(
+            "UPDATE accounts SET seats_counted_at = now(), seats_used = $2, foreign_users = $3 WHERE account = $1",
+            self.account,
+            stored_count(seats.used),
+            stored_count(seats.foreign)
         )
         .execute(unnamed(tx))
         .await?;

@@ -3,7 +3,7 @@
 //! Invariants:
 //! - Every access is one transaction, made by [`State::transaction`]. It begins with `SET LOCAL search_path`, so that a
 //!   PgBouncer in transaction mode can stand in between: no session state, no session lock, no named statement.
-//! - No transaction waits longer than [`TRANSACTION_LIMIT`]. Only a connection whose transaction ended well is used again.
+//! - No transaction waits longer than [`STATE_LIMIT`]. Only a connection whose transaction ended well is used again.
 //! - Every writing transaction of a cycle renews the lease first, by token and holder ([`State::fenced`]), and fails if that
 //!   touches no row. It holds the account's row until it ends, so nobody takes the lease over in the middle of it.
 //! - `approve` and `retry` only insert into `inbox`, without the lease; the next cycle takes what is there.
@@ -24,17 +24,16 @@ mod overview;
 mod schema;
 mod snapshot;
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use secrecy::SecretString;
 use sqlx::{
-    AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, pool::PoolConnection, postgres::types::PgInterval,
+    PgConnection,
+    postgres::{PgConnectOptions, types::PgInterval},
 };
-use tokio::time::timeout;
 
 pub use account::{Account, Counts, CycleOutcome, LastCycle};
-pub use finish::{CycleError, Finished, ListPassed};
+pub use finish::{CycleFailure, Finished, ListPassed, SeatsCounted};
 pub use history::{Erasure, ErasureRefusal, HistoryEntry, HistoryOperation};
 pub use lease::{Acquired, Holder, Lease};
 pub use opening::{OpenCycle, Opening, Peek};
@@ -42,21 +41,18 @@ pub use orders::{DroppedOrder, RetryOrder};
 pub use overview::{OpenFailure, OpenHold, Overview, PastCycle, Person};
 pub use schema::{ForeignOwner, Rights, SchemaVersion};
 
-use crate::postgres::{Reason, is_unavailable, options, pool, quoted, unnamed};
+use crate::postgres::{self, Database, Reason, STATE_LIMIT, quoted, unnamed};
 
-/// How long a transaction may take as a whole. A host that vanishes sends nothing, so waiting must end on our side.
-const TRANSACTION_LIMIT: Duration = Duration::from_mins(1);
-
-/// The same for the server, in case that it is us who vanish. Loading 100,000 users takes a fraction of a second.
+/// [`STATE_LIMIT`] for the server, in case that it is us who vanish. Loading 100,000 users takes a fraction of a second.
 const STATEMENT_TIMEOUT: &str = "60s";
 
 /// The state of one account.
 #[derive(Debug, Clone)]
 pub struct State {
     /// One connection: what is done under the lease is done one after the other.
-    pool: PgPool,
+    database: Database,
     /// Another one to renew the lease meanwhile. Connects at the first renewal, so never in a short `once`.
-    renewals: PgPool,
+    renewals: Database,
     account: String,
     schema: String,
     /// What every transaction begins with.
@@ -102,10 +98,10 @@ pub enum Error {
     ForeignOwner(#[from] ForeignOwner),
 }
 
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
+impl From<postgres::Error> for Error {
+    fn from(error: postgres::Error) -> Self {
         let reason = Reason::from(&error);
-        if is_unavailable(&error) {
+        if error.is_unavailable() {
             Self::Unavailable(reason)
         } else {
             Self::Refused(reason)
@@ -113,32 +109,31 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        postgres::Error::from(error).into()
+    }
+}
+
 impl State {
-    /// The state of `account` in `schema` of the database at `url`. Connects when first used.
+    /// The state of `account` in `schema` of the database that `options` lead to. Connects when first used.
     ///
     /// A request that was lost may still act for twice `request_timeout`.
-    ///
-    /// # Errors
-    /// If `url` is no URL of a Postgres.
-    pub fn new(
-        url: &SecretString,
-        schema: &str,
-        account: &str,
-        request_timeout: Duration,
-    ) -> Result<Self, sqlx::Error> {
+    #[must_use]
+    pub fn new(options: PgConnectOptions, schema: &str, account: &str, request_timeout: Duration) -> Self {
         let begin = format!(
             "BEGIN; SET LOCAL search_path TO {}; SET LOCAL statement_timeout TO '{STATEMENT_TIMEOUT}'; \
              SET LOCAL idle_in_transaction_session_timeout TO '{STATEMENT_TIMEOUT}'",
             quoted(schema)
         );
-        Ok(Self {
-            pool: pool(options(url)?, 1),
-            renewals: pool(options(url)?, 1),
+        Self {
+            database: Database::new(options.clone()),
+            renewals: Database::new(options),
             account: account.into(),
             schema: schema.into(),
             begin,
             lands_within: interval(request_timeout.saturating_mul(2)),
-        })
+        }
     }
 
     /// The account's name.
@@ -167,67 +162,17 @@ impl State {
         purpose: &str,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.transaction_in(&self.pool, purpose, work).await
+        self.transaction_in(&self.database, purpose, work).await
     }
 
+    /// The same, on the connection of `database`.
     async fn transaction_in<T>(
         &self,
-        pool: &PgPool,
+        database: &Database,
         purpose: &str,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut connection = Borrowed(Some(pool.acquire().await?));
-        let Ok(result) = timeout(TRANSACTION_LIMIT, self.run(connection.get(), work)).await else {
-            let seconds = TRANSACTION_LIMIT.as_secs();
-            let text = format!("no answer within {seconds} seconds while {purpose}");
-            return Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, text)).into());
-        };
-        let value = result?;
-        connection.give_back();
-        Ok(value)
-    }
-
-    async fn run<T>(
-        &self,
-        connection: &mut PgConnection,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let mut tx = connection.begin_with(AssertSqlSafe(self.begin.clone())).await?;
-        match work(&mut tx).await {
-            Ok(value) => {
-                crate::abort::step();
-                tx.commit().await?;
-                crate::abort::step();
-                Ok(value)
-            }
-            Err(error) => {
-                // Whether or not this succeeds: the connection is closed.
-                _ = tx.rollback().await;
-                Err(error)
-            }
-        }
-    }
-}
-
-/// A connection that is closed, and not returned to its pool, unless [`Borrowed::give_back`] says so: after an error, a
-/// time-out or a cancellation nobody knows what it would answer next.
-struct Borrowed(Option<PoolConnection<Postgres>>);
-
-impl Borrowed {
-    fn get(&mut self) -> &mut PgConnection {
-        self.0.as_mut().expect("it is taken out only at the end")
-    }
-
-    fn give_back(mut self) {
-        self.0.take();
-    }
-}
-
-impl Drop for Borrowed {
-    fn drop(&mut self) {
-        if let Some(connection) = self.0.take() {
-            drop(connection.detach());
-        }
+        database.transaction(STATE_LIMIT, purpose, &self.begin, work).await
     }
 }
 
