@@ -16,7 +16,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{
-    config::{Config, ConfigError},
+    config::{self, Config, ConfigError},
     state,
 };
 
@@ -25,15 +25,10 @@ use crate::{
 #[command(name = "wazzup-sync", version = crate::VERSION)]
 pub struct Cli {
     /// The configuration file.
-    #[arg(
-        short,
-        long,
-        global = true,
-        env = "WAZZUP_SYNC_CONFIG",
-        default_value = "config/wazzup-sync.toml",
-        value_name = "FILE"
-    )]
-    config: PathBuf,
+    ///
+    /// Default: config/wazzup-sync.toml, or else /etc/wazzup-sync/wazzup-sync.toml.
+    #[arg(short, long, global = true, env = "WAZZUP_SYNC_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -158,7 +153,8 @@ fn complain(error: &Error) {
 }
 
 fn run(cli: Cli) -> Result<Exit, Error> {
-    let config = Config::load(&cli.config)?;
+    let file = cli.config.unwrap_or_else(config::default_path);
+    let config = Config::load(&file)?;
     crate::telemetry::init(config.log.format, &config.log.level);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let span = tracing::error_span!("account", account = config.account);
@@ -167,7 +163,7 @@ fn run(cli: Cli) -> Result<Exit, Error> {
             Verb::Run => sync::run(&config).await,
             Verb::Once => sync::once(&config).await,
             Verb::Plan { format, exit_code } => plan::plan(&config, format, exit_code).await,
-            Verb::Check => check::check(&config, &cli.config).await,
+            Verb::Check => check::check(&config, &file).await,
             Verb::Status { format } => status::status(&config, format).await,
             Verb::Explain { id } => explain::explain(&config, &id).await,
             Verb::Approve { yes } => approve::approve(&config, yes).await,

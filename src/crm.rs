@@ -6,8 +6,7 @@
 use std::{fmt, time::Duration};
 
 use futures_util::TryStreamExt;
-use secrecy::SecretString;
-use sqlx::{AssertSqlSafe, Column as _, PgPool, Postgres, Row as _, Transaction};
+use sqlx::{AssertSqlSafe, Column as _, PgPool, Postgres, Row as _, Transaction, postgres::PgConnectOptions};
 
 use crate::{
     employee::{PhoneReader, Roster, RosterBuilder, Row},
@@ -75,20 +74,18 @@ pub struct Crm {
 }
 
 impl Crm {
-    /// The CRM at `url`. Connects when first used; a statement that takes longer than `query_timeout` is ended.
-    ///
-    /// # Errors
-    /// If `url` is no URL of a Postgres.
-    pub fn new(url: &SecretString, source: Source, query_timeout: Duration) -> Result<Self, sqlx::Error> {
+    /// The CRM that `connection` leads to. Connects when first used; a statement that takes longer than `query_timeout` is ended.
+    #[must_use]
+    pub fn new(connection: PgConnectOptions, source: Source, query_timeout: Duration) -> Self {
         let begin = format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout TO {}",
             query_timeout.as_millis().clamp(1, i32::MAX as u128)
         );
-        Ok(Self {
-            pool: pool(options(url)?, 1),
+        Self {
+            pool: pool(options(connection), 1),
             source,
             begin,
-        })
+        }
     }
 
     /// Opens a connection, so that it is there when it is needed.

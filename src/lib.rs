@@ -24,14 +24,14 @@
 //! | [`verify`] | comparing with Wazzup's own list |
 //! | [`cycle`] | one cycle |
 //! | [`daemon`] | when cycles run: lease, timer, NOTIFY, signals |
-//! | [`cli`] | the verbs; [`config`] and [`telemetry`] are theirs |
+//! | [`cli`] | the verbs; `config` and [`telemetry`] are theirs |
 //!
 //! Who may name whom: `employee` nobody, `plan` only `employee`; `crm`, `state` and `wazzup` those two, never each other;
 //! `delivery` and `verify` those; `cycle` those; `daemon` the cycle; `cli` wires it up, and `config` goes no further.
 
 mod abort;
 pub mod cli;
-pub mod config;
+mod config;
 pub mod crm;
 pub mod cycle;
 pub mod daemon;

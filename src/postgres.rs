@@ -1,9 +1,8 @@
 //! What both databases have in common: how we connect, and what their errors may say.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, time::Duration};
 
 use futures_util::{future::BoxFuture, stream::BoxStream};
-use secrecy::{ExposeSecret, SecretString};
 use sqlx::{
     ConnectOptions, Connection as _, Describe, Either, Execute, Executor, Postgres, SqlStr,
     error::BoxDynError,
@@ -19,23 +18,20 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection that was in use so short a time ago is not tried before its next use: a cycle uses it many times.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// The options for `url`.
+/// `options` as we use them.
 ///
 /// They suit a `PgBouncer` in transaction mode: no start-up parameter that it does not know. And no statement is ever logged.
-///
-/// # Errors
-/// If `url` is no URL of a Postgres.
-pub fn options(url: &SecretString) -> Result<PgConnectOptions, sqlx::Error> {
-    let options = PgConnectOptions::from_str(url.expose_secret())?;
+#[must_use]
+pub fn options(options: PgConnectOptions) -> PgConnectOptions {
     let options = options
         .statement_cache_capacity(0)
         .extra_float_digits(None)
         .disable_statement_logging();
-    Ok(if options.get_application_name().is_none() {
+    if options.get_application_name().is_none() {
         options.application_name("wazzup-sync")
     } else {
         options
-    })
+    }
 }
 
 /// A pool that connects when first used. A connection that lay idle is tried before use, so one that died with its

@@ -21,9 +21,8 @@ pub use cycles::{Counts, Finished, Opening, Outcome};
 pub use failures::{Attempt, OpenFailure};
 pub use history::{Change, HistoryEntry};
 pub use overview::{Overview, PastCycle, Rights};
-use secrecy::SecretString;
 pub use snapshot::{Delivered, Held, Record, Removed};
-use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction, migrate::MigrateError};
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction, migrate::MigrateError, postgres::PgConnectOptions};
 
 use crate::postgres::{Reason, describe, is_unavailable, options, pool, quoted, unnamed};
 
@@ -106,23 +105,22 @@ pub enum SchemaVersion {
 }
 
 impl State {
-    /// The state of `account` in `schema` of the database at `url`. Connects when first used.
-    ///
-    /// # Errors
-    /// If `url` is no URL of a Postgres.
-    pub fn new(url: &SecretString, schema: &str, account: &str) -> Result<Self, sqlx::Error> {
+    /// The state of `account` in `schema` of the database that `connection` leads to. Connects when first used.
+    #[must_use]
+    pub fn new(connection: PgConnectOptions, schema: &str, account: &str) -> Self {
         let begin = format!(
             "BEGIN; SET LOCAL search_path TO {}; SET LOCAL statement_timeout TO '{STATEMENT_TIMEOUT}'; \
              SET LOCAL idle_in_transaction_session_timeout TO '{STATEMENT_TIMEOUT}'",
             quoted(schema)
         );
-        Ok(Self {
-            pool: pool(options(url)?, 1),
-            renewals: pool(options(url)?, 1),
+        let connection = options(connection);
+        Self {
+            pool: pool(connection.clone(), 1),
+            renewals: pool(connection, 1),
             account: account.into(),
             schema: schema.into(),
             begin,
-        })
+        }
     }
 
     /// The account's name.

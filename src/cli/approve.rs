@@ -9,7 +9,7 @@ use super::{
 use crate::{config::Config, plan::printable, state::Held};
 
 pub(super) async fn approve(config: &Config, yes: bool) -> Result<Exit, Error> {
-    let state = setup::state(config)?;
+    let state = setup::state(config);
     let held: Vec<Held> = if state.is_there().await? {
         state.held().await?
     } else {

@@ -182,6 +182,11 @@ fn report_configuration(report: &mut Report, config: &Config, file: &Path) {
             "make it a few times as long, or `healthcheck` fails between two good cycles",
         );
     }
+    for (key, url) in [("crm.url", &config.crm.url), ("state.url", &config.state.url)] {
+        if let Some(warning) = url.ssl_warning() {
+            report.warning("Encryption", &format!("{key} ({})", url.address()), warning);
+        }
+    }
 }
 
 fn report_crm(report: &mut Report, config: &Config, crm: &InCrm) {
@@ -293,7 +298,7 @@ fn mend_database(reason: &Reason, key: &str) -> String {
 /// What to do about a query that the CRM refuses.
 fn mend_query(config: &Config, reason: &Reason, columns: &[String]) -> String {
     let (what, table) = match &config.crm.source {
-        Source::Table { table, .. } => ("crm.columns", printable(&table.join(".")).into_owned()),
+        Source::Table { name, .. } => ("crm.columns", printable(&name.join(".")).into_owned()),
         Source::Query(_) => ("crm.query", "the tables of crm.query".into()),
     };
     match reason.sqlstate() {

@@ -6,7 +6,7 @@ use super::{Error, Exit, setup, text::in_words};
 use crate::{config::Config, daemon, state::SchemaVersion};
 
 pub(super) async fn healthcheck(config: &Config) -> Result<Exit, Error> {
-    let state = setup::state(config)?;
+    let state = setup::state(config);
     let account = match state.version().await? {
         SchemaVersion::Absent => None,
         _ => state.account_row().await?,

@@ -6,7 +6,7 @@ use super::{Error, Exit, setup, text};
 use crate::config::Config;
 
 pub(super) async fn retry(config: &Config, ids: &[String]) -> Result<Exit, Error> {
-    let state = setup::state(config)?;
+    let state = setup::state(config);
     let answer = match state.is_there().await? {
         false if ids.is_empty() => Ok(0),
         false => Err(ids.to_vec()),

@@ -16,21 +16,22 @@ use crate::{
 /// What a cycle works with.
 pub(super) fn sync(config: &Config) -> Result<Sync, Error> {
     Ok(Sync {
-        crm: crm(config)?,
-        state: state(config)?,
-        wazzup: wazzup(config)?,
-        phones: PhoneReader::new(&config.crm.phone_region).map_err(|_| usage("crm.phone_region"))?,
+        crm: crm(config),
+        state: state(config),
+        wazzup: wazzup(config),
+        phones: PhoneReader::new(&config.crm.phone_region)
+            .map_err(|_| Error::Usage("`crm.phone_region` cannot be used".to_owned()))?,
         policy: policy(config),
         verify_every: signed(config.schedule.verify_every),
         keep_history: signed(config.state.keep_history),
     })
 }
 
-pub(super) fn crm(config: &Config) -> Result<Crm, Error> {
+pub(super) fn crm(config: &Config) -> Crm {
     let source = match &config.crm.source {
         Source::Query(query) => crm::Source::Query(query.clone()),
-        Source::Table { table, columns } => crm::Source::Table {
-            name: table.clone(),
+        Source::Table { name, columns } => crm::Source::Table {
+            name: name.clone(),
             columns: crm::Columns {
                 id: columns.id.clone(),
                 name: columns.name.clone(),
@@ -39,24 +40,24 @@ pub(super) fn crm(config: &Config) -> Result<Crm, Error> {
             },
         },
     };
-    Crm::new(&config.crm.url, source, config.crm.query_timeout).map_err(|_| usage("crm.url"))
+    Crm::new(config.crm.url.options(), source, config.crm.query_timeout)
 }
 
-pub(super) fn state(config: &Config) -> Result<State, Error> {
-    State::new(&config.state.url, &config.state.schema, &config.account).map_err(|_| usage("state.url"))
+pub(super) fn state(config: &Config) -> State {
+    State::new(config.state.url.options(), &config.state.schema, &config.account)
 }
 
-pub(super) fn wazzup(config: &Config) -> Result<Client, Error> {
+pub(super) fn wazzup(config: &Config) -> Client {
     let key = match &config.wazzup.api_key {
         ApiKey::Literal(key) => KeySource::Literal(key.clone()),
         ApiKey::File(path) => KeySource::File(path.clone()),
     };
-    Ok(Client::new(Settings {
-        base_url: config.wazzup.base_url.parse().map_err(|_| usage("wazzup.base_url"))?,
+    Client::new(Settings {
+        base_url: config.wazzup.base_url.clone(),
         timeout: config.wazzup.timeout,
         requests_per_minute: config.wazzup.requests_per_minute,
         key,
-    }))
+    })
 }
 
 pub(super) fn policy(config: &Config) -> Policy {
@@ -70,9 +71,4 @@ pub(super) fn policy(config: &Config) -> Policy {
 
 pub(super) fn signed(duration: std::time::Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
-}
-
-/// The configuration has checked it already.
-fn usage(key: &str) -> Error {
-    Error::Usage(format!("`{key}` cannot be used"))
 }

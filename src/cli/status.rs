@@ -24,7 +24,7 @@ const KINDS_SHOWN: usize = 4;
 const IDS_SHOWN: usize = 8;
 
 pub(super) async fn status(config: &Config, format: Format) -> Result<Exit, Error> {
-    let state = setup::state(config)?;
+    let state = setup::state(config);
     let overview = if state.is_there().await? {
         state.overview(CYCLES).await?
     } else {

@@ -14,7 +14,12 @@ pub(super) async fn run(config: &Config) -> Result<Exit, Error> {
         every: config.schedule.every,
         lease: config.state.lease,
     };
-    let options = crate::postgres::options(&config.crm.url).map_err(crate::crm::Error::from)?;
+    let options = crate::postgres::options(config.crm.url.options());
+    for (database, url) in [("crm", &config.crm.url), ("state", &config.state.url)] {
+        if let Some(warning) = url.ssl_warning() {
+            tracing::warn!(event = "connection.insecure", database, "{warning}");
+        }
+    }
     let listener = Listener::start(options, config.schedule.listen.clone());
     daemon::run(&sync, schedule, listener, &stop).await;
     Ok(Exit::Ok)
