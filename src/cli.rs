@@ -24,9 +24,7 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(name = "wazzup-sync", version = crate::VERSION)]
 pub struct Cli {
-    /// The configuration file.
-    ///
-    /// Default: config/wazzup-sync.toml, or else /etc/wazzup-sync/wazzup-sync.toml.
+    /// The configuration file [default: config/wazzup-sync.toml, or else /etc/wazzup-sync/wazzup-sync.toml].
     #[arg(short, long, global = true, env = "WAZZUP_SYNC_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]

@@ -88,6 +88,7 @@ pub(crate) struct Wazzup {
     /// 1 ms to 1 day.
     #[serde(deserialize_with = "rules::duration")]
     pub(crate) timeout: Duration,
+    #[serde(deserialize_with = "rules::positive")]
     pub(crate) requests_per_minute: NonZeroU32,
 }
 

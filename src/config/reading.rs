@@ -124,11 +124,11 @@ impl<'a> Reading<'a> {
     fn check_types(&mut self) {
         for key in KEYS {
             let problem = match (key.sample, self.values.get(key.path)) {
-                (_, None) | (Sample::Number(_), Some(Value::Integer(_))) => continue,
-                (Sample::Number(_), Some(_)) => "must be a whole number without quotes",
+                (Sample::Number(_), Some(Value::Integer(number))) if u32::try_from(*number).is_ok() => continue,
+                (Sample::Number(_), Some(_)) => "must be a whole number from 0 to 4294967295, without quotes",
                 (Sample::Text(_), Some(Value::String(text))) if text.trim().is_empty() => "is empty",
                 (Sample::Text(_), Some(Value::String(text))) if text.contains('\0') => "contains a NUL character",
-                (Sample::Text(_), Some(Value::String(_))) => continue,
+                (_, None) | (Sample::Text(_), Some(Value::String(_))) => continue,
                 (Sample::Text(_), Some(_)) => "must be a text in quotes",
             };
             self.reject(key.path, problem);
@@ -201,7 +201,7 @@ impl<'a> Reading<'a> {
         self.values.insert(replaced.path.to_owned(), replaced.sample.value());
     }
 
-    fn problem(&mut self, key: &str, problem: &str) {
+    pub(super) fn problem(&mut self, key: &str, problem: &str) {
         let line = format!("`{}` ({}) {problem}", key.escape_debug(), self.origin(key));
         self.problems.entry(key.to_owned()).or_insert(line);
     }

@@ -1,6 +1,6 @@
 //! What a value must be beyond its type.
 
-use std::{net::IpAddr, ops::RangeInclusive, time::Duration};
+use std::{net::IpAddr, num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use reqwest::Url;
@@ -21,55 +21,39 @@ const LONGEST_IDENTIFIER_BYTES: usize = 63;
 pub(super) fn check(config: &Config, reading: &mut Reading) {
     check_durations(config, reading);
     check_identifiers(config, reading);
-    let mut rule = |key: &str, holds: bool, problem: &str| {
-        if !holds {
-            reading.reject(key, problem);
-        }
-    };
-    let has_control_character = config.account.chars().any(char::is_control);
-    rule(
-        "account",
-        !has_control_character,
-        "must not contain a line break or another control character",
-    );
-    rule(
-        "crm.phone_region",
-        is_region(&config.crm.phone_region),
-        "must be the two upper-case letters of a country",
-    );
+    if config.account.chars().any(char::is_control) {
+        reading.reject("account", "must not contain a control character such as a line break");
+    }
+    if !is_region(&config.crm.phone_region) {
+        reading.reject("crm.phone_region", "must be the two upper-case letters of a country");
+    }
     if let Err(problem) = check_base_url(&config.wazzup.base_url) {
-        rule("wazzup.base_url", false, problem);
+        reading.reject("wazzup.base_url", problem);
     }
     match &config.wazzup.api_key {
-        ApiKey::Literal(key) => {
-            let is_graphic = key.expose_secret().bytes().all(|byte| byte.is_ascii_graphic());
-            rule(
+        ApiKey::Literal(key) if !key.expose_secret().bytes().all(|byte| byte.is_ascii_graphic()) => {
+            reading.reject(
                 "wazzup.api_key",
-                is_graphic,
                 "must be ASCII letters, digits and signs without blanks",
             );
         }
-        ApiKey::File(path) => {
-            let is_url = path.to_string_lossy().contains("://");
-            rule(
-                "wazzup.api_key_file",
-                !is_url,
-                "must be the path of a file and not a URL",
-            );
+        ApiKey::File(path) if path.to_string_lossy().contains("://") => {
+            reading.reject("wazzup.api_key_file", "must be the path of a file and not a URL");
         }
+        ApiKey::Literal(_) | ApiKey::File(_) => {}
     }
-    for (key, percent) in [
-        ("removals.hold_above_percent", config.removals.hold_above_percent),
-        ("updates.hold_above_percent", config.updates.hold_above_percent),
-    ] {
-        rule(key, percent <= 100, "must be from 0 to 100");
+    if config.removals.hold_above_percent > 100 {
+        reading.reject("removals.hold_above_percent", "must be from 0 to 100");
     }
-    let is_level = matches!(config.log.level.as_str(), "error" | "warn" | "info" | "debug" | "trace");
-    rule(
-        "log.level",
-        is_level,
-        "must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
-    );
+    if !["error", "warn", "info", "debug", "trace"].contains(&config.log.level.as_str()) {
+        reading.reject(
+            "log.level",
+            "must be \"error\", \"warn\", \"info\", \"debug\" or \"trace\"",
+        );
+    }
+    if config.updates.hold_above_percent > 100 {
+        reading.reject("updates.hold_above_percent", "must be from 0 to 100");
+    }
 }
 
 fn check_durations(config: &Config, reading: &mut Reading) {
@@ -98,9 +82,9 @@ fn check_durations(config: &Config, reading: &mut Reading) {
         reading.reject("removals.grace", "must be from 0s to 36500d");
     }
     if lease < timeout * 2 && !reading.is_wrong("wazzup.timeout") {
-        let least = SignedDuration::try_from(timeout * 2).unwrap_or(SignedDuration::MAX);
-        let problem = format!("must be at least twice `wazzup.timeout`, which is \"{least:#}\"");
-        reading.reject("state.lease", &problem);
+        let twice = SignedDuration::try_from(timeout * 2).unwrap_or(SignedDuration::MAX);
+        let problem = format!("must be at least \"{twice:#}\", twice `wazzup.timeout`; change one of them");
+        reading.problem("state.lease", &problem);
     }
 }
 
@@ -175,6 +159,10 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dur
     let signed = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
     let duration = signed.and_then(|signed| Duration::try_from(signed).ok());
     duration.ok_or_else(|| D::Error::custom("must be a length of time with units, like \"30s\", \"1h 30m\" or \"90d\""))
+}
+
+pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU32, D::Error> {
+    NonZeroU32::deserialize(deserializer).map_err(|_| D::Error::custom("must be at least 1"))
 }
 
 pub(super) fn url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {

@@ -22,8 +22,9 @@ fn with(changes: &[(&str, &str)]) -> String {
         keys.retain(|known, _| !known.starts_with(&format!("{key}.")));
         keys.insert(key, value);
     }
-    let given = keys.into_iter().filter(|(_, value)| !value.is_empty());
-    given.map(|(key, value)| format!("{key} = {value}\n")).collect()
+    keys.retain(|_, value| !value.is_empty());
+    let lines: Vec<_> = keys.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    lines.join("\n")
 }
 
 fn file(text: &str) -> NamedTempFile {
