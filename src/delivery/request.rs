@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, fmt};
 
-use crate::employee::{Employee, EmployeeId, Phone, Spelling};
+use crate::{
+    employee::{EmployeeId, Phone},
+    plan::BatchEntry,
+};
 
 /// What to send next. At most one is under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,59 +35,6 @@ pub enum Attempts {
     Several,
     /// Once: it is part of a group that failed already.
     One,
-}
-
-/// One entry of an upsert.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BatchEntry {
-    /// What is sent.
-    pub employee: Employee,
-    /// How the CRM spells the phone that is sent.
-    pub phone_spelling: Option<Spelling>,
-    /// What acknowledging it means.
-    pub change: Change,
-}
-
-/// What an acknowledged entry means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Change {
-    /// A new user, who takes a seat.
-    Add,
-    /// A user with the same name was in Wazzup already and is ours now.
-    Adopt,
-    /// A user with another name was in Wazzup already and is ours now.
-    TakeOver,
-    /// A user got another name or phone.
-    Update,
-    /// A phone was given up so that somebody else can have it.
-    Release,
-    /// The same values once more, since it is not certain that Wazzup has them.
-    Resend,
-}
-
-impl Change {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Add,
-        Self::Adopt,
-        Self::TakeOver,
-        Self::Update,
-        Self::Release,
-        Self::Resend,
-    ];
-
-    /// As the state writes it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Add => "add",
-            Self::Adopt => "adopt",
-            Self::TakeOver => "take_over",
-            Self::Update => "update",
-            Self::Release => "release",
-            Self::Resend => "resend",
-        }
-    }
 }
 
 impl Request {

@@ -27,7 +27,9 @@ pub enum Coverage {
     /// No list was read in this cycle.
     #[default]
     Unread,
-    /// The list could not be had, or does not prove to be complete; why.
+    /// The list could not be had; why.
+    Unavailable(String),
+    /// It does not prove to be complete; why.
     Incomplete(String),
     /// Who is not in the list is not in the account.
     Complete,
@@ -90,6 +92,12 @@ impl RemoteList {
     #[must_use]
     pub fn was_read(&self) -> bool {
         self.coverage != Coverage::Unread
+    }
+
+    /// Whether the service answered with a list, complete or not.
+    #[must_use]
+    pub fn was_answered(&self) -> bool {
+        matches!(self.coverage, Coverage::Incomplete(_) | Coverage::Complete)
     }
 
     /// Whether who is not in the list is not in the account.

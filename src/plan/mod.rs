@@ -1,17 +1,163 @@
 //! What a cycle will do, decided before it does anything.
+//!
+//! Pure: from the CRM's roster, the snapshot of the state, Wazzup's own list, the policy and the time follows the plan.
+//! It can be printed and tested without a database or a network. What it still has to know of Wazzup it asks for
+//! ([`Questions`]); the cycle adds the answers to the list and plans again.
 
+mod account;
+mod entry;
 mod failures;
 mod holds;
+mod leavers;
 mod list;
+mod phones;
+mod planner;
 mod snapshot;
+mod wish;
 
+use std::collections::BTreeSet;
+
+pub use entry::{BatchEntry, Change, PlannedRemoval, PlannedUpsert};
 pub(crate) use failures::backing_off;
 pub use failures::{Failure, FailureKey, Failures, LocalFailure, Operation, RefusedAttempt, back_off};
 pub use holds::{Approval, Hold, HoldKey, HoldKind, Holds, Limit, Policy};
 pub use list::{Coverage, RemoteList, Sighting};
 pub use snapshot::{AccountFacts, Acknowledged, LostContent, LostEntry, RecentRemoval, Snapshot, User};
 
-use crate::employee::EmployeeId;
+use crate::employee::{EmployeeId, RejectedRow};
+
+/// The most entries that Wazzup takes in one request.
+pub const BATCH: usize = 100;
+
+/// What a cycle will do. Each list is sorted by id.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Users who leave Wazzup.
+    pub removals: Vec<PlannedRemoval>,
+    /// Users who give up their phone before somebody else takes it.
+    pub releases: Vec<BatchEntry>,
+    /// Users who are added or changed: those who are in Wazzup already before those who take a seat.
+    pub upserts: Vec<PlannedUpsert>,
+    /// What is known of the account's seats.
+    pub seats: Seats,
+    /// Somebody who is in sync, to find out whether the service fails on every write.
+    pub control: Option<BatchEntry>,
+    /// Additions that wait until somebody who looks the same has left.
+    pub waiting_for_leavers: Vec<WaitingEmployee>,
+    /// Additions that wait for a seat.
+    pub waiting_for_seat: Vec<EmployeeId>,
+    /// Employees whose last attempt was refused and is not yet due again.
+    pub backing_off: Vec<EmployeeId>,
+    /// Employees who differ from what Wazzup has and are not sent, or not sent as wanted, in this cycle.
+    pub pending: BTreeSet<EmployeeId>,
+    /// Users who left the CRM and stay in Wazzup for now.
+    pub staying: Vec<StayingUser>,
+    /// All open holds, approved ones included.
+    pub holds: Holds,
+    /// Rows that cannot be taken.
+    pub rejected: Vec<RejectedRow>,
+    /// Rows without an id.
+    pub missing_ids: usize,
+    /// Everything that is wrong in the CRM's own rows, whether it is known already or not.
+    pub local_failures: Vec<LocalFailure>,
+    /// How Wazzup's list differs from what it acknowledged.
+    pub drift: Drift,
+    /// What has to be written down first.
+    pub marks: Marks,
+    /// What has to be asked first.
+    pub questions: Questions,
+    /// The list of this cycle, or the look-ups, showed that this is our account.
+    pub account_passed: bool,
+    /// How many employees Wazzup has exactly as the CRM wants them, without an open failure.
+    pub unchanged: usize,
+    /// How many distinct ids the CRM wants in Wazzup.
+    pub eligible: usize,
+    /// How many users we manage.
+    pub managed: usize,
+}
+
+/// An addition that waits until somebody who looks the same is gone or back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingEmployee {
+    /// Who waits.
+    pub id: EmployeeId,
+    /// For whom.
+    pub leaver: EmployeeId,
+}
+
+/// A user who left the CRM and stays in Wazzup for now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StayingUser {
+    /// Who.
+    pub id: EmployeeId,
+    /// The last known name.
+    pub name: Option<String>,
+    /// Why.
+    pub reason: StayReason,
+}
+
+/// Why a user who left the CRM stays in Wazzup for now. Held users are among the holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StayReason {
+    /// Not absent for long enough.
+    InGrace,
+    /// Nobody is ever removed, by policy.
+    Kept,
+    /// The last removal was refused.
+    BackingOff,
+    /// Wazzup could not be asked whether the user is there and ours.
+    Unknown,
+}
+
+/// What is known of the account's seats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seats {
+    /// Users in the account, foreign ones included.
+    pub used: Option<usize>,
+    /// The most users, once the service has named it.
+    pub limit: Option<usize>,
+    /// How many additions are tried beyond the known limit: seats may have been booked.
+    pub tried_beyond: usize,
+}
+
+impl Seats {
+    /// How many seats are free, where that is known. More users than the limit mean that the limit was raised.
+    #[must_use]
+    pub fn free(&self) -> Option<usize> {
+        let (used, limit) = (self.used?, self.limit?);
+        limit.checked_sub(used)
+    }
+}
+
+/// How Wazzup's list differs from what it acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Drift {
+    /// Users of ours whom the list lacks.
+    pub missing: usize,
+    /// Users of ours whom the list shows under another name.
+    pub renamed: usize,
+    /// Users who are not ours.
+    pub foreign: usize,
+}
+
+/// What the plan has to know before it can be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Questions {
+    /// Wazzup's list.
+    pub list: bool,
+    /// Single users.
+    pub users: Vec<EmployeeId>,
+    /// Without an answer the account cannot be judged, and nothing may be sent.
+    pub for_account: bool,
+}
+
+impl Questions {
+    /// Whether nothing has to be asked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.list && self.users.is_empty()
+    }
+}
 
 /// What the plan wants to be written down before the first request, whether or not there is one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,5 +187,33 @@ impl Marks {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+impl Plan {
+    /// How many requests that change something the plan needs when nothing is refused.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        [self.removals.len(), self.releases.len(), self.upserts.len()]
+            .iter()
+            .map(|entries| entries.div_ceil(BATCH))
+            .sum()
+    }
+
+    /// Whether there is nothing to send.
+    #[must_use]
+    pub fn sends_nothing(&self) -> bool {
+        self.removals.is_empty() && self.releases.is_empty() && self.upserts.is_empty()
+    }
+
+    /// The holds that nobody has approved yet.
+    pub fn unapproved_holds(&self) -> impl Iterator<Item = (&HoldKey, &Hold)> {
+        self.holds.iter().filter(|(_, hold)| hold.approved.is_none())
+    }
+
+    /// Whether the account is doubted, so that nothing may be sent.
+    #[must_use]
+    pub fn doubts_account(&self) -> bool {
+        self.unapproved_holds().any(|(key, _)| key.kind == HoldKind::Account)
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Failures, Holds};
-use crate::employee::{EmployeeId, FullName, Phone, Spelling};
+use super::{Failure, Failures, Holds};
+use crate::employee::{EmployeeId, FullName, KnownPhones, Phone, Spelling};
 
 /// Everything that [`Plan::between`](super::Plan::between) has to know of earlier cycles.
 #[derive(Debug, Clone, Default)]
@@ -99,6 +99,30 @@ impl Snapshot {
     #[must_use]
     pub fn lost_entries(&self, id: &EmployeeId) -> &[LostEntry] {
         self.lost.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// What the CRM's spellings that were read before mean.
+    #[must_use]
+    pub fn known_phones(&self) -> KnownPhones {
+        let mut known = KnownPhones::with_capacity(self.users.len());
+        for user in self.users.values() {
+            let Some(acknowledged) = &user.acknowledged else {
+                continue;
+            };
+            if let Some(spelling) = &acknowledged.phone_spelling {
+                known.insert(spelling.clone(), acknowledged.phone);
+            }
+        }
+        for failure in self.failures.values() {
+            if let Failure::Local {
+                spelling: Some(spelling),
+                ..
+            } = failure
+            {
+                known.insert(spelling.clone(), None);
+            }
+        }
+        known
     }
 
     /// Each phone that the user may hold in Wazzup: the acknowledged one, and those of lost upserts.

@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::{ALIVE_LIMIT, CONNECT_LIMIT, Error};
+use crate::abort;
 
 /// A connection that was in use so short a time ago is not tried before its next use: a cycle uses it many times.
 const FRESH: Duration = Duration::from_secs(1);
@@ -79,7 +80,12 @@ impl Database {
         let mut transaction = opened.map_err(Error::from)?;
         let result = work(&mut transaction).await;
         let ended = match &result {
-            Ok(_) => transaction.commit().await,
+            Ok(_) => {
+                abort::step();
+                let committed = transaction.commit().await;
+                abort::step();
+                committed
+            }
             Err(_) => transaction.rollback().await,
         };
         if ended.is_ok() {

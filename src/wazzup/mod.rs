@@ -1,24 +1,32 @@
 //! The Wazzup v3 users API: the only HTTP of the product.
 //!
 //! What holds here, whatever the service does:
-//! - an answer is judged by its HTTP status first, then by its code, never by its text; of its text nothing gets into
-//!   an error or a log line, since it can contain a name or a phone;
-//! - a request starts only while its [`Gate`] is open, and always ends within [`Client::timeout`];
-//! - the outcome of a request whose answer was lost is *unknown*. It is tried again, since everything sent here is
-//!   idempotent, and reported as `late`, since the lost one may still land;
-//! - redirects are not followed: the key goes to the configured host and nowhere else.
+//! - An answer is judged by its HTTP status first, then by its code, never by its text. Of what the service wrote, only
+//!   codes, field names and request ids get into an error or a log line, since the rest can contain a name or a phone.
+//! - A request starts only while its [`Gate`] is open, and always ends within [`Client::timeout`].
+//! - What is not known about a request is reported as its [`Loss`](crate::delivery::Loss), the losses of its earlier
+//!   attempts included, also when a later attempt is answered.
+//! - Redirects are not followed: the key goes to the configured host and nowhere else.
+//! - No answer fills the memory: a list is split into its users while it arrives, and every other body has a limit.
 
+mod attempt;
+mod call;
 mod client;
 mod error;
+mod gate;
 mod key;
+mod list;
+mod page;
+mod refusal;
 mod retry;
-mod send;
 #[cfg(test)]
 mod tests;
-mod wire;
+mod trouble;
+mod user;
 
-pub use client::{Ack, BulkDeleted, Client, Deleted, OnFault, Session, Settings};
-pub use error::{Code, Error, InvalidEntry, Refusal};
+pub use client::{Client, Session, Settings};
+pub use error::Error;
+pub use gate::Gate;
 pub use key::KeySource;
-pub use retry::{Gate, Hindrance};
-pub use wire::{RemoteUser, UserList};
+pub use list::FetchedList;
+pub use user::RemoteUser;

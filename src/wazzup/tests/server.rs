@@ -18,10 +18,10 @@ pub(super) enum Reply {
     Raw(Vec<u8>),
     /// Closes without an answer.
     Cut,
-    /// Sends these bytes, and then nothing for ever.
+    /// Sends these bytes, and then nothing more.
     Hang(Vec<u8>),
-    /// A success with more bytes than anyone wants.
-    Flood(usize),
+    /// A success that begins with these bytes and goes on with as many repetitions of the others as fit into 30 MiB.
+    Flood(&'static str, &'static str),
 }
 
 pub(super) fn answer(status: u16, headers: &str, body: &str) -> Reply {
@@ -40,19 +40,25 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Answers the requests with `replies` in turn, the last one for ever.
+    /// Answers the requests with `replies` in turn, the last one again and again.
     pub async fn new(replies: Vec<Reply>) -> Self {
+        Self::slow(Duration::ZERO, move |number| {
+            replies[number.min(replies.len() - 1)].clone()
+        })
+        .await
+    }
+
+    /// Answers each request after `delay` with what `reply` says to its number, counted from 0.
+    pub async fn slow(delay: Duration, reply: impl Fn(usize) -> Reply + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let base = format!("http://{}/v3", listener.local_addr().expect("an address"));
         let requests = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&requests);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let reply = {
-                    let number = seen.lock().expect("no panic").len();
-                    replies[number.min(replies.len() - 1)].clone()
-                };
-                serve(stream, reply, &seen).await;
+                let number = seen.lock().expect("no panic").len();
+                sleep(delay).await;
+                serve(stream, reply(number), &seen).await;
             }
         });
         Self { base, requests }
@@ -102,12 +108,13 @@ async fn serve(mut stream: TcpStream, reply: Reply, seen: &Mutex<Vec<String>>) {
                 sleep(Duration::from_hours(1)).await;
             });
         }
-        Reply::Flood(length) => {
+        Reply::Flood(beginning, repeated) => {
             tokio::spawn(async move {
-                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{beginning}", 40 << 20);
                 let _ = stream.write_all(head.as_bytes()).await;
-                for _ in 0..length >> 12 {
-                    if stream.write_all(&[b' '; 1 << 12]).await.is_err() {
+                let block = repeated.repeat((1 << 14) / repeated.len());
+                for _ in 0..(30 << 20) / block.len() {
+                    if stream.write_all(block.as_bytes()).await.is_err() {
                         break;
                     }
                 }

@@ -1,0 +1,91 @@
+//! Asking Wazzup what the plan has to know.
+
+use jiff::Timestamp;
+
+use super::{CycleError, SyncEngine};
+use crate::{
+    employee::{EmployeeId, Roster},
+    events,
+    plan::{Coverage, Plan, RemoteList, Snapshot},
+    wazzup::{self, Session},
+};
+
+/// How many users a cycle looks up at most.
+const LOOK_UPS: usize = 100;
+
+impl SyncEngine {
+    /// Plans, asks what the plan has to know, and plans again, until nothing is left to ask. A list that is due is read
+    /// first.
+    ///
+    /// # Errors
+    /// If Wazzup refuses the key, or has no list at all (404: the address is wrong), or if the account cannot be judged.
+    pub(crate) async fn plan_with_answers(
+        &self,
+        roster: &Roster,
+        snapshot: &Snapshot,
+        wazzup: &Session<'_>,
+        list_is_due: bool,
+        now: Timestamp,
+    ) -> Result<(Plan, RemoteList), CycleError> {
+        let mut list = RemoteList::unread(wazzup.fingerprint());
+        list.scheduled = list_is_due;
+        if list_is_due {
+            read_list(wazzup, &mut list).await?;
+        }
+        let mut look_ups = 0;
+        loop {
+            let plan = Plan::between(roster, snapshot, &list, &self.policy, now);
+            if plan.questions.list && !list.was_read() {
+                read_list(wazzup, &mut list).await?;
+                continue;
+            }
+            let users: Vec<&EmployeeId> = plan.questions.users.iter().take(LOOK_UPS - look_ups).collect();
+            if users.is_empty() {
+                return Ok((plan, list));
+            }
+            look_ups += users.len();
+            look_up(wazzup, &mut list, &users, plan.questions.for_account).await?;
+        }
+    }
+}
+
+/// Reads the list. One that cannot be had is noted as such: it is wanted, not required.
+async fn read_list(wazzup: &Session<'_>, list: &mut RemoteList) -> Result<(), CycleError> {
+    let fetched = wazzup.users().await?;
+    if let Coverage::Incomplete(reason) | Coverage::Unavailable(reason) = &fetched.coverage {
+        events::verify_proved_nothing(reason);
+    }
+    list.add_list(fetched.names, fetched.coverage);
+    Ok(())
+}
+
+async fn look_up(
+    wazzup: &Session<'_>,
+    list: &mut RemoteList,
+    users: &[&EmployeeId],
+    for_account: bool,
+) -> Result<(), CycleError> {
+    let mut is_answering = true;
+    for id in users {
+        if !is_answering {
+            list.add_unanswered(id.as_str());
+            continue;
+        }
+        match wazzup.user(id).await {
+            Ok(user) => list.add_look_up(id.as_str(), user.map(|user| user.name)),
+            Err(error @ (wazzup::Error::Unauthorized | wazzup::Error::Forbidden | wazzup::Error::NotSent(_))) => {
+                return Err(error.into());
+            }
+            Err(error @ wazzup::Error::Unavailable { .. }) => {
+                // Without an answer nothing could be sent anyway, and the account stays unjudged.
+                if for_account {
+                    return Err(error.into());
+                }
+                is_answering = false;
+                list.add_unanswered(id.as_str());
+            }
+            Err(_) => list.add_unanswered(id.as_str()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! What is sent about one user.
+
+use super::Acknowledged;
+use crate::employee::{Employee, EmployeeId, Phone, Spelling};
+
+/// One entry of an upsert.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchEntry {
+    /// What is sent.
+    pub employee: Employee,
+    /// How the CRM spells the phone that is sent.
+    pub phone_spelling: Option<Spelling>,
+    /// What acknowledging it means.
+    pub change: Change,
+}
+
+/// What an acknowledged entry means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Change {
+    /// A new user, who takes a seat.
+    Add,
+    /// A user with the same name was in Wazzup already and is ours now.
+    Adopt,
+    /// A user with another name was in Wazzup already and is ours now.
+    TakeOver,
+    /// A user got another name or phone.
+    Update,
+    /// A phone was given up so that somebody else can have it.
+    Release,
+    /// The same values once more, since it is not certain that Wazzup has them.
+    Resend,
+}
+
+impl Change {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Add,
+        Self::Adopt,
+        Self::TakeOver,
+        Self::Update,
+        Self::Release,
+        Self::Resend,
+    ];
+
+    /// As the state writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Adopt => "adopt",
+            Self::TakeOver => "take_over",
+            Self::Update => "update",
+            Self::Release => "release",
+            Self::Resend => "resend",
+        }
+    }
+}
+
+/// A user whom the plan wants to be added or changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedUpsert {
+    /// What is sent.
+    pub entry: BatchEntry,
+    /// The phone that the CRM wants, also where it is left out for now.
+    pub wanted_phone: Option<Phone>,
+    /// What Wazzup acknowledged before.
+    pub before: Option<Acknowledged>,
+    /// The name under which Wazzup shows a user who is not ours yet.
+    pub name_in_wazzup: Option<String>,
+    /// It needs a free seat.
+    pub takes_seat: bool,
+    /// It is sent only if the removals of all these users were accepted before.
+    pub waits_for: Vec<EmployeeId>,
+    /// The phone is sent only if all these users gave it up before: by a release, or by leaving.
+    pub phone_waits_for: Vec<EmployeeId>,
+}
+
+impl PlannedUpsert {
+    /// Whom it is about.
+    #[must_use]
+    pub fn id(&self) -> &EmployeeId {
+        &self.entry.employee.id
+    }
+}
+
+/// A user whom the plan wants to be removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedRemoval {
+    /// Whom.
+    pub id: EmployeeId,
+    /// The last known name, for people.
+    pub name: Option<String>,
+    /// Somebody approved it.
+    pub approved: bool,
+}

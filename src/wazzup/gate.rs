@@ -1,0 +1,40 @@
+//! Whether a request may start.
+
+use std::time::Duration;
+
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::delivery::NotSent;
+
+/// What must hold for a request to start. The gate is checked before every attempt, and the waits between attempts end
+/// at once when `stop` fires; a request under way is never broken off.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    /// Fires when the process is to stop.
+    pub stop: CancellationToken,
+    /// When the lease ends: a request starts only while the lease covers its time-out.
+    pub lease_until: watch::Receiver<Instant>,
+}
+
+impl Gate {
+    /// A gate for calls that change nothing and so need no lease.
+    #[must_use]
+    pub fn without_lease(stop: CancellationToken) -> Self {
+        const THIRTY_YEARS: Duration = Duration::from_hours(24 * 365 * 30);
+        let (_, lease_until) = watch::channel(Instant::now() + THIRTY_YEARS);
+        Self { stop, lease_until }
+    }
+
+    /// Returns when a request that starts now has to be over.
+    pub(super) fn pass(&self, timeout: Duration) -> Result<Instant, NotSent> {
+        if self.stop.is_cancelled() {
+            return Err(NotSent::Stopping);
+        }
+        let deadline = Instant::now() + timeout;
+        if deadline > *self.lease_until.borrow() {
+            return Err(NotSent::LeaseTooShort);
+        }
+        Ok(deadline)
+    }
+}
