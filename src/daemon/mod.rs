@@ -5,6 +5,8 @@
 mod listener;
 mod repeats;
 mod tenure;
+#[cfg(test)]
+mod tests;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -215,23 +217,4 @@ fn jittered(every: Duration) -> Duration {
     let random = RandomState::new().hash_one(0) % 2_001;
     let permille = u32::try_from(random).unwrap_or(1_000);
     every.mul_f64(0.9 + f64::from(permille) / 10_000.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn jitter_is_at_most_a_tenth() {
-        let every = Duration::from_secs(100);
-        for _ in 0..1_000 {
-            let jittered = jittered(every).as_secs_f64();
-            assert!((90.0..=110.0).contains(&jittered), "{jittered}");
-        }
-    }
-
-    #[test]
-    fn each_process_has_a_name_of_its_own() {
-        assert_ne!(holder().name, holder().name);
-    }
 }
