@@ -33,6 +33,7 @@ mod abort;
 mod config;
 pub mod crm;
 pub mod cycle;
+pub mod daemon;
 pub mod delivery;
 pub mod employee;
 mod events;
