@@ -30,6 +30,7 @@
 //! `delivery` and `verify` those; `cycle` those; `daemon` the cycle; `cli` wires it up, and `config` goes no further.
 
 mod abort;
+mod cli;
 pub mod config;
 pub mod crm;
 pub mod delivery;
