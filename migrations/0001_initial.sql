@@ -18,67 +18,123 @@ CREATE TABLE accounts (
     last_error_kind     text,
     last_error          text,
     last_success_at     timestamptz,
-    -- Its counts: eligible = in_sync + failing + waiting_for_seat + pending.
+    failing_since       timestamptz,
+    -- When the log last said so at ERROR.
+    error_reported_at   timestamptz,
+    holds_reported_at   timestamptz,
+    -- The counts of the last cycle that came so far: eligible = in_sync + failing + waiting + pending.
     eligible            bigint NOT NULL DEFAULT 0,
     in_sync             bigint NOT NULL DEFAULT 0,
     failing             bigint NOT NULL DEFAULT 0,
-    waiting_for_seat    bigint NOT NULL DEFAULT 0,
+    waiting             bigint NOT NULL DEFAULT 0,
     pending             bigint NOT NULL DEFAULT 0,
     missing_ids         bigint NOT NULL DEFAULT 0,
-    -- The last comparison with Wazzup's own list.
-    last_verified_at    timestamptz,
-    verify_tried_at     timestamptz,
+    -- Wazzup's own list: the last cycle that had one and did not fail; the last one that passed, and what it was read with.
+    list_read_at        timestamptz,
+    list_passed_at      timestamptz,
+    fingerprint         text,
     seats_used          bigint,
     foreign_users       bigint,
     seats_limit         bigint,
-    seats_counted_at    timestamptz
+    seats_counted_at    timestamptz,
+    waiting_for_seat    text[] NOT NULL DEFAULT '{}',
+    pruned_at           timestamptz
 );
 
--- The snapshot: what Wazzup last acknowledged of each user that we manage.
+-- The users we manage, as Wazzup last acknowledged them. A row without a name belongs to a creation whose answer was lost,
+-- or to a removed user whom a lost upsert may bring back.
 CREATE TABLE users (
     account             text NOT NULL,
     user_id             text NOT NULL,
-    -- As acknowledged; without a name it never was.
     name                text,
     phone               text,
-    -- A fingerprint of how the CRM spelt the phone, so that it need not be read again.
-    phone_spelling      bigint,
-    synced_at           timestamptz,
-    -- A request about it may have reached Wazzup and was not acknowledged: what it may have become.
-    in_doubt_since      timestamptz,
-    intended_names      text[] NOT NULL DEFAULT '{}',
-    intended_phones     text[] NOT NULL DEFAULT '{}',
-    -- When an upsert of it last ended without an answer.
-    unknown_at          timestamptz,
-    -- Wazzup's own list did not have it.
-    missing_since       timestamptz,
-    -- The CRM does not have it; the brake holds its removal; an operator approved that.
+    -- How the CRM spells the phone, so that an unchanged spelling need not be read again.
+    phone_spelling      text,
+    -- Since when the CRM does not name the user any more.
     absent_since        timestamptz,
-    held_since          timestamptz,
-    removal_approved_at timestamptz,
-    -- Removed, and to be removed once more at this time, because an upsert may have landed after the removal.
-    remove_again_at     timestamptz,
-    -- An operator wants it sent again.
-    resend_at           timestamptz,
+    synced_at           timestamptz,
     PRIMARY KEY (user_id, account)
 );
+
+-- The journal: the request that is under way. Its entries are {user_id, name, phone, phone_spelling, change}; those of a
+-- removal are {user_id}.
+CREATE TABLE in_flight (
+    account             text PRIMARY KEY,
+    cycle_id            bigint NOT NULL,
+    started_at          timestamptz NOT NULL,
+    -- How long after a loss the request may still act.
+    lands_within        interval NOT NULL,
+    operation           text NOT NULL CHECK (operation IN ('upsert', 'remove')),
+    entries             jsonb NOT NULL
+);
+
+CREATE VIEW in_flight_entries AS
+    SELECT request.account, request.cycle_id, request.started_at, request.lands_within, request.operation,
+        entry.user_id, entry.name, entry.phone, entry.phone_spelling, entry.change
+    FROM in_flight AS request
+    CROSS JOIN LATERAL jsonb_to_recordset(request.entries)
+        AS entry (user_id text, name text, phone text, phone_spelling text, change text);
+
+-- Entries of requests that may have acted, or may still act, without our knowing.
+CREATE TABLE lost (
+    account             text NOT NULL,
+    user_id             text NOT NULL,
+    operation           text NOT NULL CHECK (operation IN ('upsert', 'remove')),
+    name                text,
+    phone               text,
+    lost_at             timestamptz NOT NULL,
+    may_land_until      timestamptz NOT NULL
+);
+
+-- The same entry lost again only moves its times, so that an outage of hours does not make the journal grow.
+CREATE UNIQUE INDEX lost_once ON lost (user_id, account, operation, COALESCE(name, ''), COALESCE(phone, ''));
 
 CREATE TABLE failures (
     account             text NOT NULL,
     user_id             text NOT NULL,
-    operation           text NOT NULL CHECK (operation IN ('upsert', 'remove', 'phone', 'seat')),
-    -- Found in the CRM's own rows: no ladder.
+    operation           text NOT NULL CHECK (operation IN ('upsert', 'remove', 'phone')),
+    -- Found in the CRM's own rows: no retry schedule.
     local               boolean NOT NULL,
     code                text NOT NULL,
     detail              text NOT NULL,
     request_id          text,
     attempted_name      text,
     attempted_phone     text,
+    -- Of a phone that cannot be read: as the CRM spells it, so that it is not read again.
+    spelling            text,
     attempts            integer NOT NULL,
     first_at            timestamptz NOT NULL,
     last_at             timestamptz NOT NULL,
     next_attempt_at     timestamptz,
     PRIMARY KEY (user_id, operation, account)
+);
+
+-- What looks like a mistake and waits until somebody approves exactly its content. The user of kind 'account' is ''.
+CREATE TABLE holds (
+    account             text NOT NULL,
+    user_id             text NOT NULL,
+    kind                text NOT NULL CHECK (kind IN ('account', 'remove', 'update', 'takeover')),
+    content             text NOT NULL,
+    reason              text NOT NULL,
+    since               timestamptz NOT NULL,
+    sticky              boolean NOT NULL,
+    approved_at         timestamptz,
+    approved_by         text,
+    PRIMARY KEY (user_id, kind, account)
+);
+
+-- What operators asked for; the next cycle takes it.
+CREATE TABLE inbox (
+    id                  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account             text NOT NULL,
+    at                  timestamptz NOT NULL DEFAULT now(),
+    verb                text NOT NULL CHECK (verb IN ('approve', 'retry')),
+    -- NULL: a retry of everybody.
+    user_id             text,
+    -- Of approvals: exactly what was shown.
+    kind                text,
+    content             text,
+    given_by            text NOT NULL
 );
 
 -- A row for each cycle that did or failed something.
@@ -87,36 +143,35 @@ CREATE TABLE cycles (
     cycle_id            bigint NOT NULL,
     started_at          timestamptz NOT NULL,
     finished_at         timestamptz NOT NULL,
-    outcome             text NOT NULL,
+    outcome             text NOT NULL CHECK (outcome IN ('in_sync', 'incomplete', 'failed')),
     error_kind          text,
     error               text,
     requests            bigint NOT NULL,
     added               bigint NOT NULL,
+    adopted             bigint NOT NULL,
     updated             bigint NOT NULL,
     removed             bigint NOT NULL,
     held                bigint NOT NULL,
     PRIMARY KEY (account, cycle_id)
 );
 
--- A row for each user and delivered change.
+-- A row for each user and delivered change. That of a removal has no phone.
 CREATE TABLE history (
     account             text NOT NULL,
-    id                  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     cycle_id            bigint NOT NULL,
     at                  timestamptz NOT NULL,
     user_id             text NOT NULL,
-    operation           text NOT NULL CHECK (operation IN ('add', 'update', 'release', 'remove', 'forget')),
+    operation           text NOT NULL
+        CHECK (operation IN ('add', 'adopt', 'take_over', 'update', 'release', 'resend', 'remove')),
     outcome             text NOT NULL CHECK (outcome IN ('delivered', 'absent')),
-    -- Of removals: the brake does not count approved ones.
-    approved            boolean NOT NULL,
+    -- Who approved it, where it was held. The brake does not count approved removals.
+    approved_by         text,
     name_before         text,
     phone_before        text,
     name_after          text,
     phone_after         text
 );
 
-CREATE INDEX history_of_a_user ON history (account, user_id, at);
-CREATE INDEX history_removals ON history (account, at) WHERE operation = 'remove';
--- Rows come in the order of their age, which is all that a BRIN index needs.
-CREATE INDEX history_by_age ON history USING brin (at);
-CREATE INDEX cycles_by_age ON cycles (account, finished_at);
+CREATE INDEX history_of_a_user ON history (user_id, account, at);
+-- The brake's 24 hours, and who was added in the last 7 days.
+CREATE INDEX history_of_coming_and_going ON history (account, at) WHERE operation IN ('add', 'remove');

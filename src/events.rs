@@ -41,7 +41,11 @@ pub(crate) fn daemon_stopped() {
 }
 
 pub(crate) fn lease_acquired(token: i64) {
-    tracing::info!(event = "lease.acquired", token, "This process holds the lease and leads");
+    tracing::info!(
+        event = "lease.acquired",
+        token,
+        "This process holds the lease and leads"
+    );
 }
 
 pub(crate) fn lease_standby(holder: &str, expires_in_s: i64) {

@@ -1,44 +1,54 @@
 //! `wazzup-sync` keeps a company's Wazzup users in step with the employee table of its CRM, one way.
 //!
 //! The way of the data is the layout. One cycle reads whom the CRM wants, loads what Wazzup last acknowledged, decides
-//! what to do, writes down what it intends, sends it, and records what was answered:
+//! what to do, sends it one request at a time, and records what was answered:
 //!
 //! ```text
 //! crm ──rows──▶ Roster ──┐
-//!                        ├─▶ Plan ──▶ delivery ──batches──▶ wazzup
-//! state ──▶ Snapshot ────┘              │
-//!   ▲  failures, approvals ─────────────┘ outcomes, one transaction per batch
-//!   └───────────────────────────────────▶ state
+//! state ──▶ Snapshot ────┼─▶ Plan ─▶ Delivery ──request──▶ wazzup
+//! wazzup ──list─────────┘   (pure)   (pure)  ◀──answer───
+//!                                       └── outcomes ──▶ state
 //! ```
 //!
-//! Read [`cycle`] next: it tells this story on one screen. The modules in the order of the flow:
+//! Read [`cycle`] next: it tells this story on one screen. `docs/architecture.md` says why it is as it is. The modules in
+//! the order of the flow:
 //!
 //! | module | purpose |
 //! |---|---|
 //! | [`employee`] | pure: what the CRM says, parsed once at the border |
-//! | [`plan`] | pure: what a cycle will do, and what it holds back |
+//! | [`plan`] | pure: what a cycle will do, what it holds, and what it has to ask first |
+//! | [`delivery`] | pure: a state machine that says which request is next, and what an answer came to |
 //! | [`crm`] | the only SQL against the CRM |
-//! | [`state`] | the only SQL against our own schema: snapshot, failures, history, lease |
+//! | [`state`] | the only SQL against our own schema: snapshot, journal, failures, holds, lease |
 //! | [`wazzup`] | the only HTTP |
-//! | [`delivery`] | sending a plan, and keeping a refusal with whom it concerns |
-//! | [`verify`] | comparing with Wazzup's own list |
 //! | [`cycle`] | one cycle |
 //! | [`daemon`] | when cycles run: lease, timer, NOTIFY, signals |
 //! | [`cli`] | the verbs; [`config`] and [`telemetry`] are theirs |
+//! | `events`, [`postgres`] | every log event; what both databases share |
 //!
-//! Who may name whom: `employee` nobody, `plan` only `employee`; `crm`, `state` and `wazzup` those two, never each other;
-//! `delivery` and `verify` those; `cycle` those; `daemon` the cycle; `cli` wires it up, and `config` goes no further.
+//! Who may name whom: `employee` nobody; `plan` only `employee`; `delivery` those two; `crm`, `state` and `wazzup` those,
+//! never each other; `cycle` all of these; `daemon` the cycle; `cli` wires it up, and `config` goes no further.
 
 mod abort;
 mod cli;
 pub mod config;
 pub mod crm;
+pub mod cycle;
 pub mod delivery;
 pub mod employee;
+mod events;
 pub mod plan;
 pub mod postgres;
+pub mod state;
 pub mod telemetry;
 pub mod wazzup;
+
+#[cfg(test)]
+#[path = "../tests/it/fake_postgres.rs"]
+mod fake_postgres;
+#[cfg(test)]
+#[path = "../tests/it/proxy.rs"]
+mod proxy;
 
 /// The version, as `--version` prints it: with the git revision that `build.rs` found.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("WAZZUP_SYNC_REVISION"), ")");

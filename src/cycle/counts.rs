@@ -6,8 +6,8 @@ use super::{CycleError, report::Reporter};
 use crate::{
     delivery::{Change, Interruption, Report},
     employee::{EmployeeId, Roster},
-    plan::{HoldKind, Operation, Plan, RemoteList, StayReason},
-    state::{self, Counts, CycleOutcome, Finished, ListPassed, Opening},
+    plan::{Operation, Plan, RemoteList, StayReason},
+    state::{Counts, CycleFailure, CycleOutcome, Finished, ListPassed, Opening, SeatsCounted},
 };
 
 /// How far a cycle got.
@@ -38,7 +38,7 @@ impl Progress {
         if plan.account_passed {
             self.list_passed = Some(ListPassed {
                 fingerprint: list.fingerprint.clone(),
-                seats: list.is_complete().then(|| state::SeatsCounted {
+                seats: list.is_complete().then(|| SeatsCounted {
                     used: list.len(),
                     foreign: plan.drift.foreign,
                 }),
@@ -123,10 +123,11 @@ impl Progress {
             None => CycleOutcome::Incomplete,
         };
         let updates = [Change::Update, Change::Release, Change::Resend];
-        let waiting = Some(report.waiting_for_seat.clone()).filter(|waiting| self.is_planned && *waiting != self.was_waiting);
+        let waiting =
+            Some(report.waiting_for_seat.clone()).filter(|waiting| self.is_planned && *waiting != self.was_waiting);
         Finished {
             outcome,
-            error: error.map(|error| state::CycleFailure {
+            error: error.map(|error| CycleFailure {
                 kind: error.kind(),
                 message: error.to_string(),
             }),
@@ -136,18 +137,23 @@ impl Progress {
             adopted: report.count(&[Change::Adopt, Change::TakeOver]),
             updated: report.count(&updates),
             removed: report.removed.len(),
-            held: plan
-                .unapproved_holds()
-                .filter(|(key, _)| key.kind != HoldKind::Account)
-                .count(),
-            has_holds: plan.unapproved_holds().next().is_some(),
+            held: plan.unapproved_holds().count(),
             waiting_for_seat: waiting,
             had_list: self.had_list,
-            list_passed: self.list_passed.clone(),
+            list_passed: self.list_passed_at_end(),
             reported_holds: reporter.reported_holds(),
             reported_error: false,
             noteworthy: error.is_some() || report.requests > 0 || !plan.marks.is_empty(),
         }
+    }
+
+    /// What showed that this is our account, with the seats as they are after the delivery.
+    fn list_passed_at_end(&self) -> Option<ListPassed> {
+        let mut passed = self.list_passed.clone()?;
+        if let Some(seats) = &mut passed.seats {
+            seats.used = seats.used.saturating_add_signed(self.report.seats_taken);
+        }
+        Some(passed)
     }
 
     pub(super) fn report(&self) -> &Report {

@@ -72,7 +72,7 @@ fn kind_of_not_sent(reason: &NotSent) -> &'static str {
     }
 }
 
-fn class_of(kind: &str) -> FailureClass {
+pub(super) fn class_of(kind: &str) -> FailureClass {
     match kind {
         "interrupted" => FailureClass::Stopping,
         "crm_unavailable" | "state_unavailable" | "wazzup_unavailable" | "lease_lost" | "lease_too_short" => {

@@ -15,8 +15,8 @@ use jiff::SignedDuration;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-pub use self::{error::CycleError, report::Memory};
 use self::{counts::Progress, report::Reporter};
+pub use self::{error::CycleError, report::Memory};
 use crate::{
     abort,
     crm::Crm,
@@ -65,7 +65,9 @@ impl SyncEngine {
         match self.state.open_cycle(lease).await {
             Ok(opening) => {
                 let span = tracing::info_span!("cycle", cycle_id = opening.cycle.id);
-                self.run_opened(lease, gate, memory, opening, began).instrument(span).await
+                self.run_opened(lease, gate, memory, opening, began)
+                    .instrument(span)
+                    .await
             }
             Err(error) => {
                 report::failed_without_state(&CycleError::from(error), memory, self.unhealthy_after);
@@ -92,7 +94,11 @@ impl SyncEngine {
         let result = self.sync(lease, gate, opening, &mut reporter, &mut progress).await;
         let mut finished = progress.finished(result.err().as_ref(), &reporter);
         reporter.ended(&mut finished, began.elapsed());
-        if let Err(error) = self.state.finish_cycle(lease, cycle, &finished, self.keep_history).await {
+        if let Err(error) = self
+            .state
+            .finish_cycle(lease, cycle, &finished, self.keep_history)
+            .await
+        {
             reporter.could_not_be_recorded(&CycleError::from(error));
             finished.outcome = CycleOutcome::Failed;
         }
@@ -128,7 +134,9 @@ impl SyncEngine {
         reporter.planned(&plan, &roster, &snapshot, &list);
         let mut delivery = Delivery::new(&plan, snapshot.failures);
         progress.planned(&roster, plan, &list);
-        let sent = self.deliver(lease, cycle, &wazzup, progress.plan(), &mut delivery, reporter).await;
+        let sent = self
+            .deliver(lease, cycle, &wazzup, progress.plan(), &mut delivery, reporter)
+            .await;
         progress.delivered(delivery.finish());
         reporter.delivered(progress.report());
         sent?;

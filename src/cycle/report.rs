@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     CycleError, SyncEngine,
-    error::FailureClass,
+    error::{self, FailureClass},
     seconds, signed,
 };
 use crate::{
@@ -84,7 +84,9 @@ impl<'m> Reporter<'m> {
             policy: engine.policy,
             verify_every: engine.verify_every,
             unhealthy_after: engine.unhealthy_after,
-            approved: approved.map(|(key, approval)| (key.clone(), approval.by.clone())).collect(),
+            approved: approved
+                .map(|(key, approval)| (key.clone(), approval.by.clone()))
+                .collect(),
             reported_holds: false,
             refusals_logged: 0,
             newly_failing_logged: 0,
@@ -132,17 +134,23 @@ impl<'m> Reporter<'m> {
         approvers.dedup();
         for kind in HoldKind::ALL {
             for approver in &approvers {
-                let approved = self.approved.iter().filter(|(key, by)| key.kind == kind && by == approver);
+                let approved = self
+                    .approved
+                    .iter()
+                    .filter(|(key, by)| key.kind == kind && by == approver);
                 let ids: BTreeSet<&str> = approved.map(|(key, _)| &*key.user_id).collect();
                 report_release(kind, ids, "approved", Some(approver));
             }
-            let is_over = |key: &&HoldKey| key.kind == kind && !self.approved.iter().any(|(approved, _)| approved == *key);
+            let is_over =
+                |key: &&HoldKey| key.kind == kind && !self.approved.iter().any(|(approved, _)| approved == *key);
             let closed: Vec<&HoldKey> = plan.marks.closed_holds.iter().filter(is_over).collect();
             let (back, over): (Vec<&HoldKey>, Vec<&HoldKey>) = closed
                 .into_iter()
                 .partition(|key| kind == HoldKind::Remove && roster.names(&key.user_id));
             let is_policy = kind == HoldKind::Remove && !self.policy.removes;
-            let ids_of = |keys: Vec<&'_ HoldKey>| -> BTreeSet<String> { keys.iter().map(|key| key.user_id.to_string()).collect() };
+            let ids_of = |keys: Vec<&'_ HoldKey>| -> BTreeSet<String> {
+                keys.iter().map(|key| key.user_id.to_string()).collect()
+            };
             let (back, over) = (ids_of(back), ids_of(over));
             report_release(kind, back.iter().map(String::as_str).collect(), "returned", None);
             let reason = if is_policy { "policy" } else { "over" };
@@ -156,14 +164,20 @@ impl<'m> Reporter<'m> {
             let held: Vec<(&HoldKey, &Hold)> = plan.unapproved_holds().filter(|(key, _)| key.kind == kind).collect();
             let Some((_, first)) = held.first() else { continue };
             let is_news = plan.marks.opened_holds.iter().any(|(key, hold)| {
-                key.kind == kind && hold.approved.is_none() && snapshot.holds.get(key).map(|known| &known.content) != Some(&hold.content)
+                key.kind == kind
+                    && hold.approved.is_none()
+                    && snapshot.holds.get(key).map(|known| &known.content) != Some(&hold.content)
             });
-            let grace_ended = held.iter().any(|(_, hold)| self.has_grace_ended_since_report(kind, hold));
+            let grace_ended = held
+                .iter()
+                .any(|(_, hold)| self.has_grace_ended_since_report(kind, hold));
             if !is_news && !grace_ended && !hourly {
                 continue;
             }
             let is_in_grace = kind == HoldKind::Remove
-                && held.iter().all(|(_, hold)| self.grace_end(hold).is_some_and(|end| end > self.now));
+                && held
+                    .iter()
+                    .all(|(_, hold)| self.grace_end(hold).is_some_and(|end| end > self.now));
             events::held(&HeldUsers {
                 kind,
                 ids: held.iter().map(|(key, _)| &*key.user_id).collect(),
@@ -235,7 +249,7 @@ impl<'m> Reporter<'m> {
             .last_cycle
             .as_ref()
             .is_none_or(|last| last.error_kind.as_deref() != Some(failure.kind));
-        let severity = match failure.class {
+        let severity = match error::class_of(failure.kind) {
             FailureClass::Stopping => Severity::Info,
             FailureClass::Passing if failing_for < self.unhealthy_after / 3 => Severity::Warn,
             FailureClass::NeedsHuman if is_new_kind => Severity::Error,
@@ -244,7 +258,13 @@ impl<'m> Reporter<'m> {
             }
             FailureClass::Passing | FailureClass::NeedsHuman => Severity::Warn,
         };
-        events::cycle_failed(severity, failure.kind, &failure.message, seconds(failing_for), finished.requests);
+        events::cycle_failed(
+            severity,
+            failure.kind,
+            &failure.message,
+            seconds(failing_for),
+            finished.requests,
+        );
         finished.reported_error = severity == Severity::Error;
     }
 

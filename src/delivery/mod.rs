@@ -213,6 +213,7 @@ impl Delivery {
                 let gone = removals.len() - absent.len().min(removals.len());
                 let freed = i64::try_from(gone).unwrap_or(i64::MAX);
                 self.queue.seats_freed(gone);
+                self.report.seats_taken = self.report.seats_taken.saturating_sub_unsigned(gone);
                 outcomes.push(Outcome::Removed { absent });
                 if freed > 0 {
                     outcomes.push(Outcome::SeatsTaken(-freed));
@@ -227,6 +228,7 @@ impl Delivery {
                 let taken = items.iter().filter(|item| item.upsert.takes_seat).count();
                 if taken > 0 {
                     self.queue.seats_taken(taken);
+                    self.report.seats_taken = self.report.seats_taken.saturating_add_unsigned(taken);
                     outcomes.push(Outcome::SeatsTaken(i64::try_from(taken).unwrap_or(i64::MAX)));
                 }
                 for item in items {

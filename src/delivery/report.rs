@@ -31,6 +31,8 @@ pub struct Report {
     pub waiting_for_seat: BTreeSet<EmployeeId>,
     /// Employees who were sent without the phone that somebody who is leaving still has.
     pub phone_pending: BTreeSet<EmployeeId>,
+    /// By how much the number of users in the account changed.
+    pub seats_taken: isize,
     /// The account was found full; with the limit, if the service named it.
     pub seats_exhausted: Option<Option<usize>>,
     /// Refused requests: how many entries, and what the service said.

@@ -1,0 +1,416 @@
+//! Reading the CRM: the only SQL against it.
+//!
+//! The employees are read by one statement in a read-only `READ COMMITTED` transaction. One statement sees one moment, and
+//! sees it after its table locks are granted. Under `REPEATABLE READ` the moment is fixed before: a table or partition that
+//! is reloaded by `TRUNCATE` and `INSERT` in one transaction would read as empty, although nobody else ever sees it empty.
+//!
+//! Identifiers are quoted, so any legal name works and none can be run as SQL. A query of the operator's own runs as a
+//! sub-select through the extended protocol, which takes one statement only.
+
+mod columns;
+mod encoding;
+mod rights;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, time::Duration};
+
+use futures_util::TryStreamExt as _;
+use sqlx::{
+    AssertSqlSafe, Row as _,
+    postgres::{PgConnectOptions, PgConnection, PgRow},
+};
+
+pub use self::{
+    encoding::Unconvertible,
+    rights::{Role, TableSchemas},
+};
+use crate::{
+    employee::{PhoneReader, Roster, RosterBuilder, Row},
+    postgres::{self, CRM_MARGIN, Database, Reason, quoted, unnamed},
+};
+
+/// What is cut off before a value is counted; the rest of Unicode's blanks is trimmed when it was read.
+const BLANKS: &str = r"E' \t\n\x0B\f\r'";
+
+/// Values are cut by the SELECT itself, so that a few huge ones cost no memory: so many characters of an id are read (bytes
+/// in a database that is `SQL_ASCII`). An id of 200 characters has 800 bytes at most; a longer one is rejected anyway.
+const ID_CUT: usize = 801;
+
+/// The same for a name: 800 bytes and as many for blanks around it.
+const NAME_CUT: usize = 1_601;
+
+/// The same for a phone: one of more than 64 characters is not read.
+const PHONE_CUT: usize = 257;
+
+/// A text that is no phone, in place of one that was cut or cannot be converted to UTF-8.
+const UNREADABLE_PHONE: &str = "?";
+
+/// Where the employees are.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A table: its name, with its schema before it if there is one, and its columns.
+    Table {
+        /// The parts of the name.
+        name: Vec<String>,
+        /// The columns.
+        columns: Columns,
+    },
+    /// A SELECT that gives `id`, `name` and, where there are such, `phone` and `active`.
+    Query(String),
+}
+
+/// The columns of a table.
+#[derive(Debug, Clone)]
+pub struct Columns {
+    /// The id: of any type.
+    pub id: String,
+    /// The name.
+    pub name: String,
+    /// The phone.
+    pub phone: Option<String>,
+    /// Whether the employee is active: boolean.
+    pub active: Option<String>,
+}
+
+/// The CRM cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database does not answer.
+    #[error("the CRM database is unavailable: {0}")]
+    Unavailable(Reason),
+    /// The database refuses the query: the table, a column or a right is missing, or it takes too long.
+    #[error("the CRM cannot be read: {0}; check crm.table, crm.columns or crm.query, and the role's rights")]
+    Query(Reason),
+}
+
+impl From<postgres::Error> for Error {
+    fn from(error: postgres::Error) -> Self {
+        let reason = Reason::from(&error);
+        if error.is_unavailable() {
+            Self::Unavailable(reason)
+        } else {
+            Self::Query(reason)
+        }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        postgres::Error::from(error).into()
+    }
+}
+
+impl Error {
+    fn sqlstate(&self) -> Option<&str> {
+        match self {
+            Self::Unavailable(reason) | Self::Query(reason) => reason.sqlstate(),
+        }
+    }
+}
+
+/// The CRM.
+#[derive(Debug, Clone)]
+pub struct Crm {
+    database: Database,
+    source: Source,
+    begin: String,
+    query_timeout: Duration,
+}
+
+impl Crm {
+    /// The CRM in the database that `options` lead to. Connects when first used. The server ends a statement that takes
+    /// longer than `query_timeout`; a whole read ends 5 seconds later, whatever the server does.
+    #[must_use]
+    pub fn new(options: PgConnectOptions, source: Source, query_timeout: Duration) -> Self {
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL statement_timeout TO {}",
+            query_timeout.as_millis().clamp(1, i32::MAX as u128)
+        );
+        Self {
+            database: Database::new(options),
+            source,
+            begin,
+            query_timeout,
+        }
+    }
+
+    /// Reads whom the CRM wants in Wazzup.
+    ///
+    /// If a value cannot be converted to UTF-8, everything is read a second time, and that value is left out.
+    ///
+    /// # Errors
+    /// If the database does not answer or refuses the query.
+    pub async fn read(&self) -> Result<CrmRows, Error> {
+        let purpose = "reading the employees";
+        let rows = self.transaction(purpose, async |tx| {
+            let select = self.select(tx, Encoding::Converted).await?;
+            let rows = read_texts(tx, select.active()).await;
+            rows.map_err(|error| self.explain_datatype(error, &select.columns))
+        });
+        match rows.await {
+            Ok(rows) => Ok(CrmRows {
+                rows,
+                unconvertible: None,
+            }),
+            Err(error) if encoding::is_conversion_failure(error.sqlstate()) => {
+                self.transaction(purpose, async |tx| {
+                    let select = self.select(tx, Encoding::AsStored).await?;
+                    encoding::read_convertible(tx, &select.active()).await
+                })
+                .await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The rows whose id is `id`, or differs from it by case and blanks alone, as the CRM has them, but cut: at most 20,
+    /// those that are not active too. For `explain`.
+    ///
+    /// # Errors
+    /// If the database does not answer or refuses the query.
+    pub async fn rows_of(&self, id: &str) -> Result<Vec<CrmRow>, Error> {
+        let rows = self.transaction("reading one employee's rows", async |tx| {
+            let select = self.select(tx, Encoding::Converted).await?;
+            Ok(sqlx::query(AssertSqlSafe(select.with_id()))
+                .bind(id)
+                .fetch_all(unnamed(tx))
+                .await?)
+        });
+        rows.await?.iter().map(CrmRow::from_row).collect()
+    }
+
+    /// The columns of the table or query.
+    ///
+    /// # Errors
+    /// If the database does not answer or refuses.
+    pub async fn columns(&self) -> Result<Vec<String>, Error> {
+        self.transaction("reading the columns", async |tx| {
+            columns::describe(tx, &self.source.from()).await
+        })
+        .await
+    }
+
+    async fn transaction<T>(
+        &self,
+        purpose: &str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let limit = self.query_timeout + CRM_MARGIN;
+        let result = self.database.transaction(limit, purpose, &self.begin, work).await;
+        result.map_err(|error| match error {
+            // 57014: the statement was cancelled.
+            Error::Query(reason) if reason.sqlstate() == Some("57014") => {
+                let limit = postgres::seconds(self.query_timeout);
+                let text = format!(
+                    "the server cancelled the query while {purpose}: it took longer than crm.query_timeout ({limit}), or \
+                     somebody cancelled it"
+                );
+                Error::Query(Reason::new(text, Some("57014")))
+            }
+            other => other,
+        })
+    }
+
+    /// 42804 is a datatype mismatch. In a SELECT whose source could be described, only the condition can have one.
+    fn explain_datatype(&self, error: Error, columns: &Columns) -> Error {
+        match (error, &columns.active) {
+            (Error::Query(reason), Some(active)) if reason.sqlstate() == Some("42804") => {
+                columns::not_boolean(&self.source, active, &reason)
+            }
+            (error, _) => error,
+        }
+    }
+
+    /// The SELECT for the columns that there are.
+    async fn select(&self, tx: &mut PgConnection, encoding: Encoding) -> Result<Select, Error> {
+        let from = self.source.from();
+        let found = columns::describe(tx, &from).await?;
+        let columns = columns::choose(&self.source, &found)?;
+        Ok(Select {
+            from,
+            columns,
+            encoding,
+        })
+    }
+}
+
+async fn read_texts(tx: &mut PgConnection, select: String) -> Result<Vec<EmployeeTexts>, Error> {
+    let mut rows = sqlx::query(AssertSqlSafe(select)).fetch(unnamed(tx));
+    let mut texts = Vec::new();
+    while let Some(row) = rows.try_next().await? {
+        texts.push(EmployeeTexts::from_row(&row)?);
+    }
+    Ok(texts)
+}
+
+impl Source {
+    /// What stands behind FROM.
+    fn from(&self) -> String {
+        match self {
+            Self::Table { name, .. } => quoted_path(name),
+            // On lines of its own: it may end with a comment.
+            Self::Query(query) => format!("(\n{query}\n) AS crm_query"),
+        }
+    }
+}
+
+fn quoted_path(name: &[String]) -> String {
+    let parts: Vec<String> = name.iter().map(|part| quoted(part)).collect();
+    parts.join(".")
+}
+
+/// How values leave the server.
+#[derive(Clone, Copy)]
+enum Encoding {
+    /// As text in UTF-8.
+    Converted,
+    /// As the bytes that the database has.
+    AsStored,
+}
+
+/// The SELECT of the employees, with values cut to what can matter.
+struct Select {
+    from: String,
+    columns: Columns,
+    encoding: Encoding,
+}
+
+impl Select {
+    /// `id`, `name` and `phone` of the active employees.
+    fn active(&self) -> String {
+        let filter = match &self.columns.active {
+            Some(active) => format!(" WHERE {}", quoted(active)),
+            None => String::new(),
+        };
+        format!("SELECT {} FROM {}{filter}", self.values(), self.from)
+    }
+
+    /// All columns of the rows with the id `$1`.
+    fn with_id(&self) -> String {
+        let (values, from, id) = (self.values(), &self.from, quoted(&self.columns.id));
+        let active = self.columns.active.as_deref().map_or("true".to_owned(), quoted);
+        format!(
+            "SELECT {values}, {active} FROM {from} \
+             WHERE lower(btrim({id}::text)) = lower(btrim($1)) ORDER BY {id}::text <> $1 LIMIT 20"
+        )
+    }
+
+    fn values(&self) -> String {
+        let id = format!("left({}::text, {ID_CUT})", quoted(&self.columns.id));
+        let trimmed = |column: &str, cut: usize| format!("left(btrim({}::text, {BLANKS}), {cut})", quoted(column));
+        let name = trimmed(&self.columns.name, NAME_CUT);
+        let phone = match &self.columns.phone {
+            Some(phone) => trimmed(phone, PHONE_CUT),
+            None => "NULL::text".to_owned(),
+        };
+        let values = [id, name, phone].map(|value| match self.encoding {
+            Encoding::Converted => value,
+            Encoding::AsStored => format!("convert_to({value}, getdatabaseencoding())"),
+        });
+        values.join(", ")
+    }
+}
+
+/// The employees' rows, as they were read.
+#[derive(Debug)]
+pub struct CrmRows {
+    rows: Vec<EmployeeTexts>,
+    /// The values that could not be converted to UTF-8, if there are such.
+    pub unconvertible: Option<Unconvertible>,
+}
+
+impl CrmRows {
+    /// How many rows there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are no rows.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Parses the rows.
+    #[must_use]
+    pub fn roster(&self, phones: PhoneReader) -> Roster {
+        let mut builder = RosterBuilder::new(phones);
+        for row in &self.rows {
+            builder.push(row.parsed());
+        }
+        builder.finish()
+    }
+}
+
+/// A row of the SELECT. `Debug` hides it.
+struct EmployeeTexts {
+    id: Option<String>,
+    name: Option<String>,
+    phone: Option<String>,
+}
+
+impl EmployeeTexts {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.try_get(0)?,
+            name: row.try_get(1)?,
+            phone: row.try_get(2)?,
+        })
+    }
+
+    /// The row with what may have been cut left out: trimmed, the rest of it could pass for a valid value.
+    fn parsed(&self) -> Row<'_> {
+        let phone = self.phone.as_deref();
+        Row {
+            id: self.id.as_deref(),
+            name: self.name.as_deref().filter(|name| name.len() < NAME_CUT),
+            phone: phone.map(|phone| {
+                if phone.len() < PHONE_CUT {
+                    phone
+                } else {
+                    UNREADABLE_PHONE
+                }
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for EmployeeTexts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmployeeTexts")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A row as the CRM has it, for `explain`. `Debug` hides what is personal.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CrmRow {
+    /// The id.
+    pub id: String,
+    /// The name.
+    pub name: Option<String>,
+    /// The phone.
+    pub phone: Option<String>,
+    /// Whether the row counts.
+    pub is_active: bool,
+}
+
+impl CrmRow {
+    fn from_row(row: &PgRow) -> Result<Self, Error> {
+        Ok(Self {
+            id: row.try_get(0)?,
+            name: row.try_get(1)?,
+            phone: row.try_get(2)?,
+            is_active: row.try_get::<Option<bool>, _>(3)?.unwrap_or(false),
+        })
+    }
+}
+
+impl fmt::Debug for CrmRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CrmRow").field("id", &self.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,95 @@
+//! What `check` wants to know about the role and the table.
+
+use sqlx::Row as _;
+
+use super::{Crm, Error, Source, quoted_path};
+use crate::postgres::unnamed;
+
+/// The role that reads the CRM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// Nothing is forbidden to it.
+    pub is_superuser: bool,
+    /// It may change what it should only read.
+    pub can_write: bool,
+}
+
+/// The schemas with a table of the name that `crm.table` gives without a schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableSchemas {
+    /// The schema whose table is read: the first in the role's `search_path`.
+    pub read: String,
+    /// The other schemas with a table or view of that name.
+    pub others: Vec<String>,
+}
+
+impl Crm {
+    /// What the role may do to the employees' table; to anything but `own_schema`, which is ours, if the CRM is read by a
+    /// query. The daemon needs no more than SELECT.
+    ///
+    /// # Errors
+    /// If the database does not answer, or does not have the table.
+    pub async fn role(&self, own_schema: &str) -> Result<Role, Error> {
+        let table = match &self.source {
+            Source::Table { name, .. } => Some(quoted_path(name)),
+            Source::Query(_) => None,
+        };
+        self.transaction("reading the rights of the role", async |tx| {
+            // A right on a single column is one, too; of DELETE and TRUNCATE there are none such.
+            let row = sqlx::query(
+                "SELECT current_user::text, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), EXISTS ( \
+                     SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                     WHERE c.relkind IN ('r', 'p', 'v', 'f') \
+                     AND CASE WHEN $1::text IS NOT NULL THEN c.oid = $1::regclass \
+                         ELSE n.nspname NOT IN ('pg_catalog', 'information_schema', $2) END \
+                     AND (has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') \
+                         OR has_any_column_privilege(c.oid, 'INSERT, UPDATE')))",
+            )
+            .bind(table)
+            .bind(own_schema)
+            .fetch_one(unnamed(tx))
+            .await?;
+            Ok(Role {
+                name: row.try_get(0)?,
+                is_superuser: row.try_get::<Option<bool>, _>(1)?.unwrap_or(false),
+                can_write: row.try_get(2)?,
+            })
+        })
+        .await
+    }
+
+    /// Which schema's table is read, if `crm.table` names none and there are several. A table that appears in a schema
+    /// earlier in the `search_path` would be read instead.
+    ///
+    /// # Errors
+    /// If the database does not answer, or does not have the table.
+    pub async fn ambiguous_schemas(&self) -> Result<Option<TableSchemas>, Error> {
+        let table = match &self.source {
+            Source::Table { name, .. } if name.len() == 1 => &name[0],
+            _ => return Ok(None),
+        };
+        let schemas: Vec<(String, bool)> = self
+            .transaction("looking for tables of the same name", async |tx| {
+                let schemas = sqlx::query_as(
+                    "SELECT n.nspname::text, c.oid = $2::regclass FROM pg_class c \
+                     JOIN pg_namespace n ON n.oid = c.relnamespace \
+                     WHERE c.relname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't' \
+                     ORDER BY n.nspname",
+                )
+                .bind(table)
+                .bind(quoted_path(std::slice::from_ref(table)))
+                .fetch_all(unnamed(tx))
+                .await?;
+                Ok(schemas)
+            })
+            .await?;
+        let (read, others): (Vec<_>, Vec<_>) = schemas.into_iter().partition(|(_, is_read)| *is_read);
+        let read = read.into_iter().next();
+        Ok(read.filter(|_| !others.is_empty()).map(|(read, _)| TableSchemas {
+            read,
+            others: others.into_iter().map(|(schema, _)| schema).collect(),
+        }))
+    }
+}

@@ -1,0 +1,348 @@
+use std::{str::FromStr as _, time::Duration};
+
+use sandbox::Postgres;
+use tokio::time::{Instant, sleep};
+
+use super::*;
+use crate::proxy::{Behaviour, Proxy};
+
+/// A database of its own, whose name is the test's.
+struct Fixture {
+    server: &'static Postgres,
+    database: &'static str,
+}
+
+impl Fixture {
+    fn new(database: &'static str, sql: &str) -> Self {
+        Self::with_encoding(database, "UTF8", sql)
+    }
+
+    fn with_encoding(database: &'static str, encoding: &str, sql: &str) -> Self {
+        let server = Postgres::shared().expect("a server");
+        let create =
+            format!("CREATE DATABASE {database} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'");
+        server.sql("postgres", &create).expect("a database");
+        let fixture = Self { server, database };
+        fixture.sql(sql);
+        fixture
+    }
+
+    fn sql(&self, sql: &str) -> String {
+        self.server.sql(self.database, sql).expect("valid SQL")
+    }
+
+    fn crm_with(&self, port: u16, source: Source, query_timeout: Duration) -> Crm {
+        let url = format!("postgres://postgres@127.0.0.1:{port}/{}?sslmode=disable", self.database);
+        Crm::new(PgConnectOptions::from_str(&url).expect("a URL"), source, query_timeout)
+    }
+
+    fn crm(&self, source: Source) -> Crm {
+        self.crm_with(self.server.port(), source, Duration::from_secs(10))
+    }
+}
+
+fn table(name: &str, phone: Option<&str>, active: Option<&str>) -> Source {
+    Source::Table {
+        name: name.split('.').map(str::to_owned).collect(),
+        columns: Columns {
+            id: "id".into(),
+            name: "name".into(),
+            phone: phone.map(str::to_owned),
+            active: active.map(str::to_owned),
+        },
+    }
+}
+
+fn query(sql: &str) -> Source {
+    Source::Query(sql.into())
+}
+
+fn roster(rows: &CrmRows) -> Roster {
+    rows.roster(PhoneReader::new("RU").expect("a region"))
+}
+
+async fn ids(crm: &Crm) -> Vec<String> {
+    let rows = crm.read().await.expect("rows");
+    let roster = roster(&rows);
+    roster
+        .entries
+        .iter()
+        .map(|entry| entry.employee.id.to_string())
+        .collect()
+}
+
+async fn refusal(crm: &Crm) -> String {
+    match crm.read().await.expect_err("a refusal") {
+        Error::Query(reason) => reason.to_string(),
+        Error::Unavailable(reason) => panic!("unavailable: {reason}"),
+    }
+}
+
+#[tokio::test]
+async fn reads_active_rows_of_a_table_and_of_a_query() {
+    let fixture = Fixture::new(
+        "crm_reads",
+        "CREATE TABLE employees (id bigint, name varchar(90), phone text, works bool);
+         INSERT INTO employees VALUES (1, 'Anna', '89261234567', true), (2, 'Boris', NULL, false), (3, 'Vera', '', NULL)",
+    );
+    let of_table = fixture.crm(table("employees", Some("phone"), Some("works")));
+    assert_eq!(ids(&of_table).await, ["1"]);
+    let of_query = fixture.crm(query("SELECT id, name, works AS active FROM employees -- a comment"));
+    assert_eq!(ids(&of_query).await, ["1"]);
+    assert_eq!(
+        ids(&fixture.crm(table("public.employees", None, None))).await,
+        ["1", "2", "3"]
+    );
+    let boris = of_table.rows_of(" 2").await.expect("rows");
+    assert!(boris.len() == 1 && boris[0].name.as_deref() == Some("Boris") && !boris[0].is_active);
+}
+
+#[tokio::test]
+async fn a_query_is_one_statement_and_writes_nothing() {
+    let fixture = Fixture::new(
+        "crm_injection",
+        "CREATE TABLE employees AS SELECT 1 AS id, 'Anna' AS name",
+    );
+    let two = refusal(&fixture.crm(query(
+        "SELECT 1 AS id, 'x' AS name) AS a; COMMIT; DROP TABLE employees; --",
+    )))
+    .await;
+    assert!(two.contains("42601"), "{two}");
+    fixture.sql("CREATE SEQUENCE runs");
+    let writes = refusal(&fixture.crm(query("SELECT nextval('runs') AS id, 'x' AS name"))).await;
+    assert!(writes.contains("25006"), "{writes}");
+    assert_eq!(fixture.sql("SELECT count(*) FROM employees"), "1");
+}
+
+#[tokio::test]
+async fn the_query_runs_once() {
+    let fixture = Fixture::new("crm_once", "");
+    // The transaction is read-only and refuses `nextval`, so the session counts.
+    let counting = "SELECT set_config('test.runs', (coalesce(nullif(current_setting('test.runs', true), ''), '0')::int \
+                    + 1)::text, false) AS id, 'Anna' AS name";
+    let crm = fixture.crm(query(counting));
+    assert_eq!(ids(&crm).await, ["1"]);
+    assert_eq!(ids(&crm).await, ["2"]);
+}
+
+#[tokio::test]
+async fn a_missing_or_wrong_column_is_explained() {
+    let fixture = Fixture::new(
+        "crm_columns",
+        "CREATE TYPE mood AS ENUM ('sad');
+         CREATE TABLE employees (id int, name text, phone_number text, works int, \"Phone\" text, mood mood)",
+    );
+    let missing = refusal(&fixture.crm(table("employees", Some("phone"), None))).await;
+    let expected = "crm.columns.phone is \"phone\", but the table has no such column; \
+                    did you mean \"phone_number\" or \"Phone\"?";
+    assert_eq!(missing, expected);
+    let far = refusal(&fixture.crm(table("employees", Some("xyz"), None))).await;
+    assert!(
+        far.ends_with("the columns are \"id\", \"name\", \"phone_number\", \"works\", \"Phone\", \"mood\""),
+        "{far}"
+    );
+    let no_name = refusal(&fixture.crm(query("SELECT id, name AS full_name FROM employees"))).await;
+    assert_eq!(
+        no_name,
+        "crm.query gives no column \"name\"; did you mean \"full_name\"?"
+    );
+    let integer = refusal(&fixture.crm(table("employees", None, Some("works")))).await;
+    assert!(
+        integer.starts_with("crm.columns.active is \"works\", which is not a boolean: "),
+        "{integer}"
+    );
+    let text = refusal(&fixture.crm(query("SELECT id, name, 'yes' AS active FROM employees"))).await;
+    assert!(
+        text.starts_with("the column \"active\" of crm.query is not a boolean: "),
+        "{text}"
+    );
+    assert!(
+        refusal(&fixture.crm(table("nowhere", None, None)))
+            .await
+            .contains("42P01")
+    );
+}
+
+#[tokio::test]
+async fn long_values_are_cut_and_still_recognised() {
+    let fixture = Fixture::new(
+        "crm_long",
+        "CREATE TABLE employees (id text, name text, phone text);
+         INSERT INTO employees VALUES
+             ('fits', repeat(' ', 3000) || repeat('Ж', 200) || repeat(E'\\n', 3000), repeat(' ', 400) || '89261234567'),
+             (repeat('🙂', 200), 'Anna', NULL),
+             (repeat('x', 20000000), 'x', NULL),
+             ('name', repeat('x', 20000000), NULL),
+             ('blanks', repeat(U&'\\00A0', 1500) || repeat('x', 250), NULL),
+             ('phone', 'Boris', repeat('7', 20000000)),
+             ('cut phone', 'Vera', repeat(U&'\\00A0', 240) || '89261234567' || repeat(' ', 50) || '8')",
+    );
+    let start = Instant::now();
+    let rows = fixture
+        .crm(table("employees", Some("phone"), None))
+        .read()
+        .await
+        .expect("rows");
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    let read: usize = rows
+        .rows
+        .iter()
+        .map(|row| format!("{:?}{:?}{:?}", row.id, row.name, row.phone).len())
+        .sum();
+    assert!(read < 20_000, "{read}");
+    let roster = roster(&rows);
+    let entry = |id: &str| roster.get(id).expect("an entry");
+    assert_eq!(entry("fits").employee.name.as_str(), "Ж".repeat(200));
+    assert!(entry("fits").employee.phone.is_some());
+    assert!(roster.get(&"🙂".repeat(200)).is_some());
+    assert!(entry("phone").has_unreadable_phone && entry("cut phone").has_unreadable_phone);
+    let rejected: Vec<&str> = roster.rejected.iter().map(|row| row.problem.as_str()).collect();
+    assert_eq!(rejected, ["INVALID_NAME", "INVALID_NAME", "INVALID_ID"]);
+}
+
+#[tokio::test]
+async fn a_byte_that_is_no_utf8_stays_with_its_row() {
+    let sql = "CREATE TABLE employees (id text, name text, phone text);
+         INSERT INTO employees SELECT n, 'Anna', '8926123' || lpad(n::text, 4, '0') FROM generate_series(1, 500) n;
+         INSERT INTO employees VALUES ('name', E'A\\x98', NULL), ('phone', 'Boris', E'\\x98'), (E'\\x98', 'Vera', NULL)";
+    for (database, encoding) in [("crm_ascii", "SQL_ASCII"), ("crm_1251", "WIN1251")] {
+        let fixture = Fixture::with_encoding(database, encoding, sql);
+        let crm = fixture.crm(table("employees", Some("phone"), None));
+        let rows = crm.read().await.expect("rows");
+        let unconvertible = rows.unconvertible.clone().expect("bad bytes");
+        let expected = Unconvertible {
+            encoding: encoding.into(),
+            ids: vec!["name".into(), "phone".into()],
+            unreadable_ids: 1,
+        };
+        assert_eq!(unconvertible, expected);
+        let roster = roster(&rows);
+        assert_eq!(
+            (roster.entries.len(), roster.rejected.len(), roster.missing_ids),
+            (501, 1, 1)
+        );
+        assert!(roster.get("phone").expect("Boris").has_unreadable_phone);
+        assert!(roster.is_rejected("name"));
+    }
+}
+
+#[tokio::test]
+async fn very_many_bad_values_are_explained() {
+    let sql = "CREATE TABLE employees AS SELECT n AS id, E'\\x98'::text AS name FROM generate_series(1, 3000) n";
+    let fixture = Fixture::with_encoding("crm_all_bad", "SQL_ASCII", sql);
+    let text = refusal(&fixture.crm(table("employees", None, None))).await;
+    assert!(text.contains("SQL_ASCII") && text.contains("[^[:ascii:]]"), "{text}");
+}
+
+/// A partition is reloaded in one transaction while the read waits for its lock: nobody may look absent.
+#[tokio::test]
+async fn a_reload_under_a_lock_is_read_completely() {
+    let fixture = Fixture::new(
+        "crm_reload",
+        "CREATE TABLE employees (id int, name text, branch int) PARTITION BY LIST (branch);
+         CREATE TABLE north PARTITION OF employees FOR VALUES IN (1);
+         CREATE TABLE south PARTITION OF employees FOR VALUES IN (2);
+         INSERT INTO employees SELECT n, 'Anna', 1 + n % 2 FROM generate_series(1, 100) n",
+    );
+    for source in [
+        table("employees", None, None),
+        query("SELECT id, name FROM north UNION ALL SELECT id, name FROM south"),
+    ] {
+        let crm = fixture.crm(source);
+        assert_eq!(ids(&crm).await.len(), 100);
+        let url = fixture.server.url(fixture.database);
+        let reload = tokio::task::spawn_blocking(move || {
+            let sql = "BEGIN; TRUNCATE south; SELECT pg_sleep(0.6); \
+                       INSERT INTO south SELECT n, 'Anna', 2 FROM generate_series(1, 100) n WHERE n % 2 = 1; COMMIT";
+            let server = Postgres::shared().expect("a server");
+            assert!(url.contains("crm_reload"));
+            server.sql("crm_reload", sql).expect("a reload");
+        });
+        sleep(Duration::from_millis(250)).await;
+        let start = Instant::now();
+        assert_eq!(ids(&crm).await.len(), 100);
+        assert!(start.elapsed() > Duration::from_millis(100), "the read did not wait");
+        reload.await.expect("no panic");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_goes_silent_ends_the_read_and_the_next_one_connects_anew() {
+    let fixture = Fixture::new(
+        "crm_silent",
+        "CREATE TABLE employees AS SELECT 1 AS id, 'Anna'::text AS name",
+    );
+    let proxy = Proxy::start(fixture.server.port());
+    let slow = query("SELECT id, name FROM employees, pg_sleep(0.5)");
+    let crm = fixture.crm_with(proxy.port(), slow, Duration::from_secs(1));
+    assert_eq!(ids(&crm).await, ["1"]);
+    let silence = async {
+        sleep(Duration::from_millis(200)).await;
+        proxy.behave(Behaviour::Silent);
+    };
+    let start = Instant::now();
+    let (read, ()) = tokio::join!(crm.read(), silence);
+    let Err(Error::Unavailable(reason)) = read else {
+        panic!("{read:?}");
+    };
+    assert_eq!(
+        reason.to_string(),
+        "no answer within 6 seconds while reading the employees"
+    );
+    assert!(start.elapsed() < Duration::from_millis(6_500));
+    proxy.behave(Behaviour::Forward);
+    assert_eq!(ids(&crm).await, ["1"]);
+}
+
+#[tokio::test]
+async fn a_slow_query_names_the_setting() {
+    let fixture = Fixture::new("crm_slow", "");
+    let slow = query("SELECT 1 AS id, 'Anna' AS name FROM pg_sleep(5)");
+    let crm = fixture.crm_with(fixture.server.port(), slow, Duration::from_millis(100));
+    let text = refusal(&crm).await;
+    assert!(text.contains("crm.query_timeout (0.1 seconds)"), "{text}");
+}
+
+#[tokio::test]
+async fn says_which_of_several_tables_is_read() {
+    let fixture = Fixture::new("crm_schemas", "CREATE TABLE employees (id int, name text)");
+    let crm = fixture.crm(table("employees", None, None));
+    assert_eq!(crm.ambiguous_schemas().await.expect("an answer"), None);
+    fixture.sql("CREATE SCHEMA postgres; CREATE TABLE postgres.employees (id int, name text)");
+    let expected = TableSchemas {
+        read: "postgres".into(),
+        others: vec!["public".into()],
+    };
+    assert_eq!(crm.ambiguous_schemas().await.expect("an answer"), Some(expected));
+    let qualified = fixture.crm(table("public.employees", None, None));
+    assert_eq!(qualified.ambiguous_schemas().await.expect("an answer"), None);
+}
+
+#[tokio::test]
+async fn says_what_the_role_may_do() {
+    let fixture = Fixture::new(
+        "crm_role",
+        "CREATE TABLE employees (id int, name text); CREATE ROLE crm_reader LOGIN; GRANT SELECT ON employees TO crm_reader",
+    );
+    let role = fixture
+        .crm(table("employees", None, None))
+        .role("wazzup_sync")
+        .await
+        .expect("a role");
+    assert!(role.is_superuser && role.can_write);
+    let url = fixture.server.url_as("crm_reader", fixture.database);
+    let options = PgConnectOptions::from_str(&url).expect("a URL");
+    let reader = Crm::new(options, table("employees", None, None), Duration::from_secs(5));
+    let role = reader.role("wazzup_sync").await.expect("a role");
+    assert!(role.name == "crm_reader" && !role.is_superuser && !role.can_write);
+}
+
+/// The daemon reads in the task that the signals end.
+#[test]
+fn a_read_may_run_in_any_task() {
+    fn is_send(_: impl Send) {}
+    let options = PgConnectOptions::new_without_pgpass();
+    let crm = Crm::new(options, query("SELECT 1"), Duration::from_secs(1));
+    is_send(crm.read());
+    is_send(crm.rows_of("1"));
+}

@@ -1,0 +1,213 @@
+//! One connection to a database, made when it is needed and used for one transaction after the other.
+
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _,
+    postgres::{PgConnectOptions, PgConnection},
+};
+use tokio::{
+    net::{TcpStream, lookup_host},
+    sync::{Mutex, MutexGuard},
+    time::{Instant, timeout},
+};
+
+use super::{ALIVE_LIMIT, CONNECT_LIMIT, Error};
+use crate::abort;
+
+/// A connection that was in use so short a time ago is not tried before its next use: a cycle uses it many times.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// A database, and the one connection to it. Clones share the connection.
+///
+/// Not a pool: whoever uses it does one thing after the other, and a pool hides why a connection cannot be made.
+#[derive(Clone)]
+pub struct Database {
+    options: Arc<PgConnectOptions>,
+    idle: Arc<Mutex<Option<IdleConnection>>>,
+}
+
+/// A connection on which the last transaction ended well.
+struct IdleConnection {
+    connection: PgConnection,
+    since: Instant,
+}
+
+impl Database {
+    /// The database that `options` lead to. Connects when first used.
+    ///
+    /// The connection suits a `PgBouncer` in transaction mode: no start-up parameter that it does not know. And no statement
+    /// is ever logged.
+    #[must_use]
+    pub fn new(options: PgConnectOptions) -> Self {
+        Self {
+            options: Arc::new(suitable(options)),
+            idle: Arc::default(),
+        }
+    }
+
+    /// Runs `work` in a transaction that `begin` begins, and commits it; after an error it is rolled back.
+    ///
+    /// All of it together, connecting included, takes `limit` at most. Then, and whenever the transaction did not end
+    /// properly or the caller stopped waiting, the connection is closed, and the next transaction makes a new one.
+    /// `purpose` completes the sentence "no answer while …".
+    ///
+    /// # Errors
+    /// Those of `work`, or if the database does not answer or refuses.
+    pub async fn transaction<T, E: From<Error>>(
+        &self,
+        limit: Duration,
+        purpose: &str,
+        begin: &str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if let Ok(result) = timeout(limit, self.unlimited_transaction(begin, work)).await {
+            return result;
+        }
+        let purpose = purpose.to_owned();
+        Err(Error::NoAnswer { purpose, limit }.into())
+    }
+
+    /// Dropped at any point, it closes the connection, since that stands in `idle` only between transactions.
+    async fn unlimited_transaction<T, E: From<Error>>(
+        &self,
+        begin: &str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut idle = self.idle.lock().await;
+        let mut connection = self.living_connection(&mut idle).await?;
+        let begun = connection.begin_with(AssertSqlSafe(begin.to_owned())).await;
+        let mut transaction = begun.map_err(Error::from)?;
+        let result = work(&mut transaction).await;
+        let ended = match &result {
+            Ok(_) => {
+                abort::step();
+                let committed = transaction.commit().await;
+                abort::step();
+                committed
+            }
+            Err(_) => transaction.rollback().await,
+        };
+        if ended.is_ok() {
+            let since = Instant::now();
+            *idle = Some(IdleConnection { connection, since });
+        }
+        let value = result?;
+        ended.map_err(Error::from)?;
+        Ok(value)
+    }
+
+    async fn living_connection(
+        &self,
+        idle: &mut MutexGuard<'_, Option<IdleConnection>>,
+    ) -> Result<PgConnection, Error> {
+        if let Some(mut found) = idle.take() {
+            let is_alive = found.since.elapsed() < FRESH
+                || matches!(timeout(ALIVE_LIMIT, found.connection.ping()).await, Ok(Ok(())));
+            if is_alive {
+                return Ok(found.connection);
+            }
+        }
+        connect(&self.options).await
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let server = server(&self.options);
+        f.debug_struct("Database")
+            .field("server", &server)
+            .finish_non_exhaustive()
+    }
+}
+
+fn suitable(options: PgConnectOptions) -> PgConnectOptions {
+    let options = options
+        .statement_cache_capacity(0)
+        .extra_float_digits(None)
+        .disable_statement_logging();
+    if options.get_application_name().is_none() {
+        options.application_name("wazzup-sync")
+    } else {
+        options
+    }
+}
+
+/// Connects, within [`CONNECT_LIMIT`].
+///
+/// # Errors
+/// The reason why there is no connection.
+pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Error> {
+    match timeout(CONNECT_LIMIT, options.connect()).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) => Err(connect_error(options, error).await),
+        Err(_) => Err(Error::NoConnection {
+            server: server(options),
+        }),
+    }
+}
+
+/// `sqlx` says neither whom it asked nor, other than by text, whether the name or TLS failed, so this looks once more.
+async fn connect_error(options: &PgConnectOptions, source: sqlx::Error) -> Error {
+    let server = server(options);
+    match &source {
+        sqlx::Error::Io(_) if socket(options).is_none() => {
+            if let Some(error) = look_up(options).await {
+                return error;
+            }
+        }
+        sqlx::Error::Tls(_) if lacks_tls(options).await => return Error::NoTls { server },
+        sqlx::Error::Database(error) if error.code().is_some_and(|code| code.starts_with("28")) => {
+            let role = options.get_username().to_owned();
+            return Error::LogIn { server, role, source };
+        }
+        _ => {}
+    }
+    Error::Connect { server, source }
+}
+
+/// What is wrong with the host's name, if anything.
+async fn look_up(options: &PgConnectOptions) -> Option<Error> {
+    let host = options.get_host();
+    let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    if is_address {
+        return None;
+    }
+    let looked_up = timeout(CONNECT_LIMIT, lookup_host((host, options.get_port()))).await;
+    let source = looked_up.ok()?.err()?;
+    let host = host.to_owned();
+    Some(Error::UnknownHost { host, source })
+}
+
+/// Whether the server answers that it takes no TLS.
+async fn lacks_tls(options: &PgConnectOptions) -> bool {
+    /// `SSLRequest` of the protocol: the length, and the code 80877103.
+    const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+    let ask = async {
+        let stream = TcpStream::connect((options.get_host(), options.get_port())).await?;
+        stream.writable().await?;
+        stream.try_write(&SSL_REQUEST)?;
+        stream.readable().await?;
+        let mut answer = [0];
+        stream.try_read(&mut answer)?;
+        std::io::Result::Ok(answer)
+    };
+    matches!(timeout(CONNECT_LIMIT, ask).await, Ok(Ok([b'N'])))
+}
+
+/// The directory or file of the socket, if the server is reached by one.
+fn socket(options: &PgConnectOptions) -> Option<String> {
+    match options.get_socket() {
+        Some(path) => Some(path.display().to_string()),
+        None if options.get_host().starts_with('/') => Some(options.get_host().to_owned()),
+        None => None,
+    }
+}
+
+/// Whom `options` lead to, for people.
+fn server(options: &PgConnectOptions) -> String {
+    match socket(options) {
+        Some(socket) => format!("the socket {socket}"),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    }
+}

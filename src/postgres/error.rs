@@ -1,0 +1,225 @@
+//! Why a database could not be used, without any value of a row.
+//!
+//! Errors are told apart by their kind or SQLSTATE, never by their text, which depends on the server's language.
+
+use std::{fmt, io, time::Duration};
+
+use super::CONNECT_LIMIT;
+
+/// A database could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No address belongs to the host's name. The port is not shown: what follows an unencoded `:` may be a password's.
+    #[error(
+        "the host name \"{host}\" is not known ({source}); a password with `@`, `/`, `:`, `?` or `#` must be \
+         percent-encoded in the URL"
+    )]
+    UnknownHost {
+        /// The name.
+        host: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The server takes no TLS, and the URL insists on it.
+    #[error(
+        "the server at {server} does not offer TLS: enable TLS there or, only on a trusted private network, add \
+         `sslmode=disable` to the URL"
+    )]
+    NoTls {
+        /// Host and port.
+        server: String,
+    },
+    /// The server did not answer at all while connecting.
+    #[error(
+        "no connection to {server} within {}: a firewall or a host that is down may be in between",
+        seconds(CONNECT_LIMIT)
+    )]
+    NoConnection {
+        /// Host and port, or the socket.
+        server: String,
+    },
+    /// The server does not let the role in.
+    #[error("the server at {server} refuses the role \"{role}\": {}", describe(.source))]
+    LogIn {
+        /// Host and port, or the socket.
+        server: String,
+        /// The role.
+        role: String,
+        /// What the server says.
+        source: sqlx::Error,
+    },
+    /// There is no connection for another reason.
+    #[error("cannot connect to {server}: {}", describe(.source))]
+    Connect {
+        /// Host and port, or the socket.
+        server: String,
+        /// The reason.
+        source: sqlx::Error,
+    },
+    /// A transaction took too long. Its connection is closed.
+    #[error("no answer within {} while {purpose}", seconds(*.limit))]
+    NoAnswer {
+        /// What was done, as in "reading the employees".
+        purpose: String,
+        /// The limit.
+        limit: Duration,
+    },
+    /// What was asked failed.
+    #[error("{}", describe(.0))]
+    Sql(#[from] sqlx::Error),
+}
+
+impl Error {
+    /// Whether the database could not be used at all, in contrast to one that refuses what was asked.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Sql(error) => is_unavailable(error),
+            _ => true,
+        }
+    }
+
+    fn sql(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::LogIn { source, .. } | Self::Connect { source, .. } | Self::Sql(source) => Some(source),
+            _ => None,
+        }
+    }
+
+    /// The five characters that tell the server's errors apart.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<String> {
+        self.sql().and_then(sqlstate)
+    }
+}
+
+fn sqlstate(error: &sqlx::Error) -> Option<String> {
+    let code = error.as_database_error()?.code()?;
+    Some(code.into_owned())
+}
+
+/// Whether the database could not be used at all, in contrast to one that refuses what was asked.
+#[must_use]
+pub fn is_unavailable(error: &sqlx::Error) -> bool {
+    // 08 connection, 28 refused log-in, 3D no such database, 40 rolled back by a deadlock or by the recovery of a replica,
+    // 53 out of resources, 57P shut down or terminated.
+    const CLASSES: [&str; 6] = ["08", "28", "3D", "40", "53", "57P"];
+    match error {
+        sqlx::Error::Database(_) => {
+            let code = sqlstate(error).unwrap_or_default();
+            CLASSES.iter().any(|class| code.starts_with(class))
+        }
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::BeginFailed
+        | sqlx::Error::WorkerCrashed => true,
+        _ => false,
+    }
+}
+
+/// Why a database could not be used: what may be said of the error, and its SQLSTATE if the server gave one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    text: String,
+    sqlstate: Option<String>,
+}
+
+impl Reason {
+    pub(crate) fn new(text: impl Into<String>, sqlstate: Option<&str>) -> Self {
+        Self {
+            text: text.into(),
+            sqlstate: sqlstate.map(str::to_owned),
+        }
+    }
+
+    /// The five characters that tell the server's errors apart, whatever language it speaks.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<&str> {
+        self.sqlstate.as_deref()
+    }
+}
+
+impl From<&sqlx::Error> for Reason {
+    fn from(error: &sqlx::Error) -> Self {
+        Self {
+            text: describe(error),
+            sqlstate: sqlstate(error),
+        }
+    }
+}
+
+impl From<&Error> for Reason {
+    fn from(error: &Error) -> Self {
+        Self {
+            text: error.to_string(),
+            sqlstate: error.sqlstate(),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// What went wrong, without any value of a row: messages about data (class 22) quote it, those about constraints (23) may.
+#[must_use]
+pub fn describe(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(database_error) => {
+            let code = sqlstate(error).unwrap_or_default();
+            match code.get(..2).unwrap_or_default() {
+                _ if matches!(&*code, "22021" | "22P05") => {
+                    format!("a value cannot be converted to UTF-8 (SQLSTATE {code})")
+                }
+                "22" => format!("a value does not fit the type or function that it is used with (SQLSTATE {code})"),
+                "08" | "0A" | "25" | "28" | "3D" | "3F" | "40" | "42" | "53" | "54" | "55" | "57" | "58" => {
+                    format!("{} (SQLSTATE {code})", database_error.message())
+                }
+                _ => format!("SQLSTATE {code}"),
+            }
+        }
+        sqlx::Error::Io(error) => describe_io(error),
+        sqlx::Error::Tls(error) => describe_tls(error.as_ref()),
+        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => "an answer of an unexpected type".into(),
+        other => other.to_string(),
+    }
+}
+
+fn describe_io(error: &io::Error) -> String {
+    // A handshake that fails arrives as an error of reading or writing.
+    if let Some(tls_error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return describe_tls(tls_error);
+    }
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".into(),
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe => "the connection was cut".into(),
+        _ => error.to_string(),
+    }
+}
+
+fn describe_tls(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes: Vec<String> = std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect();
+    format!(
+        "TLS: {}; if the server's certificate comes from a private CA, name its file with `sslrootcert` in the URL",
+        causes.join(": ")
+    )
+}
+
+/// A duration for people: `5 seconds`.
+pub(crate) fn seconds(duration: Duration) -> String {
+    match (duration.as_secs(), duration.subsec_millis()) {
+        (1, 0) => "1 second".into(),
+        (whole, 0) => format!("{whole} seconds"),
+        _ => format!("{} seconds", duration.as_secs_f64()),
+    }
+}

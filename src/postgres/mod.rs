@@ -1,0 +1,35 @@
+//! What both databases have in common: how we connect, how long we wait, and what their errors may say.
+//!
+//! Nothing waits without a limit. A host that vanishes sends nothing, and `sqlx` sets no keep-alive, so every wait is
+//! bounded on our side too: all limits are here. A connection on which a limit fired is closed.
+
+mod database;
+mod error;
+#[cfg(test)]
+mod tests;
+mod unnamed;
+
+use std::time::Duration;
+
+pub use database::{Database, connect};
+pub(crate) use error::seconds;
+pub use error::{Error, Reason, describe, is_unavailable};
+pub use unnamed::{Unnamed, unnamed};
+
+/// How long a server may take from the look-up of its name to a session.
+pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long an idle connection may take to prove that it is alive, before a new one is made.
+pub(crate) const ALIVE_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long one transaction on the state may take as a whole.
+pub const STATE_LIMIT: Duration = Duration::from_mins(1);
+
+/// How much longer than `crm.query_timeout` a transaction on the CRM may take as a whole.
+pub(crate) const CRM_MARGIN: Duration = Duration::from_secs(5);
+
+/// `name` as an SQL identifier, whatever it consists of.
+#[must_use]
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

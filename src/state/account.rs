@@ -1,0 +1,198 @@
+//! The account's row: the lease, what the last cycle left behind, and what is known of the Wazzup account.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use sqlx::PgConnection;
+
+use super::{Error, Holder, State, read_count, read_time};
+use crate::{employee::EmployeeId, postgres::unnamed};
+
+/// How a cycle ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CycleOutcome {
+    /// Wazzup has everything that the CRM wants.
+    InSync,
+    /// Somebody is failing, waiting, pending or held, or a removal that is due was not done.
+    Incomplete,
+    /// The cycle could not be done.
+    Failed,
+}
+
+impl CycleOutcome {
+    /// As the state, `status` and the log write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InSync => "in_sync",
+            Self::Incomplete => "incomplete",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Reads what [`Self::as_str`] wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::InSync, Self::Incomplete, Self::Failed]
+            .into_iter()
+            .find(|outcome| outcome.as_str() == text)
+    }
+}
+
+/// How the employees stand: `eligible = in_sync + failing + waiting_for_seat + pending`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Distinct ids that the CRM wants in Wazzup, rejected rows included.
+    pub eligible: usize,
+    /// In Wazzup as the CRM wants them.
+    pub in_sync: usize,
+    /// With an open failure.
+    pub failing: usize,
+    /// Waiting for a seat.
+    pub waiting_for_seat: usize,
+    /// Changed and not delivered.
+    pub pending: usize,
+    /// Rows without an id; they are not eligible.
+    pub missing_ids: usize,
+}
+
+/// An account as its row says it.
+#[derive(Debug, Clone, Default)]
+pub struct Account {
+    /// The database's clock when the row was read.
+    pub now: Timestamp,
+    /// Who holds the lease, and until when.
+    pub lease: Option<(Holder, Timestamp)>,
+    /// The last cycle that ended.
+    pub last_cycle: Option<LastCycle>,
+    /// When a cycle last ended without failing.
+    pub last_success_at: Option<Timestamp>,
+    /// When the first of the cycles began that have failed since the last success.
+    pub failing_since: Option<Timestamp>,
+    /// When the log last reported the current failure as an error.
+    pub error_reported_at: Option<Timestamp>,
+    /// When the log last reported holds as an error.
+    pub holds_reported_at: Option<Timestamp>,
+    /// When a cycle last ended without failing that had a list of Wazzup's.
+    pub list_read_at: Option<Timestamp>,
+    /// When a list last passed: it was complete and is this account's.
+    pub list_passed_at: Option<Timestamp>,
+    /// The fingerprint of address and key with which a list last passed.
+    pub fingerprint: Option<String>,
+    /// Users in the account, foreign ones included: as last counted, and changed by our own additions and removals since.
+    pub seats_used: Option<usize>,
+    /// Users in the account that are not ours, as last counted.
+    pub foreign_users: Option<usize>,
+    /// The most users that the account may have, once Wazzup has named it.
+    pub seats_limit: Option<usize>,
+    /// When the users were counted.
+    pub seats_counted_at: Option<Timestamp>,
+    /// Employees who waited for a seat at the end of the last cycle.
+    pub waiting_for_seat: BTreeSet<EmployeeId>,
+    /// When history and cycles were last pruned.
+    pub pruned_at: Option<Timestamp>,
+}
+
+/// The last cycle that ended, quiet ones included.
+#[derive(Debug, Clone)]
+pub struct LastCycle {
+    /// Its number.
+    pub id: i64,
+    /// How it ended.
+    pub outcome: CycleOutcome,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// The kind of the error that it failed with.
+    pub error_kind: Option<String>,
+    /// The error.
+    pub error: Option<String>,
+    /// Its counts; those of the last cycle that counted, if this one failed before it could.
+    pub counts: Counts,
+}
+
+impl Account {
+    /// For how long no cycle has succeeded.
+    #[must_use]
+    pub fn failing_for(&self, now: Timestamp) -> SignedDuration {
+        let since = self.last_success_at.or(self.failing_since).unwrap_or(now);
+        now.duration_since(since)
+    }
+}
+
+impl State {
+    /// The account's row; `None` if nobody ever held its lease.
+    ///
+    /// # Errors
+    /// If the database does not answer, or if there is no schema.
+    pub async fn account_row(&self) -> Result<Option<Account>, Error> {
+        self.transaction("reading the account", async |tx| self.load_account(tx).await)
+            .await
+    }
+
+    pub(super) async fn load_account(&self, tx: &mut PgConnection) -> Result<Option<Account>, Error> {
+        // Not `*`: a newer version's columns would be taken for others.
+        let row = sqlx::query!(
+            r#"SELECT now() AS "now!", lease_holder, lease_host, lease_expires_at,
+                   cycle_id, last_started_at, last_finished_at, last_outcome, last_error_kind, last_error,
+                   last_success_at, failing_since, error_reported_at, holds_reported_at,
+                   eligible, in_sync, failing, waiting, pending, missing_ids,
+                   list_read_at, list_passed_at, fingerprint,
+                   seats_used, foreign_users, seats_limit, seats_counted_at, waiting_for_seat, pruned_at
+               FROM accounts WHERE account = $1"#,
+            self.account
+        )
+        .fetch_optional(unnamed(tx))
+        .await?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let lease = match (row.lease_holder, row.lease_expires_at) {
+            (Some(name), Some(expires_at)) => {
+                let host = row.lease_host.unwrap_or_default();
+                Some((Holder { name, host }, expires_at.to_jiff()))
+            }
+            _ => None,
+        };
+        let outcome = row.last_outcome.as_deref().and_then(CycleOutcome::parse);
+        let last_cycle = match (outcome, row.last_started_at, row.last_finished_at) {
+            (Some(outcome), Some(started_at), Some(finished_at)) => Some(LastCycle {
+                id: row.cycle_id,
+                outcome,
+                started_at: started_at.to_jiff(),
+                finished_at: finished_at.to_jiff(),
+                error_kind: row.last_error_kind,
+                error: row.last_error,
+                counts: Counts {
+                    eligible: read_count(row.eligible),
+                    in_sync: read_count(row.in_sync),
+                    failing: read_count(row.failing),
+                    waiting_for_seat: read_count(row.waiting),
+                    pending: read_count(row.pending),
+                    missing_ids: read_count(row.missing_ids),
+                },
+            }),
+            _ => None,
+        };
+        let waiting_ids = row.waiting_for_seat.iter();
+        Ok(Some(Account {
+            now: row.now.to_jiff(),
+            lease,
+            last_cycle,
+            last_success_at: read_time(row.last_success_at),
+            failing_since: read_time(row.failing_since),
+            error_reported_at: read_time(row.error_reported_at),
+            holds_reported_at: read_time(row.holds_reported_at),
+            list_read_at: read_time(row.list_read_at),
+            list_passed_at: read_time(row.list_passed_at),
+            fingerprint: row.fingerprint,
+            seats_used: row.seats_used.map(read_count),
+            foreign_users: row.foreign_users.map(read_count),
+            seats_limit: row.seats_limit.map(read_count),
+            seats_counted_at: read_time(row.seats_counted_at),
+            waiting_for_seat: waiting_ids.filter_map(|id| EmployeeId::parse(id).ok()).collect(),
+            pruned_at: read_time(row.pruned_at),
+        }))
+    }
+}

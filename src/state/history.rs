@@ -1,0 +1,208 @@
+//! The history: what was delivered, for `explain`; and forgetting one person's part of it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use sqlx::PgConnection;
+
+use super::{Error, State};
+use crate::{delivery::Change, postgres::unnamed};
+
+/// What was delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HistoryOperation {
+    /// An upsert, and what it meant.
+    Upsert(Change),
+    /// A removal.
+    Remove,
+}
+
+impl HistoryOperation {
+    /// As the state writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Upsert(change) => change.as_str(),
+            Self::Remove => "remove",
+        }
+    }
+
+    /// Reads what [`Self::as_str`] wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == Self::Remove.as_str() {
+            return Some(Self::Remove);
+        }
+        let change = Change::ALL.into_iter().find(|change| change.as_str() == text);
+        change.map(Self::Upsert)
+    }
+}
+
+/// A delivered change of one user. `Debug` hides names and phones.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// The cycle that delivered it.
+    pub cycle_id: i64,
+    /// What was delivered.
+    pub operation: HistoryOperation,
+    /// Of a removal: the user had been gone before.
+    pub absent: bool,
+    /// Who approved it, where it was held.
+    pub approved_by: Option<String>,
+    /// The acknowledged name before.
+    pub name_before: Option<String>,
+    /// The acknowledged phone before; never of a removal.
+    pub phone_before: Option<String>,
+    /// The name since.
+    pub name_after: Option<String>,
+    /// The phone since.
+    pub phone_after: Option<String>,
+}
+
+impl fmt::Debug for HistoryEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HistoryEntry")
+            .field("at", &self.at)
+            .field("cycle_id", &self.cycle_id)
+            .field("operation", &self.operation)
+            .field("absent", &self.absent)
+            .field("approved_by", &self.approved_by)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of an order to erase somebody's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Erasure {
+    /// They are gone.
+    Erased {
+        /// From how many rows.
+        rows: u64,
+    },
+    /// Nothing was erased.
+    Refused(ErasureRefusal),
+}
+
+/// Why somebody's values are still needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErasureRefusal {
+    /// The user is managed: still in Wazzup, or possibly so.
+    Managed,
+    /// The user stands in a request whose answer is outstanding or was lost.
+    InLostRequest,
+}
+
+impl State {
+    /// The newest `most` changes of a user, newest first.
+    pub(super) async fn load_history(
+        &self,
+        tx: &mut PgConnection,
+        user_id: &str,
+        most: u32,
+    ) -> Result<Vec<HistoryEntry>, Error> {
+        let rows = sqlx::query!(
+            "SELECT at, cycle_id, operation, outcome, approved_by, name_before, phone_before, name_after, phone_after \
+             FROM history WHERE account = $1 AND user_id = $2 ORDER BY at DESC LIMIT $3",
+            self.account,
+            user_id,
+            i64::from(most)
+        )
+        .fetch_all(unnamed(tx))
+        .await?;
+        let mut entries = Vec::new();
+        for row in rows {
+            let Some(operation) = HistoryOperation::parse(&row.operation) else {
+                continue;
+            };
+            entries.push(HistoryEntry {
+                at: row.at.to_jiff(),
+                cycle_id: row.cycle_id,
+                operation,
+                absent: row.outcome == "absent",
+                approved_by: row.approved_by,
+                name_before: row.name_before,
+                phone_before: row.phone_before,
+                name_after: row.name_after,
+                phone_after: row.phone_after,
+            });
+        }
+        Ok(entries)
+    }
+
+    /// Removes the name and the phone of a departed person. The history's rows stay bare: the brake counts them. Whether the
+    /// person is an employee is for the caller to ask.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn erase(&self, user_id: &str) -> Result<Erasure, Error> {
+        self.transaction("erasing a person's values", async |tx| {
+            // No cycle writes meanwhile: each of its transactions changes this row first.
+            sqlx::query!("SELECT FROM accounts WHERE account = $1 FOR UPDATE", self.account)
+                .execute(unnamed(tx))
+                .await?;
+            if let Some(refusal) = self.find_erasure_refusal(tx, user_id).await? {
+                return Ok(Erasure::Refused(refusal));
+            }
+            let rows = self.erase_values(tx, user_id).await?;
+            Ok(Erasure::Erased { rows })
+        })
+        .await
+    }
+
+    async fn find_erasure_refusal(
+        &self,
+        tx: &mut PgConnection,
+        user_id: &str,
+    ) -> Result<Option<ErasureRefusal>, Error> {
+        let row = sqlx::query!(
+            r#"SELECT EXISTS (SELECT FROM users WHERE account = $1 AND user_id = $2) AS "is_managed!",
+                   EXISTS (SELECT FROM lost WHERE account = $1 AND user_id = $2)
+                   OR EXISTS (SELECT FROM in_flight_entries WHERE account = $1 AND user_id = $2) AS "is_lost!""#,
+            self.account,
+            user_id
+        )
+        .fetch_one(unnamed(tx))
+        .await?;
+        Ok(match (row.is_managed, row.is_lost) {
+            (_, true) => Some(ErasureRefusal::InLostRequest),
+            (true, false) => Some(ErasureRefusal::Managed),
+            (false, false) => None,
+        })
+    }
+
+    async fn erase_values(&self, tx: &mut PgConnection, user_id: &str) -> Result<u64, Error> {
+        let history = sqlx::query!(
+            "UPDATE history SET name_before = NULL, phone_before = NULL, name_after = NULL, phone_after = NULL \
+             WHERE account = $1 AND user_id = $2 \
+                 AND num_nonnulls(name_before, phone_before, name_after, phone_after) > 0",
+            self.account,
+            user_id
+        )
+        .execute(unnamed(tx))
+        .await?;
+        let failures = sqlx::query!(
+            "DELETE FROM failures WHERE account = $1 AND user_id = $2",
+            self.account,
+            user_id
+        )
+        .execute(unnamed(tx))
+        .await?;
+        let holds = sqlx::query!(
+            "DELETE FROM holds WHERE account = $1 AND user_id = $2",
+            self.account,
+            user_id
+        )
+        .execute(unnamed(tx))
+        .await?;
+        let orders = sqlx::query!(
+            "DELETE FROM inbox WHERE account = $1 AND user_id = $2",
+            self.account,
+            user_id
+        )
+        .execute(unnamed(tx))
+        .await?;
+        Ok(history.rows_affected() + failures.rows_affected() + holds.rows_affected() + orders.rows_affected())
+    }
+}

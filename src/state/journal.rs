@@ -1,0 +1,174 @@
+//! The journal: a request stands in `in_flight` before it is sent; what was lost stands in `lost` until it is settled.
+
+use serde::Serialize;
+use sqlx::{PgConnection, types::Json};
+
+use super::{Error, Lease, OpenCycle, State};
+use crate::{
+    delivery::{BatchEntry, Loss, Outcome, Request, Step},
+    employee::EmployeeId,
+    plan::Marks,
+    postgres::unnamed,
+};
+
+/// One entry of a request as the journal keeps it.
+#[derive(Default, Serialize)]
+struct JournalEntry<'a> {
+    user_id: &'a str,
+    name: Option<&'a str>,
+    phone: Option<String>,
+    phone_spelling: Option<&'a str>,
+    change: Option<&'static str>,
+}
+
+impl<'a> JournalEntry<'a> {
+    fn of_upsert(entry: &'a BatchEntry) -> Self {
+        Self {
+            user_id: entry.employee.id.as_str(),
+            name: Some(entry.employee.name.as_str()),
+            phone: entry.employee.phone.map(|phone| phone.to_string()),
+            phone_spelling: entry.phone_spelling.as_ref().map(|spelling| spelling.as_str()),
+            change: Some(entry.change.as_str()),
+        }
+    }
+
+    fn of_removal(user_id: &'a EmployeeId) -> Self {
+        Self {
+            user_id: user_id.as_str(),
+            ..Self::default()
+        }
+    }
+}
+
+impl State {
+    /// Writes down what the plan marks, and the first request before it is sent. Does nothing if there is neither.
+    ///
+    /// # Errors
+    /// If the database does not answer, or if the lease is lost.
+    pub async fn begin(
+        &self,
+        lease: &Lease,
+        cycle: OpenCycle,
+        marks: &Marks,
+        first: Option<&Request>,
+    ) -> Result<(), Error> {
+        if marks.is_empty() && !first.is_some_and(Request::is_writing) {
+            return Ok(());
+        }
+        self.fenced(lease, "writing down what a cycle is about to do", async |tx| {
+            self.write_marks(tx, cycle, marks).await?;
+            self.replace_request_in_flight(tx, cycle, first).await
+        })
+        .await
+    }
+
+    /// Records what an answer came to, and the next request before it is sent.
+    ///
+    /// # Errors
+    /// If the database does not answer, or if the lease is lost.
+    pub async fn record(&self, lease: &Lease, cycle: OpenCycle, step: &Step) -> Result<(), Error> {
+        self.fenced(lease, "recording an answer", async |tx| {
+            // Before the losses: an answer settles nothing of an earlier attempt of its own request.
+            for outcome in &step.outcomes {
+                self.write_outcome(tx, cycle, outcome).await?;
+            }
+            match step.loss {
+                Loss::None => {}
+                Loss::Over => self.lose_entries_in_flight(tx, false).await?,
+                Loss::MayLand => self.lose_entries_in_flight(tx, true).await?,
+            }
+            self.replace_request_in_flight(tx, cycle, step.next.as_ref()).await
+        })
+        .await
+    }
+
+    async fn write_outcome(&self, tx: &mut PgConnection, cycle: OpenCycle, outcome: &Outcome) -> Result<(), Error> {
+        match outcome {
+            Outcome::Upserted => self.write_upserts(tx, cycle).await,
+            Outcome::Removed { absent } => self.write_removals(tx, cycle, absent).await,
+            Outcome::Failed(attempt) => self.write_failed_attempt(tx, attempt).await,
+            Outcome::Recovered(key) => self.close_failures(tx, std::slice::from_ref(key)).await,
+            Outcome::SeatsTaken(number) => self.add_to_seats_used(tx, *number).await,
+            Outcome::SeatLimit(limit) => self.write_seats_limit(tx, *limit).await,
+        }
+    }
+
+    async fn replace_request_in_flight(
+        &self,
+        tx: &mut PgConnection,
+        cycle: OpenCycle,
+        next: Option<&Request>,
+    ) -> Result<(), Error> {
+        let (operation, entries) = match next {
+            None | Some(Request::Ping) => return self.clear_journal(tx).await,
+            Some(Request::Upsert { entries, .. }) => {
+                let entries: Vec<_> = entries.iter().map(JournalEntry::of_upsert).collect();
+                ("upsert", entries)
+            }
+            Some(Request::Remove { user_ids, .. }) => {
+                let entries: Vec<_> = user_ids.iter().map(JournalEntry::of_removal).collect();
+                ("remove", entries)
+            }
+        };
+        sqlx::query!(
+            "INSERT INTO in_flight (account, cycle_id, started_at, lands_within, operation, entries) \
+             VALUES ($1, $2, now(), $3, $4, $5) \
+             ON CONFLICT (account) DO UPDATE SET cycle_id = excluded.cycle_id, started_at = excluded.started_at, \
+                 lands_within = excluded.lands_within, operation = excluded.operation, entries = excluded.entries",
+            self.account,
+            cycle.id,
+            self.lands_within.clone(),
+            operation,
+            Json(entries) as _
+        )
+        .execute(unnamed(tx))
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn clear_journal(&self, tx: &mut PgConnection) -> Result<(), Error> {
+        sqlx::query!("DELETE FROM in_flight WHERE account = $1", self.account)
+            .execute(unnamed(tx))
+            .await?;
+        Ok(())
+    }
+
+    /// Notes the entries of the request in flight as lost: it may have acted, or still act (`may_land`). Users who may have
+    /// been created by it get a row without acknowledged values.
+    pub(super) async fn lose_entries_in_flight(&self, tx: &mut PgConnection, may_land: bool) -> Result<(), Error> {
+        sqlx::query!(
+            "INSERT INTO lost (account, user_id, operation, name, phone, lost_at, may_land_until) \
+             SELECT account, user_id, operation, name, phone, now(), \
+                 CASE WHEN $2 THEN now() + lands_within ELSE now() END \
+             FROM in_flight_entries WHERE account = $1 \
+             ON CONFLICT (user_id, account, operation, COALESCE(name, ''), COALESCE(phone, '')) \
+             DO UPDATE SET lost_at = now(), may_land_until = GREATEST(lost.may_land_until, excluded.may_land_until)",
+            self.account,
+            may_land
+        )
+        .execute(unnamed(tx))
+        .await?;
+        sqlx::query!(
+            "INSERT INTO users (account, user_id) \
+             SELECT account, user_id FROM in_flight_entries WHERE account = $1 AND operation = 'upsert' \
+             ON CONFLICT (user_id, account) DO NOTHING",
+            self.account
+        )
+        .execute(unnamed(tx))
+        .await?;
+        Ok(())
+    }
+
+    /// Users of the acknowledged request are settled as far as what was lost before could no longer land when it was sent.
+    pub(super) async fn settle_users_in_flight(&self, tx: &mut PgConnection) -> Result<(), Error> {
+        sqlx::query!(
+            "DELETE FROM lost USING in_flight_entries AS entry \
+             WHERE entry.account = $1 AND lost.account = entry.account AND lost.user_id = entry.user_id \
+                 AND lost.may_land_until <= entry.started_at",
+            self.account
+        )
+        .execute(unnamed(tx))
+        .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,204 @@
+//! The daemon's memory in Postgres: the only SQL against our own schema.
+//!
+//! Invariants:
+//! - Every access is one transaction, made by [`State::transaction`]. It begins with `SET LOCAL search_path`, so that a
+//!   PgBouncer in transaction mode can stand in between: no session state, no session lock, no named statement.
+//! - No transaction waits longer than [`STATE_LIMIT`]. Only a connection whose transaction ended well is used again.
+//! - Every writing transaction of a cycle renews the lease first, by token and holder ([`State::fenced`]), and fails if that
+//!   touches no row. It holds the account's row until it ends, so nobody takes the lease over in the middle of it.
+//! - `approve` and `retry` only insert into `inbox`, without the lease; the next cycle takes what is there.
+//! - A request stands in `in_flight` before it is sent. The transaction that records its answer takes it out again; if the
+//!   answer leaves open whether it acted, its entries become rows of `lost`.
+//! - Times are on this database's clock: within a transaction, all are the time of its beginning.
+
+mod account;
+mod finish;
+mod history;
+mod journal;
+mod lease;
+mod marks;
+mod opening;
+mod orders;
+mod outcomes;
+mod overview;
+mod schema;
+mod snapshot;
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use sqlx::{
+    PgConnection,
+    postgres::{PgConnectOptions, types::PgInterval},
+};
+
+pub use account::{Account, Counts, CycleOutcome, LastCycle};
+pub use finish::{CycleFailure, Finished, ListPassed, SeatsCounted};
+pub use history::{Erasure, ErasureRefusal, HistoryEntry, HistoryOperation};
+pub use lease::{Acquired, Holder, Lease};
+pub use opening::{OpenCycle, Opening, Peek};
+pub use orders::{DroppedOrder, RetryOrder};
+pub use overview::{OpenFailure, OpenHold, Overview, PastCycle, Person};
+pub use schema::{ForeignOwner, Rights, SchemaVersion};
+
+use crate::postgres::{self, Database, Reason, STATE_LIMIT, quoted, unnamed};
+
+/// [`STATE_LIMIT`] for the server, in case that it is us who vanish. Loading 100,000 users takes a fraction of a second.
+const STATEMENT_TIMEOUT: &str = "60s";
+
+/// The state of one account.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// One connection: what is done under the lease is done one after the other.
+    database: Database,
+    /// Another one to renew the lease meanwhile. Connects at the first renewal, so never in a short `once`.
+    renewals: Database,
+    account: String,
+    schema: String,
+    /// What every transaction begins with.
+    begin: String,
+    /// How long after its loss a request may still act.
+    lands_within: PgInterval,
+}
+
+/// The state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database does not answer.
+    #[error("the state database is unavailable: {0}")]
+    Unavailable(Reason),
+    /// The database refuses.
+    #[error("the state database refuses: {0}")]
+    Refused(Reason),
+    /// Another process has taken the lease over.
+    #[error("the lease was lost to another process")]
+    LeaseLost,
+    /// The schema was migrated by a newer version of this program.
+    #[error(
+        "the state schema {schema} is at version {found}, newer than this program knows ({known}): run the newer one"
+    )]
+    TooNew {
+        /// The schema's name.
+        schema: String,
+        /// Its version.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+    /// The schema cannot be created or migrated.
+    #[error("the state schema {schema} cannot be migrated: {reason}")]
+    Migration {
+        /// The schema's name.
+        schema: String,
+        /// Why.
+        reason: String,
+    },
+    /// The schema belongs to somebody else.
+    #[error(transparent)]
+    ForeignOwner(#[from] ForeignOwner),
+}
+
+impl From<postgres::Error> for Error {
+    fn from(error: postgres::Error) -> Self {
+        let reason = Reason::from(&error);
+        if error.is_unavailable() {
+            Self::Unavailable(reason)
+        } else {
+            Self::Refused(reason)
+        }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        postgres::Error::from(error).into()
+    }
+}
+
+impl State {
+    /// The state of `account` in `schema` of the database that `options` lead to. Connects when first used.
+    ///
+    /// A request that was lost may still act for twice `request_timeout`.
+    #[must_use]
+    pub fn new(options: PgConnectOptions, schema: &str, account: &str, request_timeout: Duration) -> Self {
+        let begin = format!(
+            "BEGIN; SET LOCAL search_path TO {}; SET LOCAL statement_timeout TO '{STATEMENT_TIMEOUT}'; \
+             SET LOCAL idle_in_transaction_session_timeout TO '{STATEMENT_TIMEOUT}'",
+            quoted(schema)
+        );
+        Self {
+            database: Database::new(options.clone()),
+            renewals: Database::new(options),
+            account: account.into(),
+            schema: schema.into(),
+            begin,
+            lands_within: interval(request_timeout.saturating_mul(2)),
+        }
+    }
+
+    /// The account's name.
+    #[must_use]
+    pub fn account(&self) -> &str {
+        &self.account
+    }
+
+    /// The state database's clock.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn now(&self) -> Result<Timestamp, Error> {
+        self.transaction("reading its clock", async |tx| {
+            let now = sqlx::query_scalar!(r#"SELECT now() AS "now!""#)
+                .fetch_one(unnamed(tx))
+                .await?;
+            Ok(now.to_jiff())
+        })
+        .await
+    }
+
+    /// Runs `work` in one transaction in our schema. `purpose` completes the sentence "no answer while …".
+    async fn transaction<T>(
+        &self,
+        purpose: &str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.transaction_in(&self.database, purpose, work).await
+    }
+
+    /// The same, on the connection of `database`.
+    async fn transaction_in<T>(
+        &self,
+        database: &Database,
+        purpose: &str,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        database.transaction(STATE_LIMIT, purpose, &self.begin, work).await
+    }
+}
+
+fn interval(duration: Duration) -> PgInterval {
+    PgInterval {
+        months: 0,
+        days: 0,
+        microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX),
+    }
+}
+
+fn signed_interval(duration: SignedDuration) -> PgInterval {
+    interval(Duration::try_from(duration).unwrap_or_default())
+}
+
+/// A count as the database keeps it.
+fn stored_count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// A count as the database gave it.
+fn read_count(count: i64) -> usize {
+    usize::try_from(count).unwrap_or_default()
+}
+
+/// A time as the database gave it.
+fn read_time(time: Option<jiff_sqlx::Timestamp>) -> Option<Timestamp> {
+    time.map(jiff_sqlx::Timestamp::to_jiff)
+}

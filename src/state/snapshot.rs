@@ -1,0 +1,249 @@
+//! Loading the snapshot: users, what was lost, failures, holds and the account.
+
+use std::collections::BTreeMap;
+
+use futures_util::TryStreamExt as _;
+use jiff::Timestamp;
+use sqlx::PgConnection;
+
+use super::{Account, Error, State, read_time};
+use crate::{
+    employee::{EmployeeId, FullName, RowProblem, Spelling},
+    plan::{
+        AccountFacts, Acknowledged, Approval, Failure, FailureKey, Failures, Hold, HoldKey, HoldKind, Holds,
+        LostContent, LostEntry, Operation, RecentRemoval, RefusedAttempt, Snapshot, User,
+    },
+    postgres::unnamed,
+};
+
+/// Which of the tables have rows of the account.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "independent answers of the database")]
+pub(super) struct Contents {
+    pub(super) in_flight: bool,
+    pub(super) orders: bool,
+    pub(super) lost: bool,
+    pub(super) failures: bool,
+    pub(super) holds: bool,
+}
+
+impl Contents {
+    pub(super) const ALL: Self = Self {
+        in_flight: true,
+        orders: true,
+        lost: true,
+        failures: true,
+        holds: true,
+    };
+}
+
+/// Reads back what this program wrote: values that do not parse could only be somebody else's, and their rows are left out.
+impl State {
+    pub(super) async fn load_snapshot(
+        &self,
+        tx: &mut PgConnection,
+        contents: Contents,
+        account: &Account,
+    ) -> Result<Snapshot, Error> {
+        let mut snapshot = Snapshot {
+            users: self.load_users(tx).await?,
+            recent_removals: self.load_recent_removals(tx).await?,
+            account: AccountFacts {
+                fingerprint: account.fingerprint.clone(),
+                seats_used: account.seats_used,
+                seats_limit: account.seats_limit,
+                waiting_for_seat: account.waiting_for_seat.clone(),
+                retry_seats: false,
+            },
+            ..Snapshot::default()
+        };
+        if contents.lost {
+            snapshot.lost = self.load_lost(tx, None).await?;
+        }
+        if contents.failures {
+            snapshot.failures = self.load_failures(tx).await?;
+        }
+        if contents.holds {
+            snapshot.holds = self.load_holds(tx).await?;
+        }
+        Ok(snapshot)
+    }
+
+    async fn load_users(&self, tx: &mut PgConnection) -> Result<BTreeMap<EmployeeId, User>, Error> {
+        let mut users = Vec::new();
+        let mut rows = sqlx::query!(
+            "SELECT user_id, name, phone, phone_spelling, absent_since, synced_at FROM users WHERE account = $1",
+            self.account
+        )
+        .fetch(unnamed(tx));
+        while let Some(row) = rows.try_next().await? {
+            let Ok(id) = EmployeeId::parse(&row.user_id) else {
+                continue;
+            };
+            let name = row.name.and_then(|name| FullName::parse(&name).ok());
+            let phone = row.phone.and_then(|phone| phone.parse().ok());
+            let spelling = row.phone_spelling.map(|spelling| Spelling::from_stored(&spelling));
+            let user = User {
+                acknowledged: name.map(|name| Acknowledged {
+                    name,
+                    phone,
+                    phone_spelling: spelling,
+                }),
+                absent_since: read_time(row.absent_since),
+                synced_at: read_time(row.synced_at),
+            };
+            users.push((id, user));
+        }
+        Ok(users.into_iter().collect())
+    }
+
+    /// What was lost, of `user_id` alone if given; the oldest entries of each user first.
+    pub(super) async fn load_lost(
+        &self,
+        tx: &mut PgConnection,
+        user_id: Option<&str>,
+    ) -> Result<BTreeMap<EmployeeId, Vec<LostEntry>>, Error> {
+        let rows = sqlx::query!(
+            "SELECT user_id, operation, name, phone, lost_at, may_land_until FROM lost \
+             WHERE account = $1 AND ($2::text IS NULL OR user_id = $2) ORDER BY lost_at, name, phone",
+            self.account,
+            user_id
+        )
+        .fetch_all(unnamed(tx))
+        .await?;
+        let mut lost: BTreeMap<EmployeeId, Vec<LostEntry>> = BTreeMap::new();
+        for row in rows {
+            let content = lost_content(&row.operation, row.name.as_deref(), row.phone.as_deref());
+            if let (Ok(id), Some(content)) = (EmployeeId::parse(&row.user_id), content) {
+                lost.entry(id).or_default().push(LostEntry {
+                    content,
+                    lost_at: row.lost_at.to_jiff(),
+                    may_land_until: row.may_land_until.to_jiff(),
+                });
+            }
+        }
+        Ok(lost)
+    }
+
+    /// Has the snapshot look as if the request in flight had been noted as lost at `now`.
+    pub(super) async fn add_entries_in_flight(
+        &self,
+        tx: &mut PgConnection,
+        snapshot: &mut Snapshot,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let rows = sqlx::query!(
+            r#"SELECT user_id AS "user_id!", operation AS "operation!", name, phone,
+                   now() + lands_within AS "may_land_until!"
+               FROM in_flight_entries WHERE account = $1"#,
+            self.account
+        )
+        .fetch_all(unnamed(tx))
+        .await?;
+        for row in rows {
+            let content = lost_content(&row.operation, row.name.as_deref(), row.phone.as_deref());
+            let (Ok(id), Some(content)) = (EmployeeId::parse(&row.user_id), content) else {
+                continue;
+            };
+            if matches!(content, LostContent::Upsert { .. }) {
+                snapshot.users.entry(id.clone()).or_default();
+            }
+            snapshot.lost.entry(id).or_default().push(LostEntry {
+                content,
+                lost_at: now,
+                may_land_until: row.may_land_until.to_jiff(),
+            });
+        }
+        Ok(())
+    }
+
+    async fn load_failures(&self, tx: &mut PgConnection) -> Result<Failures, Error> {
+        let rows = sqlx::query!(
+            "SELECT user_id, operation, local, code, spelling, attempted_name, attempted_phone, attempts, next_attempt_at \
+             FROM failures WHERE account = $1",
+            self.account
+        )
+        .fetch_all(unnamed(tx))
+        .await?;
+        let mut failures = Failures::new();
+        for row in rows {
+            let Some(operation) = Operation::parse(&row.operation) else {
+                continue;
+            };
+            let failure = if row.local {
+                let Some(problem) = RowProblem::parse(&row.code) else {
+                    continue;
+                };
+                Failure::Local {
+                    problem,
+                    spelling: row.spelling.map(|spelling| Spelling::from_stored(&spelling)),
+                }
+            } else {
+                Failure::Refused(RefusedAttempt {
+                    code: row.code,
+                    name: row.attempted_name.and_then(|name| FullName::parse(&name).ok()),
+                    phone: row.attempted_phone.and_then(|phone| phone.parse().ok()),
+                    attempts: row.attempts.try_into().unwrap_or_default(),
+                    next_attempt_at: read_time(row.next_attempt_at).unwrap_or_default(),
+                })
+            };
+            failures.insert(FailureKey::new(&row.user_id, operation), failure);
+        }
+        Ok(failures)
+    }
+
+    pub(super) async fn load_holds(&self, tx: &mut PgConnection) -> Result<Holds, Error> {
+        let rows = sqlx::query!(
+            "SELECT user_id, kind, content, reason, since, sticky, approved_at, approved_by FROM holds WHERE account = $1",
+            self.account
+        )
+        .fetch_all(unnamed(tx))
+        .await?;
+        let mut holds = Holds::new();
+        for row in rows {
+            let Some(kind) = HoldKind::parse(&row.kind) else {
+                continue;
+            };
+            let hold = Hold {
+                content: row.content,
+                reason: row.reason,
+                since: row.since.to_jiff(),
+                sticky: row.sticky,
+                approved: read_time(row.approved_at).map(|at| Approval {
+                    at,
+                    by: row.approved_by.unwrap_or_default(),
+                }),
+            };
+            holds.insert(HoldKey::new(kind, &row.user_id), hold);
+        }
+        Ok(holds)
+    }
+
+    /// The removals of the last 24 hours. Whoever was removed twice counts as approved only if both were.
+    async fn load_recent_removals(&self, tx: &mut PgConnection) -> Result<BTreeMap<EmployeeId, RecentRemoval>, Error> {
+        let rows = sqlx::query!(
+            r#"SELECT user_id, bool_and(approved_by IS NOT NULL) AS "approved!" FROM history
+               WHERE account = $1 AND operation = 'remove' AND at > now() - interval '24 hours' GROUP BY user_id"#,
+            self.account
+        )
+        .fetch_all(unnamed(tx))
+        .await?;
+        let mut removals = BTreeMap::new();
+        for row in rows {
+            if let Ok(id) = EmployeeId::parse(&row.user_id) {
+                removals.insert(id, RecentRemoval { approved: row.approved });
+            }
+        }
+        Ok(removals)
+    }
+}
+
+fn lost_content(operation: &str, name: Option<&str>, phone: Option<&str>) -> Option<LostContent> {
+    match operation {
+        "remove" => Some(LostContent::Removal),
+        _ => Some(LostContent::Upsert {
+            name: FullName::parse(name?).ok()?,
+            phone: phone.and_then(|phone| phone.parse().ok()),
+        }),
+    }
+}

@@ -1,0 +1,134 @@
+//! A TCP proxy on the loopback that fails as networks do, when a test says so.
+//!
+//! It runs in a thread of its own, so that a test that blocks does not stop it.
+
+use std::{
+    net::{Ipv4Addr, TcpListener as StdListener},
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream, tcp},
+    sync::watch,
+};
+
+/// What the proxy does with connections, those that are open included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behaviour {
+    /// Every byte gets through.
+    Forward,
+    /// Every piece of data gets through so much later.
+    Delay(Duration),
+    /// Connections are accepted and stay open, but nothing gets through until the proxy forwards again.
+    Silent,
+    /// Connections are reset.
+    Reset,
+    /// Connections are reset, and nothing listens on the port.
+    Refuse,
+}
+
+impl Behaviour {
+    fn ends_connections(self) -> bool {
+        matches!(self, Self::Reset | Self::Refuse)
+    }
+}
+
+/// A proxy; it ends when it is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    behaviour: watch::Sender<Behaviour>,
+}
+
+impl Proxy {
+    /// Forwards connections to `target_port` of the loopback.
+    pub fn start(target_port: u16) -> Self {
+        let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        listener.set_nonblocking(true).expect("a socket");
+        let port = listener.local_addr().expect("an address").port();
+        let (behaviour, orders) = watch::channel(Behaviour::Forward);
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime
+                .expect("a runtime")
+                .block_on(serve(listener, target_port, orders));
+        });
+        Self { port, behaviour }
+    }
+
+    /// The port to connect to.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Changes the behaviour from now on.
+    pub fn behave(&self, behaviour: Behaviour) {
+        self.behaviour.send_replace(behaviour);
+    }
+}
+
+async fn serve(listener: StdListener, target_port: u16, mut orders: watch::Receiver<Behaviour>) {
+    let port = listener.local_addr().expect("an address").port();
+    let mut listener = Some(TcpListener::from_std(listener).expect("a listener"));
+    loop {
+        if *orders.borrow_and_update() == Behaviour::Refuse {
+            listener = None;
+        } else if listener.is_none() {
+            let address = (Ipv4Addr::LOCALHOST, port);
+            listener = Some(TcpListener::bind(address).await.expect("the port is free"));
+        }
+        let accepted = async {
+            match &listener {
+                Some(listener) => listener.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            order = orders.changed() => if order.is_err() { return },
+            accepted = accepted => if let Ok((client, _)) = accepted {
+                tokio::spawn(serve_connection(client, target_port, orders.clone()));
+            },
+        }
+    }
+}
+
+async fn serve_connection(mut client: TcpStream, target_port: u16, orders: watch::Receiver<Behaviour>) {
+    let Ok(mut server) = TcpStream::connect((Ipv4Addr::LOCALHOST, target_port)).await else {
+        return;
+    };
+    let (client_reader, client_writer) = client.split();
+    let (server_reader, server_writer) = server.split();
+    tokio::select! {
+        () = forward(client_reader, server_writer, orders.clone()) => {}
+        () = forward(server_reader, client_writer, orders.clone()) => {}
+    }
+    if orders.borrow().ends_connections() {
+        client.set_zero_linger().expect("a socket");
+    }
+}
+
+/// Forwards one direction until it ends or the connection is to be reset.
+async fn forward(mut from: tcp::ReadHalf<'_>, mut to: tcp::WriteHalf<'_>, mut orders: watch::Receiver<Behaviour>) {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let length = tokio::select! {
+            ended = orders.wait_for(|order| order.ends_connections()) => { drop(ended); return },
+            length = from.read(&mut buffer) => length.unwrap_or(0),
+        };
+        let Ok(order) = orders
+            .wait_for(|order| *order != Behaviour::Silent)
+            .await
+            .map(|order| *order)
+        else {
+            return;
+        };
+        if let Behaviour::Delay(delay) = order {
+            tokio::time::sleep(delay).await;
+        }
+        if length == 0 || order.ends_connections() || to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
+    }
+}
