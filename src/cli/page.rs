@@ -289,7 +289,20 @@ mod tests {
             row("remove", "10", "Maximiliane Theodora von und zu Hohenstein"),
             row("remove", "an-id-that-is-rather-long", "Boris"),
         ]);
-        insta::assert_snapshot!(page.plain_text(), @"");
+        insta::assert_snapshot!(page.plain_text(), @r#"
+        Account  main, the account of the
+                 company that has a long name
+        Held     ✗ 3 removals, since the CRM
+                 names nobody
+                 → `wazzup-sync approve`
+                   approves exactly these
+
+        remove   2   Anna
+        remove   10  Maximiliane Theodora von
+                     und zu Hohenstein
+        remove   an-id-that-is-rather-long
+                     Boris
+        "#);
     }
 
     #[test]
