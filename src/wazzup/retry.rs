@@ -19,7 +19,10 @@ use super::{
     gate::Gate,
     trouble::{Retry, Trouble},
 };
-use crate::delivery::{Attempts, Loss, NotSent};
+use crate::{
+    delivery::{Attempts, Loss, NotSent},
+    events::{self, Retry},
+};
 
 /// How long a call keeps trying.
 #[derive(Debug, Clone, Copy)]
@@ -171,7 +174,7 @@ impl Pacer {
             let Some(wait) = wait else {
                 break Err(trouble);
             };
-            request_retried(call, attempt_number, &trouble, wait);
+            report_retry(call, attempt_number, &trouble, wait);
             previous = Some(trouble);
             select! {
                 biased;
@@ -218,15 +221,13 @@ impl Pacer {
     }
 }
 
-fn request_retried(call: &Call, attempt: u32, trouble: &Trouble, wait: Duration) {
-    tracing::warn!(
-        event = "request.retried",
-        method = call.method.as_str(),
-        path = call.template,
+fn report_retry(call: &Call, attempt: u32, trouble: &Trouble, wait: Duration) {
+    events::request_retried(&Retry {
+        method: call.method.as_str(),
+        path: call.template,
         attempt,
-        status = trouble.retried_status(),
-        reason = %trouble,
-        wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-        "A request to Wazzup failed and is tried again"
-    );
+        status: trouble.retried_status(),
+        reason: &trouble.to_string(),
+        wait,
+    });
 }
