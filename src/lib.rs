@@ -34,6 +34,7 @@ mod cli;
 pub mod config;
 pub mod crm;
 pub mod cycle;
+pub mod daemon;
 pub mod delivery;
 pub mod employee;
 mod events;

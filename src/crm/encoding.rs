@@ -81,7 +81,8 @@ async fn convert_all(
 ) -> Result<Vec<Option<String>>, Error> {
     let mut texts = vec![None; stored.len()];
     let mut failures = 0;
-    let mut ranges = vec![0..stored.len()];
+    let everything = 0..stored.len();
+    let mut ranges = vec![everything];
     while let Some(range) = ranges.pop() {
         match convert(tx, &stored[range.clone()]).await {
             Ok(converted) => texts[range].clone_from_slice(&converted),

@@ -15,6 +15,7 @@ use jiff::SignedDuration;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+pub(crate) use self::report::failed_without_state;
 use self::{counts::Progress, report::Reporter};
 pub use self::{error::CycleError, report::Memory};
 use crate::{

@@ -76,8 +76,8 @@ impl Database {
     ) -> Result<T, E> {
         let mut idle = self.idle.lock().await;
         let mut connection = self.living_connection(&mut idle).await?;
-        let begun = connection.begin_with(AssertSqlSafe(begin.to_owned())).await;
-        let mut transaction = begun.map_err(Error::from)?;
+        let opened = connection.begin_with(AssertSqlSafe(begin.to_owned())).await;
+        let mut transaction = opened.map_err(Error::from)?;
         let result = work(&mut transaction).await;
         let ended = match &result {
             Ok(_) => {
@@ -121,7 +121,8 @@ impl fmt::Debug for Database {
     }
 }
 
-fn suitable(options: PgConnectOptions) -> PgConnectOptions {
+/// `options` that suit what is said at [`Database::new`].
+pub(crate) fn suitable(options: PgConnectOptions) -> PgConnectOptions {
     let options = options
         .statement_cache_capacity(0)
         .extra_float_digits(None)

@@ -11,6 +11,7 @@ mod unnamed;
 
 use std::time::Duration;
 
+pub(crate) use database::suitable;
 pub use database::{Database, connect};
 pub(crate) use error::seconds;
 pub use error::{Error, Reason, describe, is_unavailable};

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     delivery::{Attempts, Loss, NotSent},
-    events::{self, Retry},
+    events,
 };
 
 /// How long a call keeps trying.
@@ -222,7 +222,7 @@ impl Pacer {
 }
 
 fn report_retry(call: &Call, attempt: u32, trouble: &Trouble, wait: Duration) {
-    events::request_retried(&Retry {
+    events::request_retried(&events::Retry {
         method: call.method.as_str(),
         path: call.template,
         attempt,

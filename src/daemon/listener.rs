@@ -1,0 +1,173 @@
+//! NOTIFY on the CRM database: a change there is synced at once. Polling stays as the safety net.
+
+use std::time::Duration;
+
+use sqlx::{
+    Connection as _,
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions},
+};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tracing::Instrument as _;
+
+use super::repeats::Repeats;
+use crate::{
+    events,
+    postgres::{self, CONNECT_LIMIT, connect, suitable},
+};
+
+/// How soon a connection that was lost is made again.
+const RECONNECT: Duration = Duration::from_secs(2);
+
+/// How long the connection may be silent before it has to prove that it is alive: one that is cut on the way tells nobody.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Wakes the daemon when the CRM notifies; never, if there is no channel.
+#[derive(Debug)]
+pub struct Listener {
+    wake: watch::Receiver<()>,
+    /// Keeps `wake` open where nobody listens.
+    _waker: watch::Sender<()>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Listener {
+    /// Listens to `channel` of the database that `options` lead to. This needs a direct connection, not one through a
+    /// `PgBouncer` in transaction mode.
+    #[must_use]
+    pub fn start(options: PgConnectOptions, channel: Option<String>) -> Self {
+        let (waker, wake) = watch::channel(());
+        let task = channel.map(|channel| {
+            let listening = listen(suitable(options), channel, waker.clone());
+            tokio::spawn(listening.in_current_span())
+        });
+        Self {
+            wake,
+            _waker: waker,
+            task,
+        }
+    }
+
+    /// Waits for a notification, or for a connection after one was lost: what was notified in between is lost.
+    pub(super) async fn notified(&mut self) {
+        if self.wake.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Forgets what was notified until now.
+    pub(super) fn forget(&mut self) {
+        self.wake.mark_unchanged();
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+async fn listen(options: PgConnectOptions, channel: String, wake: watch::Sender<()>) {
+    let mut is_first = true;
+    let mut disconnections = Repeats::default();
+    loop {
+        let reason = match start_listening(&options, &channel).await {
+            Ok(listener) => {
+                // The first cycle starts anyway.
+                if !is_first {
+                    wake.send_replace(());
+                }
+                wait_for_disconnection(listener, &wake).await
+            }
+            Err(error) => error.to_string(),
+        };
+        is_first = false;
+        if disconnections.is_worth_a_line(&reason) {
+            events::listener_disconnected(&reason);
+        }
+        sleep(RECONNECT).await;
+    }
+}
+
+async fn start_listening(options: &PgConnectOptions, channel: &str) -> Result<PgListener, postgres::Error> {
+    // A listener connects through a pool, which hides why it cannot.
+    let probe = connect(options).await?;
+    let no_answer = |_| postgres::Error::NoAnswer {
+        purpose: "starting to listen for notifications".to_owned(),
+        limit: CONNECT_LIMIT,
+    };
+    let listening = async {
+        probe.close().await?;
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_LIMIT);
+        let mut listener = PgListener::connect_with(&pool.connect_lazy_with(options.clone())).await?;
+        listener.eager_reconnect(false);
+        listener.listen(channel).await?;
+        Ok(listener)
+    };
+    timeout(CONNECT_LIMIT, listening).await.map_err(no_answer)?
+}
+
+/// Passes notifications on until the connection is lost; returns how it was.
+async fn wait_for_disconnection(mut listener: PgListener, wake: &watch::Sender<()>) -> String {
+    loop {
+        match timeout(SILENCE, listener.try_recv()).await {
+            Ok(Ok(Some(_))) => {
+                wake.send_replace(());
+            }
+            Ok(Ok(None)) => return "the connection was cut".to_owned(),
+            Ok(Err(error)) => return postgres::describe(&error),
+            Err(_) => {
+                let question = sqlx::query("SELECT 1").persistent(false).execute(&mut listener);
+                match timeout(CONNECT_LIMIT, question).await {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => return postgres::describe(&error),
+                    Err(_) => return format!("no answer within {}", postgres::seconds(CONNECT_LIMIT)),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr as _;
+
+    use sandbox::Postgres;
+
+    use super::*;
+    use crate::proxy::{Behaviour, Proxy};
+
+    #[tokio::test]
+    async fn hears_notifications_and_wakes_after_a_reconnection() {
+        let server = Postgres::shared().expect("a server");
+        let proxy = Proxy::start(server.port());
+        let url = format!(
+            "postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable",
+            proxy.port()
+        );
+        let options = PgConnectOptions::from_str(&url).expect("a URL");
+        let mut listener = Listener::start(options, Some("A \"channel\"".into()));
+        // Nobody says when it is connected, so this notifies until it is heard.
+        let mut tries = 0;
+        while timeout(Duration::from_millis(100), listener.notified()).await.is_err() {
+            let notify = || server.sql("postgres", "NOTIFY \"A \"\"channel\"\"\"");
+            tokio::task::spawn_blocking(notify)
+                .await
+                .expect("no panic")
+                .expect("valid SQL");
+            tries += 1;
+            assert!(tries < 50);
+        }
+        proxy.behave(Behaviour::Reset);
+        sleep(Duration::from_millis(200)).await;
+        listener.forget();
+        proxy.behave(Behaviour::Forward);
+        let woken = timeout(Duration::from_secs(5), listener.notified()).await;
+        woken.expect("a reconnection");
+    }
+}
