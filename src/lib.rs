@@ -23,15 +23,15 @@
 //! | [`wazzup`] | the only HTTP |
 //! | [`cycle`] | one cycle |
 //! | [`daemon`] | when cycles run: lease, timer, NOTIFY, signals |
-//! | [`cli`] | the verbs; [`config`] and [`telemetry`] are theirs |
+//! | [`cli`] | the verbs; `config` and [`telemetry`] are theirs |
 //! | `events`, [`postgres`] | every log event; what both databases share |
 //!
 //! Who may name whom: `employee` nobody; `plan` only `employee`; `delivery` those two; `crm`, `state` and `wazzup` those,
 //! never each other; `cycle` all of these; `daemon` the cycle; `cli` wires it up, and `config` goes no further.
 
 mod abort;
-mod cli;
-pub mod config;
+pub mod cli;
+mod config;
 pub mod crm;
 pub mod cycle;
 pub mod daemon;

@@ -14,6 +14,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -30,7 +31,8 @@ use tracing_subscriber::{
 };
 
 /// What a log line looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     /// One JSON object a line, for log stores.
     Json,

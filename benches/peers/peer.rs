@@ -179,11 +179,13 @@ impl Peer {
              [crm]\nurl = \"{}\"\ntable = \"public.employees\"\n\
              [crm.columns]\nphone = \"phone\"\nactive = \"is_active\"\n\
              [wazzup]\nbase_url = \"{}\"\napi_key = \"{}\"\nrequests_per_minute = {}\n\
-             [removals]\nhold_above_percent = 100\n{more}",
+             [state]\nurl = \"{}\"\n\
+             [removals]\nhold_above_percent = 100\ngrace = \"0s\"\n{more}",
             self.url,
             self.wazzup.base_url(),
             self.wazzup.key(),
             u32::MAX,
+            self.url,
         );
         let text = if more.contains("[log]") {
             text

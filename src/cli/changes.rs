@@ -40,7 +40,14 @@ pub(super) fn changes(before: Option<&Acknowledged>, name: String, phone: Option
 pub(super) fn described(changes: &[FieldChange]) -> String {
     let texts: Vec<String> = changes
         .iter()
-        .map(|change| format!("{}: {} → {}", change.field, value(change.from.as_deref()), value(change.to.as_deref())))
+        .map(|change| {
+            format!(
+                "{}: {} → {}",
+                change.field,
+                value(change.from.as_deref()),
+                value(change.to.as_deref())
+            )
+        })
         .collect();
     texts.join(", ")
 }

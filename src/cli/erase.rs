@@ -38,7 +38,9 @@ pub(super) async fn erase(context: &Context, id: &str) -> Result<Exit, Error> {
             )));
         }
         Erasure::Erased { rows: 0 } => {
-            page.paragraph(&format!("The state has no name and no phone of {shown}: nothing had to be erased."));
+            page.paragraph(&format!(
+                "The state has no name and no phone of {shown}: nothing had to be erased."
+            ));
         }
         Erasure::Erased { rows } => {
             let rows = usize::try_from(rows).unwrap_or(usize::MAX);

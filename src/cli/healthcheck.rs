@@ -49,9 +49,13 @@ enum Health {
     /// A cycle ended without failing, recently enough.
     Succeeding,
     /// A live process on another host holds the lease.
-    StandingBy { holder: String },
+    StandingBy {
+        holder: String,
+    },
     NeverSucceeded,
-    Failing { for_so_long: SignedDuration },
+    Failing {
+        for_so_long: SignedDuration,
+    },
 }
 
 fn judge(account: &Account, host: &str, unhealthy_after: SignedDuration) -> Health {

@@ -151,10 +151,13 @@ pub(super) fn last_name(snapshot: &Snapshot, id: &str) -> Option<String> {
     if let Some(acknowledged) = &user.acknowledged {
         return Some(acknowledged.name.to_string());
     }
-    let mut names = snapshot.lost_entries(id).iter().filter_map(|entry| match &entry.content {
-        LostContent::Upsert { name, .. } => Some(name.to_string()),
-        LostContent::Removal => None,
-    });
+    let mut names = snapshot
+        .lost_entries(id)
+        .iter()
+        .filter_map(|entry| match &entry.content {
+            LostContent::Upsert { name, .. } => Some(name.to_string()),
+            LostContent::Removal => None,
+        });
     names.next_back()
 }
 

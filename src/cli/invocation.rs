@@ -64,7 +64,10 @@ mod tests {
         assert_eq!(plain.command("approve --yes"), "`wazzup-sync approve --yes`");
         assert_eq!(plain.command_for("explain", "анна.7"), "`wazzup-sync explain анна.7`");
         assert_eq!(plain.command_for("explain", "12 a"), "`wazzup-sync explain '12 a'`");
-        assert_eq!(plain.command_for("explain", "o'neill"), r"`wazzup-sync explain 'o'\''neill'`");
+        assert_eq!(
+            plain.command_for("explain", "o'neill"),
+            r"`wazzup-sync explain 'o'\''neill'`"
+        );
         assert_eq!(plain.command_for("explain", "-x"), "`wazzup-sync explain -- -x`");
         assert_eq!(plain.command_for("explain", ""), "`wazzup-sync explain ''`");
         assert_eq!(

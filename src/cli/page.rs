@@ -247,7 +247,13 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
             kept.push('`');
         }
         let is_code = number % 2 == 1 && part.width() + 2 <= width;
-        kept.extend(part.chars().map(|character| if is_code && character == ' ' { KEPT_BLANK } else { character }));
+        kept.extend(part.chars().map(|character| {
+            if is_code && character == ' ' {
+                KEPT_BLANK
+            } else {
+                character
+            }
+        }));
     }
     let lines = textwrap::wrap(&kept, options);
     lines.iter().map(|line| line.replace(KEPT_BLANK, " ")).collect()

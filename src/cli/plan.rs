@@ -132,7 +132,9 @@ fn assumed_list(roster: &Roster, snapshot: &Snapshot) -> RemoteList {
     let mut list = RemoteList::unread(fingerprint);
     for entry in &roster.entries {
         let id = &entry.employee.id;
-        let is_held = snapshot.holds.contains_key(&HoldKey::new(HoldKind::Takeover, id.as_str()));
+        let is_held = snapshot
+            .holds
+            .contains_key(&HoldKey::new(HoldKind::Takeover, id.as_str()));
         if !is_held && !snapshot.users.contains_key(id) {
             list.add_look_up(id.as_str(), None);
         }

@@ -100,7 +100,9 @@ fn update(id: &str, changes: Vec<FieldChange>) -> Value {
 fn held(view: &PlanView) -> Vec<Value> {
     let mut holds: Vec<_> = view.plan.unapproved_holds().collect();
     holds.sort_by(|(left, _), (right, _)| {
-        left.kind.cmp(&right.kind).then_with(|| natural_order(&left.user_id, &right.user_id))
+        left.kind
+            .cmp(&right.kind)
+            .then_with(|| natural_order(&left.user_id, &right.user_id))
     });
     let holds = holds.into_iter().map(|(key, hold)| {
         json!({"id": json_id(key), "kind": key.kind.as_str(), "content": hold.content, "reason": hold.reason})

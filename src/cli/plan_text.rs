@@ -14,10 +14,7 @@ use super::{
 };
 use crate::{
     employee::{EmployeeId, RowProblem},
-    plan::{
-        Change, Failure, FailureKey, HoldKey, HoldKind, Operation, Plan, PlannedUpsert, StayReason, StayingUser,
-        backing_off,
-    },
+    plan::{Change, Hold, HoldKey, HoldKind, Operation, Plan, PlannedUpsert, StayReason, StayingUser, backing_off},
 };
 
 /// Columns of the labels.
@@ -177,13 +174,22 @@ fn waiting(view: &PlanView) -> Vec<Row> {
         rows.push(row("wait", PLAIN, id.as_str(), text));
     }
     for id in view.pending_for_other_reasons() {
-        let is_managed = view.snapshot.users.get(id).is_some_and(|user| user.acknowledged.is_some());
+        let is_managed = view
+            .snapshot
+            .users
+            .get(id)
+            .is_some_and(|user| user.acknowledged.is_some());
         let reason = if is_managed {
             "waits for the phone of somebody who is leaving"
         } else {
             "Wazzup has to say first whether it has this id already"
         };
-        rows.push(row("wait", PLAIN, id.as_str(), format!("{}; {reason}", crm_name(view, id))));
+        rows.push(row(
+            "wait",
+            PLAIN,
+            id.as_str(),
+            format!("{}; {reason}", crm_name(view, id)),
+        ));
     }
     rows
 }
@@ -269,8 +275,11 @@ fn write_holds(page: &mut Page, view: &PlanView, invocation: &Invocation) {
         roster: Some(&view.roster),
     };
     let groups = grouped(view.plan.unapproved_holds());
-    let is_held_already = |(key, hold): (&HoldKey, &crate::plan::Hold)| {
-        view.snapshot.holds.get(key).is_some_and(|known| known.content == hold.content)
+    let is_held_already = |(key, hold): (&HoldKey, &Hold)| {
+        view.snapshot
+            .holds
+            .get(key)
+            .is_some_and(|known| known.content == hold.content)
     };
     for group in &groups {
         let mut rows = Vec::new();
@@ -318,7 +327,9 @@ fn write_summary(page: &mut Page, view: &PlanView) {
     }
     if view.list.is_complete() && plan.drift.foreign > 0 {
         let users = counted(plan.drift.foreign, "user");
-        page.paragraph(&format!("{users} in Wazzup not managed by this account, and left alone."));
+        page.paragraph(&format!(
+            "{users} in Wazzup not managed by this account, and left alone."
+        ));
     }
     page.paragraph(&last_sentence(plan));
 }

@@ -135,8 +135,23 @@ mod tests {
     #[test]
     fn nothing_harmful_is_printed() {
         let harmful = [
-            '\0', '\t', '\n', '\u{1b}', '\u{7f}', '\u{9b}', '\u{ad}', '\u{61c}', '\u{200b}', '\u{200d}', '\u{200e}',
-            '\u{2028}', '\u{2029}', '\u{202e}', '\u{2066}', '\u{feff}', '\u{e0041}',
+            '\0',
+            '\t',
+            '\n',
+            '\u{1b}',
+            '\u{7f}',
+            '\u{9b}',
+            '\u{ad}',
+            '\u{61c}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{200e}',
+            '\u{2028}',
+            '\u{2029}',
+            '\u{202e}',
+            '\u{2066}',
+            '\u{feff}',
+            '\u{e0041}',
         ];
         for character in harmful {
             let text = format!("a{character}b");
@@ -148,11 +163,37 @@ mod tests {
 
     #[test]
     fn numbers_in_ids_are_ordered_by_value() {
-        let mut ids = ["e10", "10", "2", "e2", "", "02", "e2b", "1", "Ж9", "Ж10", "99999999999999999999999", "e"];
+        let mut ids = [
+            "e10",
+            "10",
+            "2",
+            "e2",
+            "",
+            "02",
+            "e2b",
+            "1",
+            "Ж9",
+            "Ж10",
+            "99999999999999999999999",
+            "e",
+        ];
         ids.sort_by(|left, right| natural_order(left, right));
         assert_eq!(
             ids,
-            ["", "1", "02", "2", "10", "99999999999999999999999", "e", "e2", "e2b", "e10", "Ж9", "Ж10"]
+            [
+                "",
+                "1",
+                "02",
+                "2",
+                "10",
+                "99999999999999999999999",
+                "e",
+                "e2",
+                "e2b",
+                "e10",
+                "Ж9",
+                "Ж10"
+            ]
         );
     }
 
@@ -162,7 +203,16 @@ mod tests {
         let all = [-3, 119, 120, 3_599, 5_400, 36_000, 172_799, 172_800].map(words);
         assert_eq!(
             all,
-            ["0 s", "119 s", "2 min", "59 min", "1 h 30 min", "10 h", "47 h", "2 days"]
+            [
+                "0 s",
+                "119 s",
+                "2 min",
+                "59 min",
+                "1 h 30 min",
+                "10 h",
+                "47 h",
+                "2 days"
+            ]
         );
     }
 
@@ -176,6 +226,9 @@ mod tests {
 
     #[test]
     fn nouns_are_counted() {
-        assert_eq!([0, 1, 2].map(|count| counted(count, "row")), ["0 rows", "1 row", "2 rows"]);
+        assert_eq!(
+            [0, 1, 2].map(|count| counted(count, "row")),
+            ["0 rows", "1 row", "2 rows"]
+        );
     }
 }

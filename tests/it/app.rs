@@ -77,11 +77,13 @@ impl App {
             ("account", "main"),
             ("crm.url", &app.server.url(&app.database)),
             ("crm.table", "employees"),
+            ("state.url", &app.server.url(&app.database)),
             ("crm.columns.phone", "phone"),
             ("crm.columns.active", "is_active"),
             ("wazzup.base_url", &app.wazzup.base_url()),
             ("wazzup.api_key_file", key_file.to_str().expect("a plain path")),
             ("wazzup.timeout", "5s"),
+            ("removals.grace", "0s"),
             ("log.format", "json"),
         ] {
             app.settings.insert(key.into(), toml(value));

@@ -72,7 +72,7 @@ async fn a_query_instead_of_a_table() {
     .await;
     app.set(
         "crm.query",
-        "SELECT number AS id, first || ' ' || last AS name, mobile AS phone, on_duty AS active\nFROM persons; -- all of them",
+        "SELECT number AS id, first || ' ' || last AS name, mobile AS phone, on_duty AS active\nFROM persons;",
     );
     app.once_exits(0).await;
     assert_eq!(
