@@ -81,29 +81,30 @@ impl State {
         keep_history: SignedDuration,
     ) -> Result<(), Error> {
         let keep = signed_interval(keep_history);
-        self.fenced(lease, "recording the end of a cycle", async |tx| {
-            let prune_is_due = self.write_end(tx, cycle, finished, keep.clone()).await?;
+        self.limited("recording the end of a cycle", async {
+            let mut tx = self.fenced_transaction(lease).await?;
+            let prune_is_due = self.write_end(&mut tx, cycle, finished, keep).await?;
             if finished.outcome == CycleOutcome::Failed {
-                self.write_failure(tx, cycle, finished).await?;
+                self.write_failure(&mut tx, cycle, finished).await?;
             } else {
-                self.write_success(tx, finished).await?;
+                self.write_success(&mut tx, finished).await?;
             }
             if let Some(counts) = finished.counts {
-                self.write_counts(tx, counts).await?;
+                self.write_counts(&mut tx, counts).await?;
             }
             if let Some(passed) = &finished.list_passed {
-                self.write_passed_list(tx, passed, finished.outcome).await?;
+                self.write_passed_list(&mut tx, passed, finished.outcome).await?;
             }
             if let Some(waiting) = &finished.waiting_for_seat {
-                self.write_waiting(tx, waiting).await?;
+                self.write_waiting(&mut tx, waiting).await?;
             }
             if finished.noteworthy {
-                self.write_cycle(tx, cycle, finished).await?;
+                self.write_cycle(&mut tx, cycle, finished).await?;
             }
             if prune_is_due {
-                self.prune(tx, keep.clone()).await?;
+                self.prune(&mut tx, keep).await?;
             }
-            Ok(())
+            tx.commit(()).await
         })
         .await
     }
@@ -117,7 +118,7 @@ impl State {
         keep: PgInterval,
     ) -> Result<bool, Error> {
         let due = sqlx::query_scalar!(
-            r#"UPDATE accounts SET last_started_at = $2, last_finished_at = now(), last_outcome = $3,
+            r#"UPDATE accounts SET last_cycle_id = $8, last_started_at = $2, last_finished_at = now(), last_outcome = $3,
                    last_error_kind = $4, last_error = $5,
                    holds_reported_at = CASE WHEN $6 THEN now() ELSE holds_reported_at END
                WHERE account = $1
@@ -128,7 +129,8 @@ impl State {
             finished.error.as_ref().map(|error| error.kind),
             finished.error.as_ref().map(|error| error.message.as_str()),
             finished.reported_holds,
-            keep
+            keep,
+            cycle.id
         )
         .fetch_one(unnamed(tx))
         .await?;
@@ -243,7 +245,7 @@ impl State {
                  AND NOT (operation = 'remove' AND at > now() - interval '24 hours') \
                  AND NOT (operation = 'add' AND at > now() - interval '7 days')",
             self.account,
-            keep.clone()
+            keep
         )
         .execute(unnamed(tx))
         .await?;
@@ -252,7 +254,7 @@ impl State {
              WHERE account = $1 AND at <= now() - $2::interval \
                  AND num_nonnulls(name_before, phone_before, name_after, phone_after) > 0",
             self.account,
-            keep.clone()
+            keep
         )
         .execute(unnamed(tx))
         .await?;

@@ -137,16 +137,19 @@ impl State {
     /// # Errors
     /// If the database does not answer.
     pub async fn erase(&self, user_id: &str) -> Result<Erasure, Error> {
-        self.transaction("erasing a person's values", async |tx| {
+        self.limited("erasing a person's values", async {
+            let mut tx = self.transaction().await?;
             // No cycle writes meanwhile: each of its transactions changes this row first.
             sqlx::query!("SELECT FROM accounts WHERE account = $1 FOR UPDATE", self.account)
-                .execute(unnamed(tx))
+                .execute(unnamed(&mut tx))
                 .await?;
-            if let Some(refusal) = self.find_erasure_refusal(tx, user_id).await? {
-                return Ok(Erasure::Refused(refusal));
-            }
-            let rows = self.erase_values(tx, user_id).await?;
-            Ok(Erasure::Erased { rows })
+            let erasure = match self.find_erasure_refusal(&mut tx, user_id).await? {
+                Some(refusal) => Erasure::Refused(refusal),
+                None => Erasure::Erased {
+                    rows: self.erase_values(&mut tx, user_id).await?,
+                },
+            };
+            tx.commit(erasure).await
         })
         .await
     }

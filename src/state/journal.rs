@@ -6,7 +6,7 @@ use sqlx::{PgConnection, types::Json};
 use super::{Error, Lease, OpenCycle, State};
 use crate::{
     delivery::{BatchEntry, Loss, Outcome, Request, Step},
-    employee::EmployeeId,
+    employee::{EmployeeId, Spelling},
     plan::Marks,
     postgres::unnamed,
 };
@@ -27,7 +27,7 @@ impl<'a> JournalEntry<'a> {
             user_id: entry.employee.id.as_str(),
             name: Some(entry.employee.name.as_str()),
             phone: entry.employee.phone.map(|phone| phone.to_string()),
-            phone_spelling: entry.phone_spelling.as_ref().map(|spelling| spelling.as_str()),
+            phone_spelling: entry.phone_spelling.as_ref().map(Spelling::as_str),
             change: Some(entry.change.as_str()),
         }
     }
@@ -55,9 +55,11 @@ impl State {
         if marks.is_empty() && !first.is_some_and(Request::is_writing) {
             return Ok(());
         }
-        self.fenced(lease, "writing down what a cycle is about to do", async |tx| {
-            self.write_marks(tx, cycle, marks).await?;
-            self.replace_request_in_flight(tx, cycle, first).await
+        self.limited("writing down what a cycle is about to do", async {
+            let mut tx = self.fenced_transaction(lease).await?;
+            self.write_marks(&mut tx, cycle, marks).await?;
+            self.replace_request_in_flight(&mut tx, cycle, first).await?;
+            tx.commit(()).await
         })
         .await
     }
@@ -67,17 +69,20 @@ impl State {
     /// # Errors
     /// If the database does not answer, or if the lease is lost.
     pub async fn record(&self, lease: &Lease, cycle: OpenCycle, step: &Step) -> Result<(), Error> {
-        self.fenced(lease, "recording an answer", async |tx| {
+        self.limited("recording an answer", async {
+            let mut tx = self.fenced_transaction(lease).await?;
             // Before the losses: an answer settles nothing of an earlier attempt of its own request.
             for outcome in &step.outcomes {
-                self.write_outcome(tx, cycle, outcome).await?;
+                self.write_outcome(&mut tx, cycle, outcome).await?;
             }
             match step.loss {
                 Loss::None => {}
-                Loss::Over => self.lose_entries_in_flight(tx, false).await?,
-                Loss::MayLand => self.lose_entries_in_flight(tx, true).await?,
+                Loss::Over => self.lose_entries_in_flight(&mut tx, false).await?,
+                Loss::MayLand => self.lose_entries_in_flight(&mut tx, true).await?,
             }
-            self.replace_request_in_flight(tx, cycle, step.next.as_ref()).await
+            self.replace_request_in_flight(&mut tx, cycle, step.next.as_ref())
+                .await?;
+            tx.commit(()).await
         })
         .await
     }
@@ -117,7 +122,7 @@ impl State {
                  lands_within = excluded.lands_within, operation = excluded.operation, entries = excluded.entries",
             self.account,
             cycle.id,
-            self.lands_within.clone(),
+            self.lands_within,
             operation,
             Json(entries) as _
         )

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool};
 use tokio::{sync::watch, time::Instant};
 
-use super::{Error, SchemaVersion, State, interval, read_time};
+use super::{Error, SchemaVersion, State, Transaction, interval, read_time};
 use crate::postgres::unnamed;
 
 /// Who asks for the lease.
@@ -42,7 +42,7 @@ impl Lease {
     }
 
     /// A transaction that began after `asked_at` renewed the lease.
-    fn renewed(&self, asked_at: Instant) {
+    pub(super) fn renewed(&self, asked_at: Instant) {
         self.valid_until
             .send_modify(|valid_until| *valid_until = (*valid_until).max(asked_at + self.duration));
     }
@@ -84,9 +84,10 @@ impl State {
 
     async fn take_lease(&self, holder: &Holder, duration: Duration) -> Result<Acquired, Error> {
         let asked_at = Instant::now();
-        let taken = self.transaction("asking for the lease", async |tx| {
+        let new_token = self.limited("asking for the lease", async {
+            let mut tx = self.transaction().await?;
             // An expiry more than a day ahead was written by a clock that was wrong.
-            let token = sqlx::query_scalar!(
+            let new_token = sqlx::query_scalar!(
                 "INSERT INTO accounts AS a (account, lease_holder, lease_host, lease_token, lease_expires_at) \
                  VALUES ($1, $2, $3, 1, now() + $4) \
                  ON CONFLICT (account) DO UPDATE \
@@ -99,39 +100,42 @@ impl State {
                 holder.host,
                 interval(duration)
             )
-            .fetch_optional(unnamed(tx))
+            .fetch_optional(unnamed(&mut tx))
             .await?;
-            match token {
-                Some(token) => Ok(Ok(token)),
-                None => self.current_holder(tx).await.map(Err),
-            }
+            tx.commit(new_token).await
         });
-        Ok(match taken.await? {
-            Ok(token) => Acquired::Ours(Lease {
+        match new_token.await? {
+            Some(token) => Ok(Acquired::Ours(Lease {
                 holder: holder.name.clone(),
                 token,
                 duration,
                 valid_until: watch::channel(asked_at + duration).0,
-            }),
-            Err((holder, expires_in)) => Acquired::HeldBy { holder, expires_in },
-        })
+            })),
+            None => self.current_holder().await,
+        }
     }
 
     /// Reads the columns of the lease alone: the schema may be older than the rest of this program.
-    async fn current_holder(&self, tx: &mut PgConnection) -> Result<(Holder, SignedDuration), Error> {
-        let row = sqlx::query!(
-            r#"SELECT now() AS "now!", lease_holder, lease_host, lease_expires_at FROM accounts WHERE account = $1"#,
-            self.account
-        )
-        .fetch_one(unnamed(tx))
-        .await?;
-        let holder = Holder {
-            name: row.lease_holder.unwrap_or_else(|| "another process".into()),
-            host: row.lease_host.unwrap_or_default(),
-        };
-        let now = row.now.to_jiff();
-        let expires_at = read_time(row.lease_expires_at).unwrap_or(now);
-        Ok((holder, expires_at.duration_since(now)))
+    async fn current_holder(&self) -> Result<Acquired, Error> {
+        self.limited("asking who has the lease", async {
+            let mut tx = self.transaction().await?;
+            let row = sqlx::query!(
+                r#"SELECT now() AS "now!", lease_holder, lease_host, lease_expires_at FROM accounts WHERE account = $1"#,
+                self.account
+            )
+            .fetch_one(unnamed(&mut tx))
+            .await?;
+            // It may have been given up a moment ago.
+            let holder = Holder {
+                name: row.lease_holder.unwrap_or_else(|| "another process".into()),
+                host: row.lease_host.unwrap_or_default(),
+            };
+            let now = row.now.to_jiff();
+            let expires_at = read_time(row.lease_expires_at).unwrap_or(now);
+            let expires_in = expires_at.duration_since(now);
+            tx.commit(Acquired::HeldBy { holder, expires_in }).await
+        })
+        .await
     }
 
     /// Renews the lease.
@@ -139,12 +143,11 @@ impl State {
     /// # Errors
     /// If the database does not answer, or if another process has taken the lease over.
     pub async fn renew(&self, lease: &Lease) -> Result<(), Error> {
-        let asked_at = Instant::now();
-        let purpose = "renewing the lease";
-        self.transaction_in(&self.renewals, purpose, async |tx| self.fence(tx, lease).await)
-            .await?;
-        lease.renewed(asked_at);
-        Ok(())
+        self.limited("renewing the lease", async {
+            let tx = self.fenced_transaction_on(&self.renewals, lease).await?;
+            tx.commit(()).await
+        })
+        .await
     }
 
     /// Gives the lease up, so that a standby need not wait for its end. What still stands in the journal is lost when the
@@ -153,7 +156,8 @@ impl State {
     /// # Errors
     /// If the database does not answer, or if another process has taken the lease over.
     pub async fn give_up(&self, lease: &Lease) -> Result<(), Error> {
-        self.transaction("giving the lease up", async |tx| {
+        self.limited("giving the lease up", async {
+            let mut tx = self.transaction().await?;
             let given_up = sqlx::query!(
                 "UPDATE accounts SET lease_holder = NULL, lease_host = NULL, lease_expires_at = NULL \
                  WHERE account = $1 AND lease_token = $2 AND lease_holder = $3",
@@ -161,36 +165,36 @@ impl State {
                 lease.token,
                 lease.holder
             )
-            .execute(unnamed(tx))
+            .execute(unnamed(&mut tx))
             .await?;
             if given_up.rows_affected() == 0 {
                 return Err(Error::LeaseLost);
             }
-            Ok(())
+            tx.commit(()).await
         })
         .await
     }
 
-    /// A transaction that writes under the lease. This process counts the renewed lease from before the transaction began,
-    /// as the database does.
-    pub(super) async fn fenced<T>(
-        &self,
-        lease: &Lease,
-        purpose: &str,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let asked_at = Instant::now();
-        let value = self
-            .transaction(purpose, async |tx| {
-                self.fence(tx, lease).await?;
-                work(tx).await
-            })
-            .await?;
-        lease.renewed(asked_at);
-        Ok(value)
+    /// Begins a transaction that writes under the lease. This process counts the renewed lease from before the transaction
+    /// began, as the database does.
+    pub(super) async fn fenced_transaction<'lease>(&self, lease: &'lease Lease) -> Result<Transaction<'lease>, Error> {
+        self.fenced_transaction_on(&self.pool, lease).await
     }
 
-    async fn fence(&self, tx: &mut PgConnection, lease: &Lease) -> Result<(), Error> {
+    async fn fenced_transaction_on<'lease>(
+        &self,
+        pool: &PgPool,
+        lease: &'lease Lease,
+    ) -> Result<Transaction<'lease>, Error> {
+        let asked_at = Instant::now();
+        let mut tx = self.transaction_on(pool).await?;
+        self.fence(&mut tx, lease).await?;
+        tx.renews = Some((lease, asked_at));
+        Ok(tx)
+    }
+
+    /// Renews the lease, or fails if another process has taken it over.
+    pub(super) async fn fence(&self, tx: &mut PgConnection, lease: &Lease) -> Result<(), Error> {
         let renewed = sqlx::query!(
             "UPDATE accounts SET lease_expires_at = now() + $4 \
              WHERE account = $1 AND lease_token = $2 AND lease_holder = $3",

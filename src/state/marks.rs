@@ -1,5 +1,7 @@
 //! What a plan wants written down before its first request.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use serde::Serialize;
@@ -81,7 +83,7 @@ impl State {
             "UPDATE users SET absent_since = $3 WHERE account = $1 AND user_id = ANY($2)",
             self.account,
             &texts(users),
-            since.map(|since| since.to_sqlx()) as _
+            since.map(Timestamp::to_sqlx) as _
         )
         .execute(unnamed(tx))
         .await?;
@@ -93,8 +95,8 @@ impl State {
         struct Row<'a> {
             user_id: &'a str,
             kind: &'static str,
-            content: &'a str,
-            reason: &'a str,
+            content: Cow<'a, str>,
+            reason: Cow<'a, str>,
             since: Timestamp,
             sticky: bool,
             approved_at: Option<Timestamp>,
@@ -108,8 +110,8 @@ impl State {
             rows.push(Row {
                 user_id: &key.user_id,
                 kind: key.kind.as_str(),
-                content: &hold.content,
-                reason: &hold.reason,
+                content: without_nul(&hold.content),
+                reason: without_nul(&hold.reason),
                 since: hold.since,
                 sticky: hold.sticky,
                 approved_at: hold.approved.as_ref().map(|approval| approval.at),
@@ -194,4 +196,13 @@ impl State {
 
 fn texts(ids: &[EmployeeId]) -> Vec<String> {
     ids.iter().map(ToString::to_string).collect()
+}
+
+/// A name from Wazzup may have a character that Postgres cannot store.
+fn without_nul(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }

@@ -1,11 +1,12 @@
 //! The daemon's memory in Postgres: the only SQL against our own schema.
 //!
 //! Invariants:
-//! - Every access is one transaction, made by [`State::transaction`]. It begins with `SET LOCAL search_path`, so that a
-//!   PgBouncer in transaction mode can stand in between: no session state, no session lock, no named statement.
-//! - No transaction waits longer than [`TRANSACTION_LIMIT`]. Only a connection whose transaction ended well is used again.
-//! - Every writing transaction of a cycle renews the lease first, by token and holder ([`State::fenced`]), and fails if that
-//!   touches no row. It holds the account's row until it ends, so nobody takes the lease over in the middle of it.
+//! - Every access is one `Transaction` within `State::limited`. It begins with `SET LOCAL search_path`, so that a PgBouncer
+//!   in transaction mode can stand in between: no session state, no session lock, no named statement.
+//! - No transaction waits longer than a minute. Only a connection whose transaction ended well is used again.
+//! - Every writing transaction of a cycle first renews the lease, by token and holder (`State::fenced_transaction`), and
+//!   fails if that touches no row. It holds the account's row until it ends, so nobody takes the lease over in the middle
+//!   of it.
 //! - `approve` and `retry` only insert into `inbox`, without the lease; the next cycle takes what is there.
 //! - A request stands in `in_flight` before it is sent. The transaction that records its answer takes it out again; if the
 //!   answer leaves open whether it acted, its entries become rows of `lost`.
@@ -23,15 +24,20 @@ mod outcomes;
 mod overview;
 mod schema;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 
+use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
-use sqlx::{
-    AssertSqlSafe, Connection as _, PgConnection, PgPool, Postgres, pool::PoolConnection, postgres::types::PgInterval,
-};
-use tokio::time::timeout;
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, pool::PoolConnection, postgres::types::PgInterval};
+use tokio::time::{Instant, timeout};
 
 pub use account::{Account, Counts, CycleOutcome, LastCycle};
 pub use finish::{CycleError, Finished, ListPassed};
@@ -63,6 +69,8 @@ pub struct State {
     begin: String,
     /// How long after its loss a request may still act.
     lands_within: PgInterval,
+    /// See [`TRANSACTION_LIMIT`].
+    limit: Duration,
 }
 
 /// The state cannot be used.
@@ -138,6 +146,7 @@ impl State {
             schema: schema.into(),
             begin,
             lands_within: interval(request_timeout.saturating_mul(2)),
+            limit: TRANSACTION_LIMIT,
         })
     }
 
@@ -152,60 +161,81 @@ impl State {
     /// # Errors
     /// If the database does not answer.
     pub async fn now(&self) -> Result<Timestamp, Error> {
-        self.transaction("reading its clock", async |tx| {
+        self.limited("reading its clock", async {
+            let mut tx = self.transaction().await?;
             let now = sqlx::query_scalar!(r#"SELECT now() AS "now!""#)
-                .fetch_one(unnamed(tx))
+                .fetch_one(unnamed(&mut tx))
                 .await?;
-            Ok(now.to_jiff())
+            tx.commit(now.to_jiff()).await
         })
         .await
     }
 
-    /// Runs `work` in one transaction in our schema. `purpose` completes the sentence "no answer while …".
-    async fn transaction<T>(
-        &self,
-        purpose: &str,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        self.transaction_in(&self.pool, purpose, work).await
+    /// Does `work`, one whole transaction, within the limit. `purpose` completes the sentence "no answer while …".
+    fn limited<'work, T: Send + 'work>(
+        &'work self,
+        purpose: &'work str,
+        work: impl Future<Output = Result<T, Error>> + Send + 'work,
+    ) -> BoxFuture<'work, Result<T, Error>> {
+        // Boxed, since the compiler cannot tell otherwise that what holds this future can be sent to another thread.
+        let limited = timeout(self.limit, work);
+        Box::pin(async move {
+            limited.await.unwrap_or_else(|_| {
+                let seconds = self.limit.as_secs();
+                let text = format!("no answer within {seconds} seconds while {purpose}");
+                Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, text)).into())
+            })
+        })
     }
 
-    async fn transaction_in<T>(
-        &self,
-        pool: &PgPool,
-        purpose: &str,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    async fn transaction(&self) -> Result<Transaction<'static>, Error> {
+        self.transaction_on(&self.pool).await
+    }
+
+    async fn transaction_on<'lease>(&self, pool: &PgPool) -> Result<Transaction<'lease>, Error> {
         let mut connection = Borrowed(Some(pool.acquire().await?));
-        let Ok(result) = timeout(TRANSACTION_LIMIT, self.run(connection.get(), work)).await else {
-            let seconds = TRANSACTION_LIMIT.as_secs();
-            let text = format!("no answer within {seconds} seconds while {purpose}");
-            return Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, text)).into());
-        };
-        let value = result?;
-        connection.give_back();
+        sqlx::raw_sql(AssertSqlSafe(self.begin.clone()))
+            .execute(&mut *connection)
+            .await?;
+        Ok(Transaction {
+            connection,
+            renews: None,
+        })
+    }
+}
+
+/// A transaction in our schema. Without [`Transaction::commit`] it is rolled back, by closing its connection.
+struct Transaction<'lease> {
+    connection: Borrowed,
+    /// The lease that it renews, and the time before it began.
+    renews: Option<(&'lease Lease, Instant)>,
+}
+
+impl Transaction<'_> {
+    /// Commits, and passes `value` on.
+    async fn commit<T>(mut self, value: T) -> Result<T, Error> {
+        crate::abort::step();
+        sqlx::raw_sql("COMMIT").execute(&mut *self.connection).await?;
+        crate::abort::step();
+        self.connection.give_back();
+        if let Some((lease, asked_at)) = self.renews {
+            lease.renewed(asked_at);
+        }
         Ok(value)
     }
+}
 
-    async fn run<T>(
-        &self,
-        connection: &mut PgConnection,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let mut tx = connection.begin_with(AssertSqlSafe(self.begin.clone())).await?;
-        match work(&mut tx).await {
-            Ok(value) => {
-                crate::abort::step();
-                tx.commit().await?;
-                crate::abort::step();
-                Ok(value)
-            }
-            Err(error) => {
-                // Whether or not this succeeds: the connection is closed.
-                _ = tx.rollback().await;
-                Err(error)
-            }
-        }
+impl Deref for Transaction<'_> {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Transaction<'_> {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
     }
 }
 
@@ -214,12 +244,22 @@ impl State {
 struct Borrowed(Option<PoolConnection<Postgres>>);
 
 impl Borrowed {
-    fn get(&mut self) -> &mut PgConnection {
-        self.0.as_mut().expect("it is taken out only at the end")
-    }
-
     fn give_back(mut self) {
-        self.0.take();
+        self.0 = None;
+    }
+}
+
+impl Deref for Borrowed {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        self.0.as_ref().expect("only giving it back takes it")
+    }
+}
+
+impl DerefMut for Borrowed {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        self.0.as_mut().expect("only giving it back takes it")
     }
 }
 

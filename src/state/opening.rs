@@ -54,8 +54,12 @@ impl State {
     /// # Errors
     /// If the database does not answer, or if the lease is lost.
     pub async fn open_cycle(&self, lease: &Lease) -> Result<Opening, Error> {
-        self.fenced(lease, "opening a cycle", async |tx| self.open(tx).await)
-            .await
+        self.limited("opening a cycle", async {
+            let mut tx = self.fenced_transaction(lease).await?;
+            let opening = self.open(&mut tx).await?;
+            tx.commit(opening).await
+        })
+        .await
     }
 
     async fn open(&self, tx: &mut PgConnection) -> Result<Opening, Error> {
@@ -125,16 +129,17 @@ impl State {
                 ..Peek::default()
             });
         }
-        self.transaction("reading the snapshot", async |tx| {
-            let now = Self::begin_reading(tx).await?;
-            let account = self.load_account(tx).await?;
+        self.limited("reading the snapshot", async {
+            let mut tx = self.transaction().await?;
+            let now = Self::begin_reading(&mut tx).await?;
+            let account = self.load_account(&mut tx).await?;
             let facts = account.clone().unwrap_or_default();
-            let mut snapshot = self.load_snapshot(tx, Contents::ALL, &facts).await?;
-            self.add_entries_in_flight(tx, &mut snapshot, now).await?;
-            for order in self.load_orders(tx).await? {
+            let mut snapshot = self.load_snapshot(&mut tx, Contents::ALL, &facts).await?;
+            self.add_entries_in_flight(&mut tx, &mut snapshot, now).await?;
+            for order in self.load_orders(&mut tx).await? {
                 order.assume_taken(&mut snapshot, now);
             }
-            Ok(Peek { now, snapshot, account })
+            tx.commit(Peek { now, snapshot, account }).await
         })
         .await
     }

@@ -303,7 +303,8 @@ impl State {
     /// # Errors
     /// If the database does not answer.
     pub async fn order_approvals(&self, approvals: &[(HoldKey, String)], given_by: &str) -> Result<(), Error> {
-        self.transaction("ordering approvals", async |tx| {
+        self.limited("ordering approvals", async {
+            let mut tx = self.transaction().await?;
             let mut rows: Vec<(&str, &str, &str)> = Vec::new();
             for (key, content) in approvals {
                 rows.push((key.kind.as_str(), &key.user_id, content));
@@ -316,9 +317,9 @@ impl State {
                 Json(rows) as _,
                 given_by
             )
-            .execute(unnamed(tx))
+            .execute(unnamed(&mut tx))
             .await?;
-            Ok(())
+            tx.commit(()).await
         })
         .await
     }
@@ -329,35 +330,52 @@ impl State {
     /// # Errors
     /// If the database does not answer.
     pub async fn order_retry(&self, user_ids: &[String], given_by: &str) -> Result<RetryOrder, Error> {
-        self.transaction("ordering a retry", async |tx| {
-            if user_ids.is_empty() {
-                let concerned = self.count_retryable(tx).await?;
-                sqlx::query!(
-                    "INSERT INTO inbox (account, verb, given_by) VALUES ($1, 'retry', $2)",
-                    self.account,
-                    given_by
-                )
-                .execute(unnamed(tx))
-                .await?;
-                return Ok(RetryOrder::Taken { concerned });
-            }
-            let unknown = self.find_unknown(tx, user_ids).await?;
-            if !unknown.is_empty() {
-                return Ok(RetryOrder::Unknown(unknown));
-            }
-            sqlx::query!(
-                "INSERT INTO inbox (account, verb, user_id, given_by) SELECT $1, 'retry', unnest($2::text[]), $3",
-                self.account,
-                user_ids,
-                given_by
-            )
-            .execute(unnamed(tx))
-            .await?;
-            Ok(RetryOrder::Taken {
-                concerned: user_ids.len(),
-            })
+        self.limited("ordering a retry", async {
+            let mut tx = self.transaction().await?;
+            let answer = if user_ids.is_empty() {
+                self.retry_everybody(&mut tx, given_by).await?
+            } else {
+                self.retry_known(&mut tx, user_ids, given_by).await?
+            };
+            tx.commit(answer).await
         })
         .await
+    }
+
+    async fn retry_everybody(&self, tx: &mut PgConnection, given_by: &str) -> Result<RetryOrder, Error> {
+        sqlx::query!(
+            "INSERT INTO inbox (account, verb, given_by) VALUES ($1, 'retry', $2)",
+            self.account,
+            given_by
+        )
+        .execute(unnamed(tx))
+        .await?;
+        Ok(RetryOrder::Taken {
+            concerned: self.count_retryable(tx).await?,
+        })
+    }
+
+    async fn retry_known(
+        &self,
+        tx: &mut PgConnection,
+        user_ids: &[String],
+        given_by: &str,
+    ) -> Result<RetryOrder, Error> {
+        let unknown = self.find_unknown(tx, user_ids).await?;
+        if !unknown.is_empty() {
+            return Ok(RetryOrder::Unknown(unknown));
+        }
+        sqlx::query!(
+            "INSERT INTO inbox (account, verb, user_id, given_by) SELECT $1, 'retry', unnest($2::text[]), $3",
+            self.account,
+            user_ids,
+            given_by
+        )
+        .execute(unnamed(tx))
+        .await?;
+        Ok(RetryOrder::Taken {
+            concerned: user_ids.len(),
+        })
     }
 
     async fn count_retryable(&self, tx: &mut PgConnection) -> Result<usize, Error> {

@@ -129,13 +129,14 @@ impl State {
     /// # Errors
     /// If the database does not answer, or if there is no schema.
     pub async fn overview(&self, cycles: u32) -> Result<Overview, Error> {
-        self.transaction("reading how the account stands", async |tx| {
-            let now = Self::begin_reading(tx).await?;
-            let account = self.load_account(tx).await?.unwrap_or_else(|| Account {
+        self.limited("reading how the account stands", async {
+            let mut tx = self.transaction().await?;
+            let now = Self::begin_reading(&mut tx).await?;
+            let account = self.load_account(&mut tx).await?.unwrap_or_else(|| Account {
                 now,
                 ..Account::default()
             });
-            let orders = self.load_orders(tx).await?;
+            let orders = self.load_orders(&mut tx).await?;
             let numbers = sqlx::query!(
                 r#"SELECT count(name) AS "managed!",
                        count(name) FILTER (WHERE absent_since IS NOT NULL AND NOT EXISTS (SELECT FROM holds h
@@ -147,18 +148,19 @@ impl State {
                    FROM users u WHERE account = $1"#,
                 self.account
             )
-            .fetch_one(unnamed(tx))
+            .fetch_one(unnamed(&mut tx))
             .await?;
-            Ok(Overview {
+            let overview = Overview {
                 account,
                 managed: numbers.managed.try_into().unwrap_or_default(),
                 leaving: numbers.leaving.try_into().unwrap_or_default(),
                 unsettled: numbers.unsettled.try_into().unwrap_or_default(),
-                failures: self.list_failures(tx, None, &orders, now).await?,
-                holds: self.list_holds(tx, &orders).await?,
-                added_lately: self.list_added_lately(tx).await?,
-                cycles: self.list_cycles(tx, cycles).await?,
-            })
+                failures: self.list_failures(&mut tx, None, &orders, now).await?,
+                holds: self.list_holds(&mut tx, &orders).await?,
+                added_lately: self.list_added_lately(&mut tx).await?,
+                cycles: self.list_cycles(&mut tx, cycles).await?,
+            };
+            tx.commit(overview).await
         })
         .await
     }
@@ -168,26 +170,28 @@ impl State {
     /// # Errors
     /// If the database does not answer, or if there is no schema.
     pub async fn person(&self, user_id: &str, history: u32) -> Result<Person, Error> {
-        self.transaction("reading what is known of a person", async |tx| {
-            let now = Self::begin_reading(tx).await?;
+        self.limited("reading what is known of a person", async {
+            let mut tx = self.transaction().await?;
+            let now = Self::begin_reading(&mut tx).await?;
             let synced_at = sqlx::query_scalar!(
                 "SELECT synced_at FROM users WHERE account = $1 AND user_id = $2",
                 self.account,
                 user_id
             )
-            .fetch_optional(unnamed(tx))
+            .fetch_optional(unnamed(&mut tx))
             .await?;
-            let orders = self.load_orders(tx).await?;
-            let mut holds = self.list_holds(tx, &orders).await?;
+            let orders = self.load_orders(&mut tx).await?;
+            let mut holds = self.list_holds(&mut tx, &orders).await?;
             holds.retain(|open| *open.key.user_id == *user_id);
-            let lost = self.load_lost(tx, Some(user_id)).await?;
-            Ok(Person {
+            let lost = self.load_lost(&mut tx, Some(user_id)).await?;
+            let person = Person {
                 synced_at: read_time(synced_at.flatten()),
-                failures: self.list_failures(tx, Some(user_id), &orders, now).await?,
+                failures: self.list_failures(&mut tx, Some(user_id), &orders, now).await?,
                 holds,
                 lost: lost.into_values().next().unwrap_or_default(),
-                history: self.load_history(tx, user_id, history).await?,
-            })
+                history: self.load_history(&mut tx, user_id, history).await?,
+            };
+            tx.commit(person).await
         })
         .await
     }
@@ -197,10 +201,12 @@ impl State {
     /// # Errors
     /// If the database does not answer, or if there is no schema.
     pub async fn holds(&self) -> Result<Vec<OpenHold>, Error> {
-        self.transaction("reading the holds", async |tx| {
-            Self::begin_reading(tx).await?;
-            let orders = self.load_orders(tx).await?;
-            self.list_holds(tx, &orders).await
+        self.limited("reading the holds", async {
+            let mut tx = self.transaction().await?;
+            Self::begin_reading(&mut tx).await?;
+            let orders = self.load_orders(&mut tx).await?;
+            let holds = self.list_holds(&mut tx, &orders).await?;
+            tx.commit(holds).await
         })
         .await
     }

@@ -3,11 +3,11 @@
 use std::fmt;
 
 use sqlx::{
-    AssertSqlSafe, PgConnection,
+    AssertSqlSafe, Connection as _, PgConnection,
     migrate::{MigrateError, Migrator},
 };
 
-use super::{Error, Lease, State};
+use super::{Borrowed, Error, Lease, State};
 use crate::postgres::{describe, quoted, unnamed};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -78,33 +78,39 @@ impl State {
     /// # Errors
     /// If the database does not answer, or if the schema is somebody else's.
     pub async fn version(&self) -> Result<SchemaVersion, Error> {
-        self.transaction("reading the schema's version", async |tx| {
-            self.refuse_foreign_owner(tx).await?;
-            let has_migrations = sqlx::query_scalar!(
-                r#"SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                       WHERE n.nspname = $1 AND c.relname = '_sqlx_migrations') AS "exists!""#,
-                self.schema
-            )
-            .fetch_one(unnamed(tx))
-            .await?;
-            if !has_migrations {
-                return Ok(SchemaVersion::Absent);
-            }
-            // With its schema: in one that the role may not use, the table would look as if it were not there.
-            let sql = format!(
-                "SELECT max(version) FROM {}._sqlx_migrations WHERE success",
-                quoted(&self.schema)
-            );
-            let found: Option<i64> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(unnamed(tx)).await?;
-            let known = newest_migration();
-            Ok(match found {
-                None => SchemaVersion::Absent,
-                Some(found) if found < known => SchemaVersion::Older,
-                Some(found) if found > known => SchemaVersion::Newer(found),
-                Some(_) => SchemaVersion::Current,
-            })
+        self.limited("reading the schema's version", async {
+            let mut tx = self.transaction().await?;
+            let version = self.read_version(&mut tx).await?;
+            tx.commit(version).await
         })
         .await
+    }
+
+    async fn read_version(&self, tx: &mut PgConnection) -> Result<SchemaVersion, Error> {
+        self.refuse_foreign_owner(tx).await?;
+        let has_migrations = sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                   WHERE n.nspname = $1 AND c.relname = '_sqlx_migrations') AS "exists!""#,
+            self.schema
+        )
+        .fetch_one(unnamed(tx))
+        .await?;
+        if !has_migrations {
+            return Ok(SchemaVersion::Absent);
+        }
+        // With its schema: in one that the role may not use, the table would look as if it were not there.
+        let sql = format!(
+            "SELECT max(version) FROM {}._sqlx_migrations WHERE success",
+            quoted(&self.schema)
+        );
+        let found: Option<i64> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(unnamed(tx)).await?;
+        let known = newest_migration();
+        Ok(match found {
+            None => SchemaVersion::Absent,
+            Some(found) if found < known => SchemaVersion::Older,
+            Some(found) if found > known => SchemaVersion::Newer(found),
+            Some(_) => SchemaVersion::Current,
+        })
     }
 
     /// Whether there is something to read. For the verbs that never migrate.
@@ -136,58 +142,66 @@ impl State {
 
     /// Creates the schema, if it is not there, and everything in it.
     pub(super) async fn create_schema(&self) -> Result<(), Error> {
-        self.transaction("creating the schema", async |tx| {
-            self.wait_for_other_migrations(tx).await?;
-            let exists = sqlx::query_scalar!(
-                r#"SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1) AS "exists!""#,
-                self.schema
-            )
-            .fetch_one(unnamed(tx))
-            .await?;
-            // Not IF NOT EXISTS: that asks for the right to create one even where it is there.
-            if !exists {
-                let create = format!("CREATE SCHEMA {}", quoted(&self.schema));
-                let created = sqlx::raw_sql(AssertSqlSafe(create)).execute(unnamed(tx)).await;
-                created.map_err(|error| {
-                    self.migration_failed(format!(
-                        "{}; create it yourself, with `CREATE SCHEMA … AUTHORIZATION` for the role of state.url",
-                        describe(&error)
-                    ))
-                })?;
-            }
-            self.refuse_foreign_owner(tx).await?;
-            self.run_migrations(tx).await
-        })
-        .await
+        self.limited("creating the schema", self.run_migrations(None)).await
     }
 
-    /// Brings an older schema to this program's version.
+    /// Brings an older schema to this program's version, if the lease is still ours.
     pub(super) async fn migrate(&self, lease: &Lease) -> Result<(), Error> {
-        self.fenced(lease, "migrating the schema", async |tx| {
-            self.wait_for_other_migrations(tx).await?;
-            self.run_migrations(tx).await
-        })
-        .await
+        self.limited("migrating the schema", self.run_migrations(Some(lease)))
+            .await
     }
 
-    /// The migrator's own lock belongs to the session, which a PgBouncer does not keep.
-    async fn wait_for_other_migrations(&self, tx: &mut PgConnection) -> Result<(), Error> {
+    /// One transaction: all or nothing. The migrator begins savepoints in it, so it has to be a transaction of sqlx's own.
+    async fn run_migrations(&self, lease: Option<&Lease>) -> Result<(), Error> {
+        let mut connection = Borrowed(Some(self.pool.acquire().await?));
+        let mut tx = connection.begin_with(AssertSqlSafe(self.begin.clone())).await?;
+        // The migrator's own lock belongs to the session, which a PgBouncer does not keep.
         sqlx::query("SELECT pg_advisory_xact_lock(hashtext('wazzup_sync migrations'), hashtext($1))")
             .bind(&self.schema)
-            .execute(unnamed(tx))
+            .execute(unnamed(&mut tx))
             .await?;
+        match lease {
+            Some(lease) => self.fence(&mut tx, lease).await?,
+            None => self.create_absent_schema(&mut tx).await?,
+        }
+        self.refuse_foreign_owner(&mut tx).await?;
+        // `run_direct`, since futures with `run` in them are not known to be sendable.
+        let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
+        migrator.set_locking(false);
+        migrator
+            .run_direct(None, &mut *tx, false)
+            .await
+            .map_err(|error| match error {
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                    self.migration_failed(describe(&error))
+                }
+                other => self.migration_failed(other.to_string()),
+            })?;
+        tx.commit().await?;
+        connection.give_back();
         Ok(())
     }
 
-    async fn run_migrations(&self, tx: &mut PgConnection) -> Result<(), Error> {
-        let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
-        migrator.set_locking(false);
-        migrator.run(tx).await.map_err(|error| match error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-                self.migration_failed(describe(&error))
-            }
-            other => self.migration_failed(other.to_string()),
-        })
+    async fn create_absent_schema(&self, tx: &mut PgConnection) -> Result<(), Error> {
+        let exists = sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1) AS "exists!""#,
+            self.schema
+        )
+        .fetch_one(unnamed(tx))
+        .await?;
+        // Not IF NOT EXISTS: that asks for the right to create one even where it is there.
+        if exists {
+            return Ok(());
+        }
+        let create = format!("CREATE SCHEMA {}", quoted(&self.schema));
+        let created = sqlx::raw_sql(AssertSqlSafe(create)).execute(unnamed(tx)).await;
+        created.map_err(|error| {
+            self.migration_failed(format!(
+                "{}; create it yourself, with `CREATE SCHEMA … AUTHORIZATION` for the role of state.url",
+                describe(&error)
+            ))
+        })?;
+        Ok(())
     }
 
     async fn refuse_foreign_owner(&self, tx: &mut PgConnection) -> Result<(), Error> {
@@ -235,7 +249,7 @@ impl State {
     /// # Errors
     /// If the database does not answer.
     pub async fn rights(&self) -> Result<Rights, Error> {
-        self.transaction("reading the rights of our role", async |tx| {
+        self.limited("reading the rights of our role", async { let mut tx = self.transaction().await?;
             let row = sqlx::query!(
                 r#"SELECT current_user::text AS "role!",
                        pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean AS "read_only!",
@@ -250,18 +264,19 @@ impl State {
                    FROM (SELECT) AS one LEFT JOIN pg_namespace n ON n.nspname = $1"#,
                 self.schema
             )
-            .fetch_one(unnamed(tx))
+            .fetch_one(unnamed(&mut tx))
             .await?;
-            Ok(Rights {
+            let rights = Rights {
                 role: row.role,
                 read_only: row.read_only,
                 schema_exists: row.schema_exists,
                 may_create: row.may_create,
                 may_change: row.may_change,
-                foreign_owner: self.find_foreign_owner(tx).await?,
-                other_writers: self.find_other_writers(tx).await?,
-            })
-        })
+                foreign_owner: self.find_foreign_owner(&mut tx).await?,
+                other_writers: self.find_other_writers(&mut tx).await?,
+            };
+tx.commit(rights).await
+})
         .await
     }
 
