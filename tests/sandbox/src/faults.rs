@@ -122,7 +122,7 @@ pub enum What {
     Garbage,
     /// Done, and answered by the first half of the body, as if that were all.
     BrokenJson,
-    /// Not done, and answered by `start`, so many times `repeat`, and `end`, streamed.
+    /// Answered by `start`, so many times `repeat`, and `end`, streamed. Done if the status is a success.
     Flood {
         status: u16,
         start: String,

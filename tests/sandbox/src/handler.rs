@@ -84,7 +84,7 @@ async fn carry_out(shared: Arc<Shared>, request: Request, delay: Duration, what:
                 | What::CutBefore
                 | What::SilenceBefore
                 | What::HoldBack
-                | What::Flood { .. }
+                | What::Flood { status: 300.., .. }
         )
     );
     let mut answer = Answer::default();
