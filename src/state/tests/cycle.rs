@@ -132,8 +132,7 @@ async fn marks_are_written_down_before_the_first_request() {
 
     let list = ListPassed {
         fingerprint: "0123456789abcdef".into(),
-        seats_used: 3,
-        foreign_users: 1,
+        seats: Some(SeatsCounted { used: 3, foreign: 1 }),
     };
     let end = Finished {
         list_passed: Some(list),
@@ -234,14 +233,13 @@ async fn old_history_is_pruned_and_a_departed_person_erased() {
 async fn a_failed_cycle_leaves_the_list_due() {
     let fixture = Fixture::new().await;
     let cycle = fixture.open().await.cycle;
-    let error = CycleError {
+    let error = CycleFailure {
         kind: "wazzup_unavailable",
         message: "no answer".into(),
     };
     let list = ListPassed {
         fingerprint: "0123456789abcdef".into(),
-        seats_used: 3,
-        foreign_users: 0,
+        seats: Some(SeatsCounted { used: 3, foreign: 0 }),
     };
     let failed = Finished {
         error: Some(error),
