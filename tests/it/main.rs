@@ -5,12 +5,14 @@
 
 mod app;
 mod process;
+mod proxy;
 
 mod accounts;
 mod brake;
 mod configuration;
 mod crash;
 mod databases;
+mod fake_postgres;
 mod first_sync;
 mod health;
 mod hostile;
