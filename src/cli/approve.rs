@@ -1,7 +1,7 @@
 //! `approve`: lists what is held and approves exactly that.
 
 use std::{
-    env,
+    env, fs,
     io::{self, BufRead as _, IsTerminal as _, Write as _},
 };
 
@@ -10,7 +10,7 @@ use super::{
     holds::{HoldGroup, HoldNames, counted_holds, grouped},
     page::{Mark, Page},
     setup,
-    text::{counted, listed_ids, noun_for},
+    text::{counted, listed_ids, noun_for, printable},
 };
 use crate::{
     daemon,
@@ -66,8 +66,8 @@ pub(super) async fn approve(
     state.order_approvals(&approvals, &operator).await?;
     let mut page = Page::new(MARGIN);
     page.paragraph(&format!(
-        "Approved by {}: {}. The next cycle carries it out.",
-        super::text::printable(&operator),
+        "Approved by {}: {}. The next cycle does what was approved.",
+        printable(&operator),
         selection.counted()
     ));
     page.print()?;
@@ -260,14 +260,20 @@ pub(super) fn operator() -> String {
     let mut names = names.filter_map(|variable| env::var(variable).ok().filter(|name| !name.trim().is_empty()));
     let user = names
         .next()
-        .or_else(user_number)
+        .or_else(system_user)
         .unwrap_or_else(|| "somebody".to_owned());
     format!("{user}@{}", daemon::holder().host)
 }
 
-/// In a container nobody has a name.
-fn user_number() -> Option<String> {
+/// The name that the system has for our user; in a container there is often none.
+fn system_user() -> Option<String> {
     use std::os::unix::fs::MetadataExt as _;
-    let process = std::fs::metadata("/proc/self").ok()?;
-    Some(format!("uid {}", process.uid()))
+    let number = fs::metadata("/proc/self").ok()?.uid().to_string();
+    let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let names = accounts.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1) == Some(number.as_str())).then(|| name.to_owned())
+    });
+    Some(names.unwrap_or_else(|| format!("uid {number}")))
 }

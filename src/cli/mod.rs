@@ -33,6 +33,7 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(
     name = "wazzup-sync",
+    bin_name = "wazzup-sync",
     version = crate::VERSION,
     disable_help_subcommand = true,
     subcommand_value_name = "VERB",

@@ -10,7 +10,7 @@ use super::{
     text::{counted, printable},
 };
 use crate::{
-    cycle::CycleReport,
+    cycle::{CycleError, CycleReport, Memory, failed_without_state},
     daemon::{self, Once},
     events,
     state::{CycleOutcome, Finished},
@@ -19,13 +19,18 @@ use crate::{
 pub(super) async fn once(context: &Context) -> Result<Exit, Error> {
     let stop = daemon::stop_signal()?;
     let engine = setup::engine(&context.config)?;
-    match daemon::once(&engine, context.config.state.lease, &stop).await? {
+    let once = match daemon::once(&engine, context.config.state.lease, &stop).await {
+        Ok(once) => once,
+        Err(error) => {
+            let failure = CycleError::from(error);
+            failed_without_state(&failure, &mut Memory::new(false), engine.unhealthy_after);
+            say(&format!("The cycle failed: {failure}."))?;
+            return Ok(Exit::Failed);
+        }
+    };
+    match once {
         Once::Done(report) => {
-            if io::stdout().is_terminal() {
-                let mut page = Page::new(0);
-                page.paragraph(&sentence(&report, &context.invocation));
-                page.print()?;
-            }
+            say(&sentence(&report, &context.invocation))?;
             Ok(exit(&report))
         }
         Once::Interrupted => Err(Error::Refused(
@@ -36,6 +41,16 @@ pub(super) async fn once(context: &Context) -> Result<Exit, Error> {
             Ok(Exit::Failed)
         }
     }
+}
+
+/// Sums up for somebody who looks.
+fn say(sentence: &str) -> io::Result<()> {
+    if !io::stdout().is_terminal() {
+        return Ok(());
+    }
+    let mut page = Page::new(0);
+    page.paragraph(&printable(sentence));
+    page.print()
 }
 
 fn exit(report: &CycleReport) -> Exit {
@@ -55,7 +70,7 @@ fn sentence(report: &CycleReport, invocation: &Invocation) -> String {
     };
     let done = done(finished);
     if let Some(error) = &finished.error {
-        return format!("The cycle failed: {}. {done}.", printable(&error.message));
+        return format!("The cycle failed: {}. {done}.", error.message);
     }
     let counts = finished.counts.unwrap_or_default();
     let in_sync = format!("{done}; {} of {} in sync.", counts.in_sync, counts.eligible);
