@@ -277,3 +277,87 @@ fn system_user() -> Option<String> {
     });
     Some(names.unwrap_or_else(|| format!("uid {number}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        employee::EmployeeId,
+        plan::{Approval, User},
+    };
+
+    /// Managed users `1` to `count`, and holds.
+    fn snapshot(count: usize, holds: &[(HoldKind, &str, bool)]) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        for number in 1..=count {
+            let id = EmployeeId::parse(&number.to_string()).unwrap();
+            snapshot.users.insert(id, User::default());
+        }
+        for (kind, id, is_approved) in holds {
+            let hold = Hold {
+                content: "content".to_owned(),
+                reason: "reason".to_owned(),
+                since: Timestamp::UNIX_EPOCH,
+                sticky: false,
+                approved: is_approved.then(|| Approval {
+                    at: Timestamp::UNIX_EPOCH,
+                    by: "anna@desk".to_owned(),
+                }),
+            };
+            snapshot.holds.insert(HoldKey::new(*kind, id), hold);
+        }
+        snapshot
+    }
+
+    fn owned(ids: &[&str]) -> Vec<String> {
+        ids.iter().map(|id| (*id).to_owned()).collect()
+    }
+
+    #[test]
+    fn ids_select_what_is_held_about_them() {
+        let snapshot = snapshot(
+            9,
+            &[
+                (HoldKind::Remove, "1", false),
+                (HoldKind::Remove, "2", true),
+                (HoldKind::Update, "3", false),
+                (HoldKind::Takeover, "x", false),
+            ],
+        );
+        let everything = Selection::of(&snapshot, &[]);
+        assert_eq!(everything.counted(), "1 removal, 1 change, 1 take-over");
+        assert_eq!(everything.approved.len(), 1);
+        let ids = owned(&["3", "2", "7", ""]);
+        let some = Selection::of(&snapshot, &ids);
+        assert_eq!((some.counted().as_str(), some.approved.len()), ("1 change", 1));
+        assert_eq!(some.unknown, ["7", ""]);
+    }
+
+    #[test]
+    fn a_doubted_account_is_approved_alone_and_by_number() {
+        let holds = [(HoldKind::Account, "", false), (HoldKind::Remove, "1", false)];
+        let snapshot = snapshot(46, &holds);
+        let selection = Selection::of(&snapshot, &[]);
+        assert_eq!(selection.holds.len(), 1);
+        let question = selection.question(&snapshot);
+        assert!(question.is_confirmed_by(" 46\n"));
+        assert!(!question.is_confirmed_by("y"));
+    }
+
+    #[test]
+    fn removing_everybody_needs_the_number() {
+        let holds = [(HoldKind::Remove, "1", false), (HoldKind::Remove, "2", true)];
+        let all = snapshot(2, &holds);
+        let question = Selection::of(&all, &[]).question(&all);
+        assert!(question.is_confirmed_by("2"));
+        assert!(!question.is_confirmed_by("yes"));
+        let some = snapshot(3, &holds);
+        let question = Selection::of(&some, &[]).question(&some);
+        assert_eq!(question.text(), "Approve 1 removal? [y/N] ");
+        assert!(question.is_confirmed_by("Y"));
+        assert!(!question.is_confirmed_by(""));
+        assert!(!question.is_confirmed_by("1"));
+    }
+}

@@ -12,6 +12,8 @@ mod once;
 mod page;
 mod plan;
 mod plan_json;
+#[cfg(test)]
+mod plan_tests;
 mod plan_text;
 mod retry;
 mod run;

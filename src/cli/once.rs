@@ -108,3 +108,83 @@ fn done(finished: &Finished) -> String {
         finished.added, finished.updated, finished.removed
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{Counts, CycleFailure};
+
+    fn finished(outcome: CycleOutcome, counts: Counts) -> Finished {
+        Finished {
+            outcome,
+            error: None,
+            counts: Some(counts),
+            requests: 1,
+            added: 900,
+            adopted: 0,
+            updated: 0,
+            removed: 0,
+            held: 0,
+            waiting_for_seat: None,
+            had_list: true,
+            list_passed: None,
+            reported_holds: false,
+            reported_error: false,
+            noteworthy: true,
+        }
+    }
+
+    fn said(finished: Finished) -> (String, Exit) {
+        let report = CycleReport {
+            outcome: finished.outcome,
+            finished: Some(finished),
+        };
+        (sentence(&report, &Invocation::default()), exit(&report))
+    }
+
+    #[test]
+    fn a_cycle_is_summed_up_in_one_sentence() {
+        let counts = Counts {
+            eligible: 900,
+            in_sync: 900,
+            ..Counts::default()
+        };
+        let all_well = "900 added, 0 changed, 0 removed; 900 of 900 in sync.";
+        assert_eq!(
+            said(finished(CycleOutcome::InSync, counts)),
+            (all_well.to_owned(), Exit::Ok)
+        );
+    }
+
+    #[test]
+    fn what_is_open_is_named() {
+        let counts = Counts {
+            eligible: 910,
+            in_sync: 900,
+            failing: 7,
+            waiting_for_seat: 2,
+            pending: 1,
+            missing_ids: 1,
+        };
+        let mut open = finished(CycleOutcome::Incomplete, counts);
+        open.adopted = 3;
+        let text = "900 added, 3 adopted, 0 changed, 0 removed; 900 of 910 in sync. 7 failing, 2 waiting for a seat, \
+                    1 pending, 1 row without an id: `wazzup-sync status` says more.";
+        assert_eq!(said(open.clone()), (text.to_owned(), Exit::Incomplete));
+        open.held = 5;
+        assert_eq!(said(open).1, Exit::Held);
+    }
+
+    #[test]
+    fn a_failure_says_why() {
+        let mut failed = finished(CycleOutcome::Failed, Counts::default());
+        failed.added = 0;
+        failed.error = Some(CycleFailure {
+            kind: "wazzup_unauthorized",
+            message: "Wazzup does not accept the API key (401)".to_owned(),
+        });
+        failed.held = 1;
+        let text = "The cycle failed: Wazzup does not accept the API key (401). 0 added, 0 changed, 0 removed.";
+        assert_eq!(said(failed), (text.to_owned(), Exit::Failed));
+    }
+}

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     employee::{EmployeeId, RowProblem},
-    plan::{Change, Hold, HoldKey, Operation, Plan, PlannedUpsert, StayReason, StayingUser, backing_off},
+    plan::{Change, Hold, HoldKey, HoldKind, Operation, Plan, PlannedUpsert, StayReason, StayingUser, backing_off},
 };
 
 /// Columns of the labels.
@@ -339,11 +339,14 @@ fn write_summary(page: &mut Page, view: &PlanView) {
         let held = counted_holds(group.kind, group.holds.len());
         page.paragraph(&format!("{held} held."));
     }
-    if view.list.is_complete() && plan.drift.foreign > 0 {
-        let users = counted(plan.drift.foreign, "user");
-        page.paragraph(&format!(
-            "{users} in Wazzup not managed by this account, and left alone."
-        ));
+    let held_take_overs = plan
+        .unapproved_holds()
+        .filter(|(key, _)| key.kind == HoldKind::Takeover);
+    let concerned = counts.adopted + counts.taken_over + held_take_overs.count();
+    let left_alone = plan.drift.foreign.saturating_sub(concerned);
+    if view.list.is_complete() && left_alone > 0 {
+        let users = counted(left_alone, "other user");
+        page.paragraph(&format!("{users} in Wazzup, left alone."));
     }
     page.paragraph(&last_sentence(plan));
 }
