@@ -30,6 +30,7 @@
 //! never each other; `cycle` all of these; `daemon` the cycle; `cli` wires it up, and `config` goes no further.
 
 mod abort;
+pub mod cli;
 mod config;
 pub mod crm;
 pub mod cycle;

@@ -1,0 +1,333 @@
+//! How an answer looks: as wide as the terminal allows, in colours where somebody wants them.
+//!
+//! A verb fills a [`Page`] with paragraphs and [`Page::print`]s it. Paragraphs have a label on the left and are wrapped
+//! beside it. Colours are always written; printing takes them out where standard output is no terminal, `TERM` is `dumb`
+//! or `NO_COLOR` is set. JSON goes out by [`print_json`]. The page escapes nothing: what a stranger could have written
+//! passes [`printable`](super::text::printable) first.
+//!
+//! Text between backticks stays on one line where it fits, so that a command can be copied.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use anstyle::{AnsiColor, Style};
+use serde_json::Value;
+use unicode_width::UnicodeWidthStr as _;
+
+use super::text::is_harmful;
+
+/// Somebody leaves Wazzup.
+pub(super) const REMOVAL: Style = AnsiColor::Red.on_default();
+/// Somebody is new in Wazzup.
+pub(super) const ADDITION: Style = AnsiColor::Green.on_default();
+/// Something changes about somebody.
+pub(super) const CHANGE: Style = AnsiColor::Yellow.on_default();
+/// Nothing happens, or not now.
+pub(super) const PLAIN: Style = Style::new();
+
+const LABEL: Style = Style::new().bold();
+
+/// How something stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Mark {
+    /// ✓, green.
+    Good,
+    /// !, yellow: it works, and somebody should look at it.
+    Warning,
+    /// ✗, red.
+    Bad,
+}
+
+impl Mark {
+    fn sign(self) -> &'static str {
+        match self {
+            Self::Good => "✓",
+            Self::Warning => "!",
+            Self::Bad => "✗",
+        }
+    }
+
+    fn style(self) -> Style {
+        match self {
+            Self::Good => ADDITION,
+            Self::Warning => CHANGE,
+            Self::Bad => REMOVAL,
+        }
+    }
+}
+
+/// A line about one user, as in `remove   12  Anna`.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) style: Style,
+    /// What happens; at most as wide as the page's margin.
+    pub(super) label: &'static str,
+    /// The id, made short.
+    pub(super) id: String,
+    pub(super) text: String,
+}
+
+/// An answer in the making.
+#[derive(Debug)]
+pub(super) struct Page {
+    text: String,
+    /// Columns of the terminal.
+    width: usize,
+    /// Columns of the labels.
+    margin: usize,
+}
+
+impl Page {
+    /// A page for standard output, with labels `margin` columns wide.
+    pub(super) fn new(margin: usize) -> Self {
+        Self::with_width(margin, terminal_width())
+    }
+
+    /// A page of `width` columns, whatever the terminal has.
+    pub(super) fn with_width(margin: usize, width: usize) -> Self {
+        Self {
+            text: String::new(),
+            width,
+            margin,
+        }
+    }
+
+    /// Writes the page to standard output.
+    pub(super) fn print(&self) -> io::Result<()> {
+        let mut out = anstream::stdout().lock();
+        out.write_all(self.text.as_bytes())?;
+        out.flush()
+    }
+
+    /// What was written, without colours.
+    #[cfg(test)]
+    pub(super) fn plain_text(&self) -> String {
+        anstream::adapter::strip_str(&self.text).to_string()
+    }
+
+    /// A paragraph over the whole width.
+    pub(super) fn paragraph(&mut self, text: &str) {
+        self.wrapped("", 0, PLAIN, text);
+    }
+
+    /// A paragraph beside its label.
+    pub(super) fn line(&mut self, label: &str, text: &str) {
+        let label = padded(LABEL, label, self.margin);
+        self.wrapped(&label, self.margin, PLAIN, text);
+    }
+
+    /// A paragraph beside its label that says how it stands: `Held         ✗ 3 removals: …`.
+    pub(super) fn marked(&mut self, label: &str, mark: Mark, text: &str) {
+        let label = padded(LABEL, label, self.margin);
+        self.wrapped(&label, self.margin, mark.style(), &format!("{} {text}", mark.sign()));
+    }
+
+    /// An item that starts with how it stands: `✓ CRM        …`.
+    pub(super) fn item(&mut self, mark: Mark, label: &str, text: &str) {
+        let width = self.margin.saturating_sub(2);
+        let label = format!("{} {}", painted(mark.style(), mark.sign()), padded(PLAIN, label, width));
+        self.wrapped(&label, self.margin, PLAIN, text);
+    }
+
+    /// A paragraph that belongs to the one above.
+    pub(super) fn more(&mut self, text: &str) {
+        self.wrapped(&" ".repeat(self.margin), self.margin, PLAIN, text);
+    }
+
+    /// What to do about the paragraph above.
+    pub(super) fn remedy(&mut self, text: &str) {
+        let arrow = format!("{}→ ", " ".repeat(self.margin));
+        self.wrapped(&arrow, self.margin + 2, PLAIN, text);
+    }
+
+    /// An empty line, unless the page is empty.
+    pub(super) fn blank(&mut self) {
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+    }
+
+    /// Lines about users, one under the other, with the ids in a column of their own.
+    pub(super) fn rows(&mut self, rows: &[Row]) {
+        // Long ids are rare: they do not push everybody's text to the right.
+        let limit = self.width / 4;
+        let widths = rows.iter().map(|row| row.id.width());
+        let id_width = widths.filter(|width| *width <= limit).max().unwrap_or_default();
+        let indent = self.margin + id_width + 2;
+        for row in rows {
+            let label = padded(row.style, row.label, self.margin);
+            if row.id.width() <= id_width {
+                let first = format!("{label}{}  ", padded(PLAIN, &row.id, id_width));
+                self.wrapped(&first, indent, PLAIN, &row.text);
+            } else {
+                self.wrapped(&label, self.margin, PLAIN, &row.id);
+                if !row.text.is_empty() {
+                    self.wrapped(&" ".repeat(indent), indent, PLAIN, &row.text);
+                }
+            }
+        }
+    }
+
+    /// Writes `text` behind `first`, which is `indent` columns wide, and the following lines below `text`.
+    fn wrapped(&mut self, first: &str, indent: usize, style: Style, text: &str) {
+        for (number, line) in wrap(text, self.width.saturating_sub(indent)).iter().enumerate() {
+            let line = painted(style, line);
+            let whole = if number == 0 {
+                format!("{first}{line}")
+            } else {
+                format!("{:indent$}{line}", "")
+            };
+            self.text.push_str(whole.trim_end_matches(' '));
+            self.text.push('\n');
+        }
+    }
+}
+
+/// Writes a note to standard error, wrapped: beside an answer, not part of it.
+pub(super) fn note(text: &str) -> io::Result<()> {
+    let mut err = anstream::stderr().lock();
+    for line in wrap(&format!("wazzup-sync: {text}"), terminal_width()) {
+        writeln!(err, "{line}")?;
+    }
+    Ok(())
+}
+
+/// Writes `value` to standard output, with nothing raw in it that could control a terminal.
+pub(super) fn print_json(value: &Value) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{}", safe_json(value))
+}
+
+/// `value` as JSON text in which every harmful character is written as `\u001b`.
+pub(super) fn safe_json(value: &Value) -> String {
+    let text = format!("{value:#}");
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        // Line breaks are the layout's own: within strings they are escaped already. So are all others below U+0020.
+        if character == '\n' || !is_harmful(character) {
+            safe.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            // Writing to a String cannot fail.
+            _ = write!(safe, "\\u{unit:04x}");
+        }
+    }
+    safe
+}
+
+/// Columns of standard output: those of the terminal, but at least 60 and at most 120; 80 if it is none.
+pub(super) fn terminal_width() -> usize {
+    terminal_size::terminal_size_of(io::stdout()).map_or(80, |(width, _)| usize::from(width.0).clamp(60, 120))
+}
+
+fn painted(style: Style, text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    format!("{style}{text}{style:#}")
+}
+
+/// `text` painted, and as wide as `width`.
+fn padded(style: Style, text: &str, width: usize) -> String {
+    let missing = width.saturating_sub(text.width());
+    format!("{}{:missing$}", painted(style, text), "")
+}
+
+/// Stands for a blank between backticks while lines are broken. No text to be shown has it: it is for private use.
+const KEPT_BLANK: char = '\u{e000}';
+
+/// `text` in lines of at most `width` columns, broken at blanks where there are any.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let options = textwrap::Options::new(width.max(1)).word_splitter(textwrap::WordSplitter::NoHyphenation);
+    let mut kept = String::with_capacity(text.len());
+    for (number, part) in text.split('`').enumerate() {
+        if number > 0 {
+            kept.push('`');
+        }
+        let is_code = number % 2 == 1 && part.width() + 2 <= width;
+        kept.extend(part.chars().map(|character| {
+            if is_code && character == ' ' {
+                KEPT_BLANK
+            } else {
+                character
+            }
+        }));
+    }
+    let lines = textwrap::wrap(&kept, options);
+    lines.iter().map(|line| line.replace(KEPT_BLANK, " ")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn lines_fit_whatever_stands_in_them() {
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("ab 0123456789 c", 4), ["ab", "0123", "4567", "89 c"]);
+        assert_eq!(wrap("🙂🙂🙂", 4), ["🙂🙂", "🙂"]);
+        assert_eq!(wrap("", 4), [""]);
+        assert_eq!(wrap("say `a b c` twice", 10), ["say", "`a b c`", "twice"]);
+    }
+
+    fn row(label: &'static str, id: &str, text: &str) -> Row {
+        Row {
+            style: REMOVAL,
+            label,
+            id: id.to_owned(),
+            text: text.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_page_is_wrapped_beside_its_labels() {
+        let mut page = Page::with_width(9, 40);
+        page.line("Account", "main, the account of the company that has a long name");
+        page.marked("Held", Mark::Bad, "3 removals, since the CRM names nobody");
+        page.remedy("`wazzup-sync approve` approves exactly these");
+        page.blank();
+        page.rows(&[
+            row("remove", "2", "Anna"),
+            row("remove", "10", "Maximiliane Theodora von und zu Hohenstein"),
+            row("remove", "an-id-that-is-rather-long", "Boris"),
+        ]);
+        insta::assert_snapshot!(page.plain_text(), @r#"
+        Account  main, the account of the
+                 company that has a long name
+        Held     ✗ 3 removals, since the CRM
+                 names nobody
+                 → `wazzup-sync approve`
+                   approves exactly these
+
+        remove   2   Anna
+        remove   10  Maximiliane Theodora von
+                     und zu Hohenstein
+        remove   an-id-that-is-rather-long
+                     Boris
+        "#);
+    }
+
+    #[test]
+    fn colours_end_where_they_began() {
+        let mut page = Page::with_width(9, 40);
+        page.rows(&[row("remove", "2", "")]);
+        page.marked("Held", Mark::Bad, "one");
+        assert_eq!(
+            page.text,
+            "\x1b[31mremove\x1b[0m   2\n\x1b[1mHeld\x1b[0m     \x1b[31m✗ one\x1b[0m\n"
+        );
+    }
+
+    #[test]
+    fn json_has_nothing_harmful_raw() {
+        let value = json!({"name": "a\u{9b}\u{202e}\u{e0041}\n\u{7f}é"});
+        let text = safe_json(&value);
+        assert_eq!(text, "{\n  \"name\": \"a\\u009b\\u202e\\udb40\\udc41\\n\\u007fé\"\n}");
+        let read: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, value);
+    }
+}

@@ -1,0 +1,17 @@
+//! `run`: the daemon. What it has to say is in the log.
+
+use super::{Context, Error, Exit, setup};
+use crate::daemon::{self, Listener, Schedule};
+
+pub(super) async fn run(context: &Context) -> Result<Exit, Error> {
+    let config = &context.config;
+    let stop = daemon::stop_signal()?;
+    let engine = setup::engine(config)?;
+    let schedule = Schedule {
+        every: config.schedule.every,
+        lease: config.state.lease,
+    };
+    let listener = Listener::start(config.crm.url.options(), config.schedule.listen.clone());
+    daemon::run(&engine, schedule, listener, &stop).await;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,93 @@
+//! From the configuration to what the verbs work with. The configuration goes no further than this.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+use super::Error;
+use crate::{
+    config::{ApiKey, Config, RemovalPolicy, Source, TakeoverPolicy},
+    crm::{self, Crm},
+    cycle::SyncEngine,
+    employee::PhoneReader,
+    plan::{Limit, Policy},
+    state::State,
+    wazzup::{Client, KeySource, Settings},
+};
+
+/// What runs cycles.
+pub(super) fn engine(config: &Config) -> Result<SyncEngine, Error> {
+    Ok(SyncEngine {
+        crm: crm(config),
+        state: state(config),
+        wazzup: wazzup(config),
+        phones: phones(config)?,
+        policy: policy(config),
+        verify_every: signed(config.schedule.verify_every),
+        keep_history: signed(config.state.keep_history),
+        unhealthy_after: signed(config.schedule.unhealthy_after),
+    })
+}
+
+pub(super) fn crm(config: &Config) -> Crm {
+    let source = match &config.crm.source {
+        Source::Query(query) => crm::Source::Query(query.clone()),
+        Source::Table { name, columns } => crm::Source::Table {
+            name: name.clone(),
+            columns: crm::Columns {
+                id: columns.id.clone(),
+                name: columns.name.clone(),
+                phone: columns.phone.clone(),
+                active: columns.active.clone(),
+            },
+        },
+    };
+    Crm::new(config.crm.url.options(), source, config.crm.query_timeout)
+}
+
+pub(super) fn state(config: &Config) -> State {
+    State::new(
+        config.state.url.options(),
+        &config.state.schema,
+        &config.account,
+        config.wazzup.timeout,
+    )
+}
+
+pub(super) fn wazzup(config: &Config) -> Client {
+    let key = match &config.wazzup.api_key {
+        ApiKey::Literal(key) => KeySource::Literal(key.clone()),
+        ApiKey::File(path) => KeySource::File(path.clone()),
+    };
+    Client::new(Settings {
+        base_url: config.wazzup.base_url.clone(),
+        timeout: config.wazzup.timeout,
+        requests_per_minute: config.wazzup.requests_per_minute,
+        key,
+    })
+}
+
+pub(super) fn phones(config: &Config) -> Result<PhoneReader, Error> {
+    // The configuration has checked it already.
+    PhoneReader::new(&config.crm.phone_region).map_err(|error| Error::Usage(format!("crm.phone_region: {error}")))
+}
+
+pub(super) fn policy(config: &Config) -> Policy {
+    Policy {
+        removes: config.removals.policy == RemovalPolicy::Remove,
+        removals: Limit {
+            above: config.removals.hold_above,
+            above_percent: config.removals.hold_above_percent,
+        },
+        grace: signed(config.removals.grace),
+        updates: Limit {
+            above: config.updates.hold_above,
+            above_percent: config.updates.hold_above_percent,
+        },
+        always_takes_over: config.takeovers.policy == TakeoverPolicy::Always,
+    }
+}
+
+pub(super) fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}

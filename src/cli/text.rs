@@ -1,0 +1,234 @@
+//! Words for people: counted nouns, times, lists of ids; and nothing in them that could control a terminal.
+
+use std::{borrow::Cow, cmp::Ordering};
+
+use jiff::{SignedDuration, Timestamp};
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
+
+/// Whether a character does something to a terminal or a reader's eye instead of being seen: control and format
+/// characters (bidirectional marks, zero-width and tag characters), line and paragraph separators.
+pub(super) fn is_harmful(character: char) -> bool {
+    matches!(
+        character.general_category(),
+        GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+    )
+}
+
+/// `text`, with each harmful character written as `\u{1b}`. Everything that a stranger could have written (names, ids,
+/// codes, hosts, messages of a database) passes here before it is shown.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if is_harmful(character) {
+            safe.extend(character.escape_unicode());
+        } else {
+            safe.push(character);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// The order in which people look for ids: numbers within them by value, so that 2 comes before 10.
+pub(super) fn natural_order(left: &str, right: &str) -> Ordering {
+    let (mut left_rest, mut right_rest) = (left, right);
+    loop {
+        let (left_digits, right_digits) = (leading_digits(left_rest), leading_digits(right_rest));
+        let (order, left_step, right_step) = if !left_digits.is_empty() && !right_digits.is_empty() {
+            let order = compare_numbers(left_digits, right_digits);
+            (order, left_digits.len(), right_digits.len())
+        } else {
+            let (left_char, right_char) = (left_rest.chars().next(), right_rest.chars().next());
+            let step = |character: Option<char>| character.map_or(0, char::len_utf8);
+            (left_char.cmp(&right_char), step(left_char), step(right_char))
+        };
+        if order != Ordering::Equal {
+            return order;
+        }
+        if left_step == 0 {
+            // Equal but for leading zeros, if at all.
+            return left.cmp(right);
+        }
+        left_rest = &left_rest[left_step..];
+        right_rest = &right_rest[right_step..];
+    }
+}
+
+fn leading_digits(text: &str) -> &str {
+    let end = text.find(|character: char| !character.is_ascii_digit());
+    &text[..end.unwrap_or(text.len())]
+}
+
+fn compare_numbers(left: &str, right: &str) -> Ordering {
+    let (left, right) = (left.trim_start_matches('0'), right.trim_start_matches('0'));
+    left.len().cmp(&right.len()).then_with(|| left.cmp(right))
+}
+
+/// An id that fits into a list: at most 40 characters, printable.
+pub(super) fn short_id(id: &str) -> String {
+    const MAX_CHARS: usize = 40;
+    let id = printable(id);
+    if id.chars().count() <= MAX_CHARS {
+        return id.into_owned();
+    }
+    let beginning: String = id.chars().take(MAX_CHARS - 1).collect();
+    format!("{beginning}…")
+}
+
+/// The first `most` ids in natural order, and how many more there are: `2, 10, … and 7 more`.
+pub(super) fn listed_ids<'a>(ids: impl IntoIterator<Item = &'a str>, most: usize) -> String {
+    let mut ids: Vec<&str> = ids.into_iter().collect();
+    ids.sort_by(|left, right| natural_order(left, right));
+    let shown: Vec<String> = ids.iter().take(most).map(|id| short_id(id)).collect();
+    let shown = shown.join(", ");
+    match ids.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown}, … and {more} more"),
+    }
+}
+
+/// `1 row`, `2 rows`.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {}", noun_for(count, noun))
+}
+
+/// `row`, `rows`.
+pub(super) fn noun_for(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{noun}{plural}")
+}
+
+/// `12 s`, `3 min`, `1 h 30 min`, `12 h`, `2 days`.
+pub(super) fn in_words(duration: SignedDuration) -> String {
+    match duration.as_secs().max(0) {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..3_600 => format!("{} min", seconds / 60),
+        seconds @ 3_600..36_000 if seconds % 3_600 >= 60 => format!("{} h {} min", seconds / 3_600, seconds / 60 % 60),
+        seconds @ 3_600..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// `3 min ago`.
+pub(super) fn ago(now: Timestamp, at: Timestamp) -> String {
+    format!("{} ago", in_words(now.duration_since(at)))
+}
+
+/// `in 3 min`, or `due now`.
+pub(super) fn until(now: Timestamp, at: Timestamp) -> String {
+    if at <= now {
+        "due now".to_owned()
+    } else {
+        format!("in {}", in_words(at.duration_since(now)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_harmful_is_printed() {
+        let harmful = [
+            '\0',
+            '\t',
+            '\n',
+            '\u{1b}',
+            '\u{7f}',
+            '\u{9b}',
+            '\u{ad}',
+            '\u{61c}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{200e}',
+            '\u{2028}',
+            '\u{2029}',
+            '\u{202e}',
+            '\u{2066}',
+            '\u{feff}',
+            '\u{e0041}',
+        ];
+        for character in harmful {
+            let text = format!("a{character}b");
+            assert_eq!(printable(&text), format!("a{}b", character.escape_unicode()));
+        }
+        let harmless = "Анна-Мария O’Neill 王小明 🙂 é e\u{301}";
+        assert!(matches!(printable(harmless), Cow::Borrowed(text) if text == harmless));
+    }
+
+    #[test]
+    fn numbers_in_ids_are_ordered_by_value() {
+        let mut ids = [
+            "e10",
+            "10",
+            "2",
+            "e2",
+            "",
+            "02",
+            "e2b",
+            "1",
+            "Ж9",
+            "Ж10",
+            "99999999999999999999999",
+            "e",
+        ];
+        ids.sort_by(|left, right| natural_order(left, right));
+        assert_eq!(
+            ids,
+            [
+                "",
+                "1",
+                "02",
+                "2",
+                "10",
+                "99999999999999999999999",
+                "e",
+                "e2",
+                "e2b",
+                "e10",
+                "Ж9",
+                "Ж10"
+            ]
+        );
+    }
+
+    #[test]
+    fn times_in_words() {
+        let words = |seconds| in_words(SignedDuration::from_secs(seconds));
+        let all = [-3, 119, 120, 3_599, 5_400, 36_000, 172_799, 172_800].map(words);
+        assert_eq!(
+            all,
+            [
+                "0 s",
+                "119 s",
+                "2 min",
+                "59 min",
+                "1 h 30 min",
+                "10 h",
+                "47 h",
+                "2 days"
+            ]
+        );
+    }
+
+    #[test]
+    fn lists_are_ordered_and_cut() {
+        assert_eq!(listed_ids(["10", "2"], 2), "2, 10");
+        assert_eq!(listed_ids(["a", "b", "c\u{1b}[2J"], 2), "a, b, … and 1 more");
+        assert_eq!(short_id(&"x".repeat(200)).chars().count(), 40);
+        assert_eq!(short_id("c\u{1b}[2J"), "c\\u{1b}[2J");
+    }
+
+    #[test]
+    fn nouns_are_counted() {
+        assert_eq!(
+            [0, 1, 2].map(|count| counted(count, "row")),
+            ["0 rows", "1 row", "2 rows"]
+        );
+    }
+}
