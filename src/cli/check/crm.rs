@@ -77,7 +77,7 @@ pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings)
         report_ssl(report, Subject::Crm, "crm.url", warning);
     }
     if let Some(Error::Query(reason)) = &crm.error {
-        let remedy = remedy_for_query(config, reason, &crm.similar_tables);
+        let remedy = remedy_for_query(config, reason, crm);
         report.failed(Subject::CrmQuery, reason.to_string(), remedy);
     }
     if let Some(schemas) = &crm.ambiguous {
@@ -233,7 +233,10 @@ pub(super) fn remedy_for_database(reason: &Reason, key: &str) -> String {
 }
 
 /// What to do about a query that the CRM refuses.
-fn remedy_for_query(config: &Config, reason: &Reason, similar_tables: &[String]) -> String {
+fn remedy_for_query(config: &Config, reason: &Reason, crm: &CrmFindings) -> String {
+    let similar_tables = &crm.similar_tables;
+    let role = crm.role.as_ref();
+    let role = role.map_or_else(|| "the role of crm.url".to_owned(), |role| format!("\"{}\"", role.name));
     let (columns, table) = match &config.crm.source {
         Source::Table { name, .. } => ("crm.columns", name.join(".")),
         Source::Query(_) => ("crm.query", "the tables of crm.query".to_owned()),
@@ -252,7 +255,7 @@ fn remedy_for_query(config: &Config, reason: &Reason, similar_tables: &[String])
         }
         (Some("42703"), _) => format!("correct {columns}"),
         (Some("42501"), _) => {
-            format!("run `GRANT SELECT ON {table}`, and USAGE on its schema, for the role of crm.url")
+            format!("run `GRANT SELECT ON {table} TO {role}`, and grant USAGE on the schema, too")
         }
         (Some("57014"), _) => "make the query faster, or crm.query_timeout longer".to_owned(),
         (Some("42804"), _) => format!("correct {columns}: the active column has to be boolean"),

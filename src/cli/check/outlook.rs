@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     super::{
-        holds::{HoldGroup, counted_holds, grouped},
+        holds::{HoldGroup, grouped},
         plan::PlanView,
         text::{ago, counted},
     },
@@ -93,16 +93,19 @@ pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings)
     };
     let account = findings.state.account.as_ref();
     report_seats(report, view, account);
-    report_next_cycle(report, setup, view, account);
+    report_next_cycle(report, setup, findings, view);
     for group in grouped(view.plan.unapproved_holds()) {
         report_hold(report, setup, view, &group);
     }
 }
 
-fn report_next_cycle(report: &mut Report, setup: Setup<'_>, view: &PlanView, account: Option<&Account>) {
+fn report_next_cycle(report: &mut Report, setup: Setup<'_>, findings: &Findings, view: &PlanView) {
+    let account = findings.state.account.as_ref();
     let numbers = Numbers::of(view);
     let mut message = if numbers.account_doubted {
         "would send nothing, since this looks like another Wazzup account".to_owned()
+    } else if view.plan.questions.for_account {
+        "would send nothing before Wazzup's list shows that this is the right account".to_owned()
     } else {
         numbers.in_words()
     };
@@ -115,7 +118,15 @@ fn report_next_cycle(report: &mut Report, setup: Setup<'_>, view: &PlanView, acc
     if let Some(cycle) = account.and_then(|account| account.last_cycle.as_ref()) {
         message.push_str(&format!("; the last cycle ended {}", ago(view.now, cycle.finished_at)));
     }
-    report.good(Subject::NextCycle, message);
+    if findings.wazzup.is_usable() {
+        report.good(Subject::NextCycle, message);
+    } else {
+        report.warning(
+            Subject::NextCycle,
+            format!("once Wazzup can be used, it {message}"),
+            "first correct the items above",
+        );
+    }
 }
 
 fn report_hold(report: &mut Report, setup: Setup<'_>, view: &PlanView, group: &HoldGroup<'_>) {
@@ -127,23 +138,22 @@ fn report_hold(report: &mut Report, setup: Setup<'_>, view: &PlanView, group: &H
         format!("would be held: {title}")
     };
     let (plan, approve) = (setup.invocation.command("plan"), setup.invocation.command("approve"));
-    let held = counted_holds(group.kind, group.holds.len());
+    let approves = if is_known {
+        format!("{approve} approves exactly these")
+    } else {
+        format!("{approve} approves exactly these, once a cycle has held them")
+    };
     let remedy = match group.kind {
         HoldKind::Account => {
-            format!("is this the right key and wazzup.base_url? If this account shall be used from now on: {approve}")
+            format!("are the key and wazzup.base_url right? If this account shall be used from now on: {approve}")
         }
         HoldKind::Remove => format!(
-            "are crm.table, crm.columns.active and the rows right? {plan} names the users; {approve} lets the {held} \
-             happen, once a cycle has held them"
+            "are crm.table, crm.columns.active and the rows right? {plan} names the users; {approves}"
         ),
-        HoldKind::Update => format!(
-            "are crm.columns and the rows right? {plan} shows the old and new values; {approve} lets the {held} \
-             happen, once a cycle has held them"
-        ),
-        HoldKind::Takeover => format!(
-            "are these users the same people? {plan} shows both names; {approve} lets the {held} happen, once a \
-             cycle has held them"
-        ),
+        HoldKind::Update => {
+            format!("are crm.columns and the rows right? {plan} shows the old and new values; {approves}")
+        }
+        HoldKind::Takeover => format!("are these users the same people? {plan} shows both names; {approves}"),
     };
     report.warning(Subject::Held, message, remedy);
 }

@@ -1,7 +1,7 @@
 //! What `check` says about the state database.
 
 use super::{
-    super::{status::lease_in_words, text::listed_ids},
+    super::{status::lease_in_words, text::{counted, listed_ids}},
     Findings, Setup,
     crm::{NAMES_SHOWN, remedy_for_database, report_ssl},
     report::{Report, Subject},
@@ -143,7 +143,7 @@ fn report_version(report: &mut Report, schema: &str, state: &StateFindings) {
             format!("the schema {schema} is of an older version: `run` or `once` migrates it"),
         ),
         Some(SchemaVersion::Current) => {
-            let users = super::super::text::counted(state.managed, "managed user");
+            let users = counted(state.managed, "managed user");
             report.good(Subject::State, format!("the schema {schema} is up to date; {users}"));
         }
         Some(SchemaVersion::Newer(found)) => report.failed(
@@ -164,7 +164,7 @@ fn report_access(report: &mut Report, setup: Setup<'_>, findings: &Findings, rig
     if is_same_server && crm_role == Some(role) {
         report.warning(
             Subject::StateAccess,
-            format!("\"{role}\" is the role of both crm.url and state.url, so it can write the state and read the CRM"),
+            format!("\"{role}\" is the role of both crm.url and state.url, so it may do more than either needs"),
             "use two roles: one that may only read the employees, and one that owns nothing but the state's schema",
         );
     }

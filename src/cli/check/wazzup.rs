@@ -3,6 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    super::text::counted,
     Findings, Setup,
     report::{Report, Subject},
 };
@@ -91,7 +92,7 @@ fn report_list(report: &mut Report, findings: &Findings) {
     };
     match (view.list.coverage(), &view.list_problem) {
         (Coverage::Complete, _) => {
-            let users = super::super::text::counted(view.list.len(), "user");
+            let users = counted(view.list.len(), "user");
             report.good(Subject::List, format!("complete: {users}"));
         }
         (Coverage::Incomplete(reason), _) => report.warning(

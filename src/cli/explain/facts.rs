@@ -9,10 +9,11 @@ use super::super::{invocation::Invocation, plan::assumed_list, text::natural_ord
 use crate::{
     crm::{self, CrmRow},
     cycle::SyncEngine,
+    delivery::{Request, Verdict},
     employee::{EmployeeId, Roster, RosterEntry, RowProblem},
     plan::{Change, HoldKey, HoldKind, LocalFailure, Operation, Plan, Policy, StayReason, User},
-    state::{self, OpenFailure, Peek, Person},
-    wazzup::{Gate, RemoteUser},
+    state::{self, OpenFailure, OpenHold, Peek, Person},
+    wazzup::{Gate, RemoteUser, Session},
 };
 
 /// How many changes of the history are read.
@@ -28,6 +29,8 @@ pub(super) struct Facts {
     pub(super) crm: Result<InCrm, String>,
     pub(super) state: Result<InState, String>,
     pub(super) live: Live,
+    /// Key and address are not those with which Wazzup's list last passed: it may be another account that was asked.
+    pub(super) is_other_account: bool,
     pub(super) policy: Policy,
     pub(super) invocation: Invocation,
 }
@@ -76,8 +79,11 @@ pub(super) enum Planned {
     BackOff,
     WaitForSeat,
     WaitForLeaver(String),
-    /// Something about the user is held.
-    Hold(HoldKind),
+    /// Something about the user is held; `is_new`: by the next cycle, and not yet.
+    Hold {
+        kind: HoldKind,
+        is_new: bool,
+    },
     /// The account is doubted, so nothing is sent.
     Stop,
     Remove {
@@ -110,15 +116,21 @@ impl Facts {
 }
 
 pub(super) async fn collect(engine: &SyncEngine, id: &str, invocation: &Invocation) -> Facts {
-    let (crm, state, live) = tokio::join!(ask_crm(engine, id), ask_state(engine, id), ask_wazzup(engine, id));
+    let (crm, state, (live, fingerprint)) =
+        tokio::join!(ask_crm(engine, id), ask_state(engine, id), ask_wazzup(engine, id));
     let mut facts = Facts {
         id: id.to_owned(),
         crm: Err(String::new()),
         state: Err(String::new()),
         live,
+        is_other_account: false,
         policy: engine.policy,
         invocation: invocation.clone(),
     };
+    if let Ok((_, peek)) = &state {
+        let known = peek.snapshot.account.fingerprint.as_ref();
+        facts.is_other_account = known.is_some() && fingerprint.is_some() && known != fingerprint.as_ref();
+    }
     match (crm, state) {
         (Ok((mut in_crm, rows)), Ok((mut in_state, peek))) => {
             let roster = rows.roster(engine.phones.knowing(peek.snapshot.known_phones()));
@@ -185,21 +197,39 @@ async fn ask_state(engine: &SyncEngine, id: &str) -> Result<(InState, Peek), sta
     Ok((in_state, peek))
 }
 
-async fn ask_wazzup(engine: &SyncEngine, id: &str) -> Live {
-    let id = match EmployeeId::parse(id) {
-        Ok(id) if id.has_own_url() => id,
-        Ok(_) => return Live::Unknown("not asked: no URL can name this id; a complete list shows the user".to_owned()),
-        Err(_) => return Live::Unknown("not asked: no user can have this id".to_owned()),
-    };
+/// Asks Wazzup for the user. With the fingerprint of key and address, if there is a key.
+async fn ask_wazzup(engine: &SyncEngine, id: &str) -> (Live, Option<String>) {
     let session = match engine.wazzup.session(Gate::without_lease(CancellationToken::new())) {
         Ok(session) => session,
-        Err(error) => return Live::Unknown(error.to_string()),
+        Err(error) => return (Live::Unknown(error.to_string()), None),
     };
-    match tokio::time::timeout(PATIENCE, session.user(&id)).await {
-        Ok(Ok(Some(user))) => Live::There(user),
-        Ok(Ok(None)) => Live::Absent,
-        Ok(Err(error)) => Live::Unknown(error.to_string()),
-        Err(_) => Live::Unknown(format!("no answer within {} s", PATIENCE.as_secs())),
+    let live = match EmployeeId::parse(id) {
+        Ok(id) if id.has_own_url() => {
+            let answer = tokio::time::timeout(PATIENCE, look_up(&session, &id)).await;
+            answer.unwrap_or_else(|_| Live::Unknown(format!("no answer within {} s", PATIENCE.as_secs())))
+        }
+        Ok(_) => Live::Unknown("not asked: no URL can name this id; only Wazzup's list shows the user".to_owned()),
+        Err(_) => Live::Unknown("not asked: no user can have this id".to_owned()),
+    };
+    (live, Some(session.fingerprint().to_owned()))
+}
+
+async fn look_up(session: &Session<'_>, id: &EmployeeId) -> Live {
+    match session.user(id).await {
+        Ok(Some(user)) => Live::There(user),
+        Ok(None) => confirm_absence(session).await,
+        Err(error) => Live::Unknown(error.to_string()),
+    }
+}
+
+/// Under a wrong address, everything is answered with 404.
+async fn confirm_absence(session: &Session<'_>) -> Live {
+    match session.send(&Request::Ping).await.verdict {
+        Verdict::Accepted { .. } => Live::Absent,
+        Verdict::Unauthorized { .. } => Live::Unknown("Wazzup does not accept the API key".to_owned()),
+        _ => Live::Unknown(
+            "404, but so is the list of users: check wazzup.base_url, which usually ends with /v3".to_owned(),
+        ),
     }
 }
 
@@ -210,12 +240,31 @@ fn plan(engine: &SyncEngine, roster: &Roster, peek: &Peek, live: &Live, id: &str
         list.add_look_up(id, Some(user.name.clone()));
     }
     let plan = Plan::between(roster, &peek.snapshot, &list, &engine.policy, peek.now);
+    add_new_holds(person, &plan, id);
     for local in &plan.local_failures {
         if *local.key.user_id == *id {
             add_local_failure(person, local, peek.now);
         }
     }
     planned(&plan, roster, peek, id)
+}
+
+/// What the next cycle will hold is told as if it were held already.
+fn add_new_holds(person: &mut Person, plan: &Plan, id: &str) {
+    for (key, hold) in plan.unapproved_holds() {
+        let is_known = person
+            .holds
+            .iter()
+            .any(|open| open.key == *key && open.hold.content == hold.content);
+        if *key.user_id == *id && !is_known {
+            person.holds.retain(|open| open.key != *key);
+            person.holds.push(OpenHold {
+                key: key.clone(),
+                hold: hold.clone(),
+                name: None,
+            });
+        }
+    }
 }
 
 /// What is wrong with a row of the CRM is known before the next cycle opens the failure.
@@ -255,8 +304,12 @@ fn planned(plan: &Plan, roster: &Roster, peek: &Peek, id: &str) -> Planned {
         }
     } else if is_known && plan.holds.contains_key(&HoldKey::account()) && plan.sends_nothing() {
         Planned::Stop
-    } else if let Some((key, _)) = hold {
-        Planned::Hold(key.kind)
+    } else if let Some((key, hold)) = hold {
+        let known = peek.snapshot.holds.get(key);
+        Planned::Hold {
+            kind: key.kind,
+            is_new: known.is_none_or(|known| known.content != hold.content),
+        }
     } else if let Some(waiting) = waiting {
         Planned::WaitForLeaver(waiting.leaver.to_string())
     } else if plan.waiting_for_seat.iter().any(is_meant) {

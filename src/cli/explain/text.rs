@@ -212,7 +212,12 @@ fn write_failures(page: &mut Page, state: &InState) {
         let code = printable(&failure.code);
         // Of a row in the CRM, the verdict tells the reason.
         if failure.is_local {
-            page.line(label, &format!("{what}, {code}, for {}", failing_for(state, failure)));
+            let for_so_long = if failure.first_at < state.now {
+                format!(", for {}", failing_for(state, failure))
+            } else {
+                String::new()
+            };
+            page.line(label, &format!("{what}, {code}{for_so_long}"));
         } else {
             page.line(label, &format!("{what}, {code}: {}", printable(&failure.detail)));
             page.more(&attempts_in_words(state, failure));
@@ -246,11 +251,12 @@ fn write_holds(page: &mut Page, state: &InState) {
     for (number, open) in state.person.holds.iter().enumerate() {
         let label = if number == 0 { "Held" } else { "" };
         let what = held_in_words(state, open);
-        let for_so_long = in_words(state.now.duration_since(open.hold.since));
-        page.line(
-            label,
-            &format!("{what}, for {for_so_long}: {}", printable(&open.hold.reason)),
-        );
+        let when = if open.hold.since < state.now {
+            format!("for {}", in_words(state.now.duration_since(open.hold.since)))
+        } else {
+            "by the next cycle".to_owned()
+        };
+        page.line(label, &format!("{what}, {when}: {}", printable(&open.hold.reason)));
         if let Some(approval) = &open.hold.approved {
             let at = ago(state.now, approval.at);
             page.more(&format!("approved {at} by {}", printable(&approval.by)));

@@ -135,8 +135,14 @@ impl<'a> Judge<'a> {
         self.facts.invocation.command_for("retry", &self.facts.id)
     }
 
-    fn approve(self) -> String {
-        self.facts.invocation.command_for("approve", &self.facts.id)
+    /// The command that approves what is held about the user; `is_new`: what the next cycle will hold.
+    fn approve(self, is_new: bool) -> String {
+        let approve = self.facts.invocation.command_for("approve", &self.facts.id);
+        if is_new {
+            format!("{approve}, once a cycle has held this")
+        } else {
+            approve
+        }
     }
 
     /// How the next cycle comes about.
@@ -180,17 +186,18 @@ impl<'a> Judge<'a> {
                     self.command("approve")
                 ))
             }
-            Planned::Hold(HoldKind::Takeover) => {
-                let approve = self.approve();
-                bad("not synced: Wazzup has a user with this id and another name, whom we did not create").with(
-                    format!(
-                        "if that is the same person: {approve}; otherwise, give the employee another id in the CRM"
-                    ),
-                )
+            Planned::Hold {
+                kind: HoldKind::Takeover,
+                is_new,
+            } => {
+                let approve = self.approve(*is_new);
+                bad("not synced: the take-over has to be approved").with(format!(
+                    "if this is the same person: {approve}; otherwise, give the employee another id in the CRM"
+                ))
             }
-            Planned::Hold(_) => {
-                let approve = self.approve();
-                bad("the change is held; until then, Wazzup keeps the old values").with(format!(
+            Planned::Hold { is_new, .. } => {
+                let approve = self.approve(*is_new);
+                bad("the change has to be approved; until then, Wazzup keeps the old values").with(format!(
                     "if the CRM's values are right: {approve}; otherwise, correct them in the CRM"
                 ))
             }
@@ -248,6 +255,13 @@ impl<'a> Judge<'a> {
         let name: Option<&FullName> = self.crm.entry.as_ref().map(|entry| &entry.employee.name);
         let is_renamed = |live: &str| name.is_some_and(|name| name.as_str() != live.trim());
         match &self.facts.live {
+            Live::Absent | Live::There(_) if self.facts.is_other_account => {
+                let check = self.command("check");
+                return warning(
+                    "the key or wazzup.base_url has changed since the last comparison: perhaps another account was asked",
+                )
+                .with(format!("{check} says whether this is the right account"));
+            }
             Live::Absent => {
                 return bad("added to Wazzup earlier, but not there any more: somebody deleted the user there").with(
                     format!(
@@ -322,8 +336,8 @@ impl<'a> Judge<'a> {
     fn leaving(self, user: &User) -> Verdict {
         let (why, keep) = (self.why_unwanted(), self.how_to_keep());
         match self.planned() {
-            Planned::Hold(_) => bad(format!("{why}, and the removal is held"))
-                .with(format!("if the person has left: {}; {keep}", self.approve())),
+            Planned::Hold { is_new, .. } => bad(format!("{why}, and the removal has to be approved"))
+                .with(format!("if the person has left: {}; {keep}", self.approve(*is_new))),
             Planned::Remove { approved: true } => warning(format!(
                 "{why}; the removal is approved, and the next cycle carries it out"
             ))
