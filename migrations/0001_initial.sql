@@ -10,8 +10,10 @@ CREATE TABLE accounts (
     lease_host          text,
     lease_token         bigint NOT NULL DEFAULT 0,
     lease_expires_at    timestamptz,
-    -- The last cycle, quiet ones included.
+    -- The cycle that was opened last.
     cycle_id            bigint NOT NULL DEFAULT 0,
+    -- The last cycle that ended, quiet ones included.
+    last_cycle_id       bigint,
     last_started_at     timestamptz,
     last_finished_at    timestamptz,
     last_outcome        text CHECK (last_outcome IN ('in_sync', 'incomplete', 'failed')),

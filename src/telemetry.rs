@@ -45,7 +45,7 @@ pub enum LogFormat {
 pub fn init(format: Option<LogFormat>, level: &str) {
     let terminal = io::stderr().is_terminal();
     let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
-    let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colour = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
     let wanted = std::env::var("RUST_LOG")
         .ok()
         .filter(|directives| !directives.trim().is_empty());

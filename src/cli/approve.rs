@@ -1,7 +1,7 @@
 //! `approve`: lists what is held and approves exactly that.
 
 use std::{
-    env,
+    env, fs,
     io::{self, BufRead as _, IsTerminal as _, Write as _},
 };
 
@@ -10,7 +10,7 @@ use super::{
     holds::{HoldGroup, HoldNames, counted_holds, grouped},
     page::{Mark, Page},
     setup,
-    text::{counted, listed_ids, noun_for},
+    text::{counted, listed_ids, noun_for, printable},
 };
 use crate::{
     daemon,
@@ -66,8 +66,8 @@ pub(super) async fn approve(
     state.order_approvals(&approvals, &operator).await?;
     let mut page = Page::new(MARGIN);
     page.paragraph(&format!(
-        "Approved by {}: {}. The next cycle carries it out.",
-        super::text::printable(&operator),
+        "Approved by {}: {}. The next cycle does what was approved.",
+        printable(&operator),
         selection.counted()
     ));
     page.print()?;
@@ -260,14 +260,104 @@ pub(super) fn operator() -> String {
     let mut names = names.filter_map(|variable| env::var(variable).ok().filter(|name| !name.trim().is_empty()));
     let user = names
         .next()
-        .or_else(user_number)
+        .or_else(system_user)
         .unwrap_or_else(|| "somebody".to_owned());
     format!("{user}@{}", daemon::holder().host)
 }
 
-/// In a container nobody has a name.
-fn user_number() -> Option<String> {
+/// The name that the system has for our user; in a container there is often none.
+fn system_user() -> Option<String> {
     use std::os::unix::fs::MetadataExt as _;
-    let process = std::fs::metadata("/proc/self").ok()?;
-    Some(format!("uid {}", process.uid()))
+    let number = fs::metadata("/proc/self").ok()?.uid().to_string();
+    let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let names = accounts.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1) == Some(number.as_str())).then(|| name.to_owned())
+    });
+    Some(names.unwrap_or_else(|| format!("uid {number}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        employee::EmployeeId,
+        plan::{Approval, User},
+    };
+
+    /// Managed users `1` to `count`, and holds.
+    fn snapshot(count: usize, holds: &[(HoldKind, &str, bool)]) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        for number in 1..=count {
+            let id = EmployeeId::parse(&number.to_string()).unwrap();
+            snapshot.users.insert(id, User::default());
+        }
+        for (kind, id, is_approved) in holds {
+            let hold = Hold {
+                content: "content".to_owned(),
+                reason: "reason".to_owned(),
+                since: Timestamp::UNIX_EPOCH,
+                sticky: false,
+                approved: is_approved.then(|| Approval {
+                    at: Timestamp::UNIX_EPOCH,
+                    by: "anna@desk".to_owned(),
+                }),
+            };
+            snapshot.holds.insert(HoldKey::new(*kind, id), hold);
+        }
+        snapshot
+    }
+
+    fn owned(ids: &[&str]) -> Vec<String> {
+        ids.iter().map(|id| (*id).to_owned()).collect()
+    }
+
+    #[test]
+    fn ids_select_what_is_held_about_them() {
+        let snapshot = snapshot(
+            9,
+            &[
+                (HoldKind::Remove, "1", false),
+                (HoldKind::Remove, "2", true),
+                (HoldKind::Update, "3", false),
+                (HoldKind::Takeover, "x", false),
+            ],
+        );
+        let everything = Selection::of(&snapshot, &[]);
+        assert_eq!(everything.counted(), "1 removal, 1 change, 1 take-over");
+        assert_eq!(everything.approved.len(), 1);
+        let ids = owned(&["3", "2", "7", ""]);
+        let some = Selection::of(&snapshot, &ids);
+        assert_eq!((some.counted().as_str(), some.approved.len()), ("1 change", 1));
+        assert_eq!(some.unknown, ["7", ""]);
+    }
+
+    #[test]
+    fn a_doubted_account_is_approved_alone_and_by_number() {
+        let holds = [(HoldKind::Account, "", false), (HoldKind::Remove, "1", false)];
+        let snapshot = snapshot(46, &holds);
+        let selection = Selection::of(&snapshot, &[]);
+        assert_eq!(selection.holds.len(), 1);
+        let question = selection.question(&snapshot);
+        assert!(question.is_confirmed_by(" 46\n"));
+        assert!(!question.is_confirmed_by("y"));
+    }
+
+    #[test]
+    fn removing_everybody_needs_the_number() {
+        let holds = [(HoldKind::Remove, "1", false), (HoldKind::Remove, "2", true)];
+        let all = snapshot(2, &holds);
+        let question = Selection::of(&all, &[]).question(&all);
+        assert!(question.is_confirmed_by("2"));
+        assert!(!question.is_confirmed_by("yes"));
+        let some = snapshot(3, &holds);
+        let question = Selection::of(&some, &[]).question(&some);
+        assert_eq!(question.text(), "Approve 1 removal? [y/N] ");
+        assert!(question.is_confirmed_by("Y"));
+        assert!(!question.is_confirmed_by(""));
+        assert!(!question.is_confirmed_by("1"));
+    }
 }

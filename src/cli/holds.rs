@@ -84,9 +84,12 @@ impl HoldGroup<'_> {
         let count = self.holds.len();
         let held = counted_holds(self.kind, count);
         let reason = printable(self.reason);
+        let share = share(count, managed);
         match self.kind {
-            HoldKind::Account | HoldKind::Takeover => format!("{held}: {reason}"),
-            HoldKind::Remove | HoldKind::Update => format!("{held} ({}): {reason}", share(count, managed)),
+            HoldKind::Remove | HoldKind::Update if !self.reason.contains(&share) => {
+                format!("{held} ({share}): {reason}")
+            }
+            _ => format!("{held}: {reason}"),
         }
     }
 
@@ -113,8 +116,7 @@ fn share(count: usize, managed: usize) -> String {
     if count >= managed && managed > 1 {
         return format!("ALL {managed} users");
     }
-    let percent = count * 100 / managed.max(1);
-    format!("{count} of {}, {percent} %", counted(managed, "user"))
+    format!("{count} of {}", counted(managed, "user"))
 }
 
 impl HoldNames<'_> {

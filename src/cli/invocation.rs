@@ -1,6 +1,6 @@
 //! Commands to suggest: as they have to be typed to mean this configuration.
 
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 use super::text::is_harmful;
 
@@ -46,7 +46,11 @@ pub(super) fn shell_quoted(word: &str) -> String {
     for character in word.chars() {
         match character {
             '\\' | '\'' => quoted.extend(['\\', character]),
-            harmful if is_harmful(harmful) => quoted.push_str(&format!("\\U{:08x}", u32::from(harmful))),
+            harmful if is_harmful(harmful) => {
+                let number = u32::from(harmful);
+                // Writing to a String cannot fail.
+                _ = write!(quoted, "\\U{number:08x}");
+            }
             plain => quoted.push(plain),
         }
     }

@@ -14,6 +14,8 @@ mod once;
 mod page;
 mod plan;
 mod plan_json;
+#[cfg(test)]
+mod plan_tests;
 mod plan_text;
 mod retry;
 mod run;
@@ -35,6 +37,7 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(
     name = "wazzup-sync",
+    bin_name = "wazzup-sync",
     version = crate::VERSION,
     disable_help_subcommand = true,
     subcommand_value_name = "VERB",

@@ -10,7 +10,7 @@ use super::{
     text::{counted, printable},
 };
 use crate::{
-    cycle::CycleReport,
+    cycle::{CycleError, CycleReport, Memory, failed_without_state},
     daemon::{self, Once},
     events,
     state::{CycleOutcome, Finished},
@@ -19,13 +19,18 @@ use crate::{
 pub(super) async fn once(context: &Context) -> Result<Exit, Error> {
     let stop = daemon::stop_signal()?;
     let engine = setup::engine(&context.config)?;
-    match daemon::once(&engine, context.config.state.lease, &stop).await? {
+    let once = match daemon::once(&engine, context.config.state.lease, &stop).await {
+        Ok(once) => once,
+        Err(error) => {
+            let failure = CycleError::from(error);
+            failed_without_state(&failure, &mut Memory::new(false), engine.unhealthy_after);
+            say(&format!("The cycle failed: {failure}."))?;
+            return Ok(Exit::Failed);
+        }
+    };
+    match once {
         Once::Done(report) => {
-            if io::stdout().is_terminal() {
-                let mut page = Page::new(0);
-                page.paragraph(&sentence(&report, &context.invocation));
-                page.print()?;
-            }
+            say(&sentence(&report, &context.invocation))?;
             Ok(exit(&report))
         }
         Once::Interrupted => Err(Error::Refused(
@@ -36,6 +41,16 @@ pub(super) async fn once(context: &Context) -> Result<Exit, Error> {
             Ok(Exit::Failed)
         }
     }
+}
+
+/// Sums up for somebody who looks.
+fn say(sentence: &str) -> io::Result<()> {
+    if !io::stdout().is_terminal() {
+        return Ok(());
+    }
+    let mut page = Page::new(0);
+    page.paragraph(&printable(sentence));
+    page.print()
 }
 
 fn exit(report: &CycleReport) -> Exit {
@@ -55,7 +70,7 @@ fn sentence(report: &CycleReport, invocation: &Invocation) -> String {
     };
     let done = done(finished);
     if let Some(error) = &finished.error {
-        return format!("The cycle failed: {}. {done}.", printable(&error.message));
+        return format!("The cycle failed: {}. {done}.", error.message);
     }
     let counts = finished.counts.unwrap_or_default();
     let in_sync = format!("{done}; {} of {} in sync.", counts.in_sync, counts.eligible);
@@ -92,4 +107,84 @@ fn done(finished: &Finished) -> String {
         "{} added{adopted}, {} changed, {} removed",
         finished.added, finished.updated, finished.removed
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{Counts, CycleFailure};
+
+    fn finished(outcome: CycleOutcome, counts: Counts) -> Finished {
+        Finished {
+            outcome,
+            error: None,
+            counts: Some(counts),
+            requests: 1,
+            added: 900,
+            adopted: 0,
+            updated: 0,
+            removed: 0,
+            held: 0,
+            waiting_for_seat: None,
+            had_list: true,
+            list_passed: None,
+            reported_holds: false,
+            reported_error: false,
+            noteworthy: true,
+        }
+    }
+
+    fn said(finished: Finished) -> (String, Exit) {
+        let report = CycleReport {
+            outcome: finished.outcome,
+            finished: Some(finished),
+        };
+        (sentence(&report, &Invocation::default()), exit(&report))
+    }
+
+    #[test]
+    fn a_cycle_is_summed_up_in_one_sentence() {
+        let counts = Counts {
+            eligible: 900,
+            in_sync: 900,
+            ..Counts::default()
+        };
+        let all_well = "900 added, 0 changed, 0 removed; 900 of 900 in sync.";
+        assert_eq!(
+            said(finished(CycleOutcome::InSync, counts)),
+            (all_well.to_owned(), Exit::Ok)
+        );
+    }
+
+    #[test]
+    fn what_is_open_is_named() {
+        let counts = Counts {
+            eligible: 910,
+            in_sync: 900,
+            failing: 7,
+            waiting_for_seat: 2,
+            pending: 1,
+            missing_ids: 1,
+        };
+        let mut open = finished(CycleOutcome::Incomplete, counts);
+        open.adopted = 3;
+        let text = "900 added, 3 adopted, 0 changed, 0 removed; 900 of 910 in sync. 7 failing, 2 waiting for a seat, \
+                    1 pending, 1 row without an id: `wazzup-sync status` says more.";
+        assert_eq!(said(open.clone()), (text.to_owned(), Exit::Incomplete));
+        open.held = 5;
+        assert_eq!(said(open).1, Exit::Held);
+    }
+
+    #[test]
+    fn a_failure_says_why() {
+        let mut failed = finished(CycleOutcome::Failed, Counts::default());
+        failed.added = 0;
+        failed.error = Some(CycleFailure {
+            kind: "wazzup_unauthorized",
+            message: "Wazzup does not accept the API key (401)".to_owned(),
+        });
+        failed.held = 1;
+        let text = "The cycle failed: Wazzup does not accept the API key (401). 0 added, 0 changed, 0 removed.";
+        assert_eq!(said(failed), (text.to_owned(), Exit::Failed));
+    }
 }

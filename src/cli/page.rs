@@ -10,13 +10,14 @@
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
+    os::fd::AsFd,
 };
 
 use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::text::is_harmful;
+use super::text::{is_harmful, printable};
 
 /// Somebody leaves Wazzup.
 pub(super) const REMOVAL: Style = AnsiColor::Red.on_default();
@@ -185,11 +186,18 @@ impl Page {
     }
 }
 
-/// Writes a note to standard error, wrapped: beside an answer, not part of it.
+/// Writes a note to standard error, beside an answer and not part of it; wrapped on a terminal only, since others search
+/// for it.
 pub(super) fn note(text: &str) -> io::Result<()> {
-    let mut err = anstream::stderr().lock();
-    for line in wrap(&format!("wazzup-sync: {text}"), terminal_width()) {
-        writeln!(err, "{line}")?;
+    let text = format!("wazzup-sync: {text}");
+    let width = columns_of(&io::stderr());
+    let mut err = io::stderr().lock();
+    for line in text.lines() {
+        let line = printable(line);
+        match width {
+            Some(width) => wrap(&line, width).iter().try_for_each(|part| writeln!(err, "{part}"))?,
+            None => writeln!(err, "{line}")?,
+        }
     }
     Ok(())
 }
@@ -218,8 +226,13 @@ pub(super) fn safe_json(value: &Value) -> String {
 }
 
 /// Columns of standard output: those of the terminal, but at least 60 and at most 120; 80 if it is none.
-pub(super) fn terminal_width() -> usize {
-    terminal_size::terminal_size_of(io::stdout()).map_or(80, |(width, _)| usize::from(width.0).clamp(60, 120))
+fn terminal_width() -> usize {
+    columns_of(&io::stdout()).unwrap_or(80)
+}
+
+fn columns_of(stream: &impl AsFd) -> Option<usize> {
+    let (width, _) = terminal_size::terminal_size_of(stream)?;
+    Some(usize::from(width.0).clamp(60, 120))
 }
 
 fn painted(style: Style, text: &str) -> String {

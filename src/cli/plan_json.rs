@@ -8,6 +8,7 @@ use super::{
     plan::PlanView,
     text::natural_order,
 };
+use crate::employee::EmployeeId;
 use crate::plan::{Change, Coverage, Operation, PlannedUpsert, StayReason};
 
 pub(super) fn to_json(view: &PlanView) -> Value {
@@ -20,7 +21,7 @@ pub(super) fn to_json(view: &PlanView) -> Value {
         "missing_ids": plan.missing_ids,
         "managed": plan.managed,
         "foreign": view.list.is_complete().then_some(plan.drift.foreign),
-        "unchanged": plan.unchanged,
+        "unchanged": if view.is_account_known() { plan.unchanged } else { 0 },
         "requests": plan.requests(),
         "add": by_id(of_change(view, &[Change::Add]).map(addition)),
         "adopt": by_id(of_change(view, &[Change::Adopt]).map(addition)),
@@ -29,8 +30,8 @@ pub(super) fn to_json(view: &PlanView) -> Value {
         "remove": by_id(plan.removals.iter().map(|removal| json!({"id": removal.id, "name": removal.name}))),
         "held": held(view),
         "waiting": by_id(waiting(view)),
-        "backing_off": ids(plan.backing_off.iter().map(|id| id.as_str())),
-        "pending": ids(view.pending_for_other_reasons().into_iter().map(|id| id.as_str())),
+        "backing_off": ids(plan.backing_off.iter().map(EmployeeId::as_str)),
+        "pending": ids(view.pending_for_other_reasons().into_iter().map(EmployeeId::as_str)),
         "staying": by_id(plan.staying.iter().map(|user| {
             json!({"id": user.id, "name": user.name, "reason": stay_reason(user.reason)})
         })),

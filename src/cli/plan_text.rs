@@ -125,7 +125,7 @@ fn additions(view: &PlanView) -> Vec<Row> {
         let mut text = person(upsert);
         if !upsert.waits_for.is_empty() {
             let leavers: Vec<String> = upsert.waits_for.iter().map(|id| short_id(id.as_str())).collect();
-            text.push_str(&format!("; after the removal of {}", leavers.join(", ")));
+            text = format!("{text}; after the removal of {}", leavers.join(", "));
         }
         rows.push(row("add", ADDITION, upsert.id().as_str(), text));
     }
@@ -172,6 +172,9 @@ fn waiting(view: &PlanView) -> Vec<Row> {
     for id in &view.plan.backing_off {
         let text = format!("{}; {}", crm_name(view, id), refused(view, id, Operation::Upsert));
         rows.push(row("wait", PLAIN, id.as_str(), text));
+    }
+    if !view.is_account_known() {
+        return rows;
     }
     for id in view.pending_for_other_reasons() {
         let is_managed = view
@@ -275,61 +278,75 @@ fn write_holds(page: &mut Page, view: &PlanView, invocation: &Invocation) {
         roster: Some(&view.roster),
     };
     let groups = grouped(view.plan.unapproved_holds());
-    let is_held_already = |(key, hold): (&HoldKey, &Hold)| {
-        view.snapshot
-            .holds
-            .get(key)
-            .is_some_and(|known| known.content == hold.content)
-    };
     for group in &groups {
         let mut rows = Vec::new();
         add_section(&mut rows, group.rows(names));
         page.blank();
         page.rows(&rows);
         page.marked("Held", Mark::Bad, &group.title(view.plan.managed));
-        let when = if group.holds.iter().copied().any(is_held_already) {
-            ""
-        } else {
-            ", after the next cycle,"
-        };
-        let approve = invocation.command("approve");
-        let what = match group.kind {
-            HoldKind::Account => "approves that this is the right account; nothing is sent until then",
-            HoldKind::Remove | HoldKind::Update | HoldKind::Takeover => "lists them and approves exactly these",
-        };
-        page.remedy(&format!("{approve}{when} {what}"));
     }
+    if groups.is_empty() {
+        return;
+    }
+    let mut holds = view.plan.unapproved_holds();
+    let when = if holds.any(|(key, hold)| is_held_already(view, key, hold)) {
+        ""
+    } else {
+        ", after the next cycle,"
+    };
+    let approve = invocation.command("approve");
+    if view.plan.doubts_account() {
+        page.remedy("check `wazzup.base_url` and the API key: nothing is sent");
+        page.remedy(&format!(
+            "if the other account is the right one from now on, {approve}{when} says so"
+        ));
+    } else {
+        page.remedy(&format!("{approve}{when} lists what is held and approves exactly that"));
+    }
+}
+
+/// Whether the state has the hold already, so that it can be approved.
+fn is_held_already(view: &PlanView, key: &HoldKey, hold: &Hold) -> bool {
+    let known = view.snapshot.holds.get(key);
+    known.is_some_and(|known| known.content == hold.content)
 }
 
 fn write_summary(page: &mut Page, view: &PlanView) {
     let plan = &view.plan;
+    let employees = counted(plan.eligible, "employee");
+    if !view.is_account_known() {
+        page.paragraph(&format!("{employees} in the CRM. {}", last_sentence(plan)));
+        return;
+    }
     let counts = Counts::of(view);
     let mut parts = vec![format!("{} to add", counts.added)];
-    if counts.adopted > 0 {
-        parts.push(format!("{} to adopt", counts.adopted));
-    }
-    if counts.taken_over > 0 {
-        parts.push(format!("{} to take over", counts.taken_over));
+    for (count, what) in [(counts.adopted, "to adopt"), (counts.taken_over, "to take over")] {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
     }
     parts.push(format!("{} to change", counts.changed));
     parts.push(format!("{} unchanged", plan.unchanged));
     if counts.others > 0 {
         parts.push(format!("{} held, waiting or failing", counts.others));
     }
-    let employees = counted(plan.eligible, "employee");
-    page.paragraph(&format!("{employees} in the CRM: {}.", parts.join(", ")));
-    page.paragraph(&format!("{} to remove.", counted(plan.removals.len(), "user")));
+    let leavers = counted(plan.removals.len(), "user");
+    page.paragraph(&format!(
+        "{employees} in the CRM: {}; {leavers} to remove.",
+        parts.join(", ")
+    ));
     for group in grouped(plan.unapproved_holds()) {
-        if group.kind != HoldKind::Account {
-            let held = counted_holds(group.kind, group.holds.len());
-            page.paragraph(&format!("{held} held."));
-        }
+        let held = counted_holds(group.kind, group.holds.len());
+        page.paragraph(&format!("{held} held."));
     }
-    if view.list.is_complete() && plan.drift.foreign > 0 {
-        let users = counted(plan.drift.foreign, "user");
-        page.paragraph(&format!(
-            "{users} in Wazzup not managed by this account, and left alone."
-        ));
+    let held_take_overs = plan
+        .unapproved_holds()
+        .filter(|(key, _)| key.kind == HoldKind::Takeover);
+    let concerned = counts.adopted + counts.taken_over + held_take_overs.count();
+    let left_alone = plan.drift.foreign.saturating_sub(concerned);
+    if view.list.is_complete() && left_alone > 0 {
+        let users = counted(left_alone, "other user");
+        page.paragraph(&format!("{users} in Wazzup, left alone."));
     }
     page.paragraph(&last_sentence(plan));
 }
@@ -376,6 +393,12 @@ impl Counts {
 }
 
 impl PlanView {
+    /// Whether nothing speaks against this being the right Wazzup account. If not, nothing is sent, and what is known of
+    /// the users says nothing about this account.
+    pub(super) fn is_account_known(&self) -> bool {
+        !self.plan.doubts_account() && !self.plan.questions.for_account
+    }
+
     /// Releases that are all there is to do about a user: whose phone changes, and how.
     pub(super) fn lone_releases(&self) -> Vec<(&EmployeeId, FieldChange)> {
         let upserted: BTreeSet<&EmployeeId> = self.plan.upserts.iter().map(PlannedUpsert::id).collect();

@@ -80,8 +80,18 @@ pub enum Error {
     #[error("the CRM database is unavailable: {0}")]
     Unavailable(Reason),
     /// The database refuses the query: the table, a column or a right is missing, or it takes too long.
-    #[error("the CRM cannot be read: {0}; check crm.table, crm.columns or crm.query, and the role's rights")]
+    #[error("the CRM cannot be read: {0}{hint}", hint = hint(.0))]
     Query(Reason),
+}
+
+/// What to check, where the reason does not say it by itself.
+fn hint(reason: &Reason) -> &'static str {
+    match reason.sqlstate() {
+        Some("42703" | "42804" | "57014") => "",
+        Some("42501") => "; GRANT SELECT to the role of crm.url",
+        Some("42P01" | "3F000") => "; check crm.table or crm.query, and in which database and schema the table is",
+        _ => "; check crm.table, crm.columns or crm.query",
+    }
 }
 
 impl From<postgres::Error> for Error {

@@ -250,12 +250,10 @@ async fn a_reload_under_a_lock_is_read_completely() {
     ] {
         let crm = fixture.crm(source);
         assert_eq!(ids(&crm).await.len(), 100);
-        let url = fixture.server.url(fixture.database);
         let reload = tokio::task::spawn_blocking(move || {
             let sql = "BEGIN; TRUNCATE south; SELECT pg_sleep(0.6); \
                        INSERT INTO south SELECT n, 'Anna', 2 FROM generate_series(1, 100) n WHERE n % 2 = 1; COMMIT";
             let server = Postgres::shared().expect("a server");
-            assert!(url.contains("crm_reload"));
             server.sql("crm_reload", sql).expect("a reload");
         });
         sleep(Duration::from_millis(250)).await;
@@ -335,6 +333,22 @@ async fn says_what_the_role_may_do() {
     let reader = Crm::new(options, table("employees", None, None), Duration::from_secs(5));
     let role = reader.role("wazzup_sync").await.expect("a role");
     assert!(role.name == "crm_reader" && !role.is_superuser && !role.can_write);
+}
+
+#[tokio::test]
+async fn a_missing_right_says_what_to_grant() {
+    let fixture = Fixture::new(
+        "crm_grant",
+        "CREATE TABLE employees (id int, name text); CREATE ROLE crm_stranger LOGIN",
+    );
+    let url = fixture.server.url_as("crm_stranger", fixture.database);
+    let options = PgConnectOptions::from_str(&url).expect("a URL");
+    let stranger = Crm::new(options, table("employees", None, None), Duration::from_secs(5));
+    let text = stranger.read().await.expect_err("a refusal").to_string();
+    assert!(
+        text.ends_with("(SQLSTATE 42501); GRANT SELECT to the role of crm.url"),
+        "{text}"
+    );
 }
 
 /// The daemon reads in the task that the signals end.

@@ -169,7 +169,7 @@ async fn a_panic_gives_the_lease_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_stops_hands_over_at_once() {
     let fixture = Fixture::new("daemon_stop").await;
-    let every = Duration::from_secs(60);
+    let every = Duration::from_mins(1);
     let (stop, first) = start(fixture.engine(fixture.server.port()), every);
     let leader = fixture.wait_until(LEASE, |leader| !leader.is_empty()).await;
     let (stop_standby, standby) = start(fixture.engine(fixture.server.port()), every);
@@ -229,7 +229,7 @@ async fn waits_for_a_state_database_that_is_not_up() {
     let fixture = Fixture::new("daemon_waits").await;
     let proxy = Proxy::start(fixture.server.port());
     proxy.behave(Behaviour::Refuse);
-    let (stop, daemon) = start(fixture.engine(proxy.port()), Duration::from_secs(60));
+    let (stop, daemon) = start(fixture.engine(proxy.port()), Duration::from_mins(1));
     sleep(Duration::from_secs(2)).await;
     assert!(!daemon.is_finished());
     proxy.behave(Behaviour::Forward);

@@ -1,6 +1,6 @@
 //! Holds: what looks like a mistake, and waits until somebody approves exactly that.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -68,8 +68,8 @@ impl HoldKey {
 /// The open holds.
 pub type Holds = BTreeMap<HoldKey, Hold>;
 
-/// An open hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// An open hold. `Debug` hides its content, which can hold names and phones.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Hold {
     /// What exactly is held: an approval is for this content only. See [`HoldKind`] for what it says:
     /// the fingerprint (account), since when the user is absent (remove), the new name and phone as JSON (update), the
@@ -83,6 +83,17 @@ pub struct Hold {
     pub sticky: bool,
     /// Who approved it, if somebody did.
     pub approved: Option<Approval>,
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hold")
+            .field("reason", &self.reason)
+            .field("since", &self.since)
+            .field("sticky", &self.sticky)
+            .field("approved", &self.approved)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Somebody approved a hold.

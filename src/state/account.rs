@@ -152,7 +152,7 @@ impl State {
         // Not `*`: a newer version's columns would be taken for others.
         let row = sqlx::query!(
             r#"SELECT now() AS "now!", lease_holder, lease_host, lease_expires_at,
-                   cycle_id, last_started_at, last_finished_at, last_outcome, last_error_kind, last_error,
+                   last_cycle_id, last_started_at, last_finished_at, last_outcome, last_error_kind, last_error,
                    last_success_at, failing_since, error_reported_at, holds_reported_at,
                    eligible, in_sync, failing, waiting, pending, missing_ids,
                    list_read_at, list_passed_at, fingerprint,
@@ -173,9 +173,9 @@ impl State {
             _ => None,
         };
         let outcome = row.last_outcome.as_deref().and_then(CycleOutcome::parse);
-        let last_cycle = match (outcome, row.last_started_at, row.last_finished_at) {
-            (Some(outcome), Some(started_at), Some(finished_at)) => Some(LastCycle {
-                id: row.cycle_id,
+        let last_cycle = match (outcome, row.last_cycle_id, row.last_started_at, row.last_finished_at) {
+            (Some(outcome), Some(id), Some(started_at), Some(finished_at)) => Some(LastCycle {
+                id,
                 outcome,
                 started_at: started_at.to_jiff(),
                 finished_at: finished_at.to_jiff(),

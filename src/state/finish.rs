@@ -129,7 +129,7 @@ impl State {
         keep: PgInterval,
     ) -> Result<bool, Error> {
         let due = sqlx::query_scalar!(
-            r#"UPDATE accounts SET last_started_at = $2, last_finished_at = now(), last_outcome = $3,
+            r#"UPDATE accounts SET last_cycle_id = $8, last_started_at = $2, last_finished_at = now(), last_outcome = $3,
                    last_error_kind = $4, last_error = $5,
                    holds_reported_at = CASE WHEN $6 THEN now() ELSE holds_reported_at END
                WHERE account = $1
@@ -140,7 +140,8 @@ impl State {
             finished.error.as_ref().map(|error| error.kind),
             finished.error.as_ref().map(|error| error.message.as_str()),
             finished.reported_holds,
-            keep
+            keep,
+            cycle.id
         )
         .fetch_one(unnamed(tx))
         .await?;

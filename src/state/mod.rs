@@ -23,6 +23,8 @@ mod outcomes;
 mod overview;
 mod schema;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

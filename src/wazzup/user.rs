@@ -54,7 +54,8 @@ impl Item {
         let fields: Fields = serde_json::from_slice(json).ok()?;
         Some(Self {
             id: fields.id.and_then(text_or_number).filter(|id| !id.is_empty()),
-            name: fields.name.and_then(text),
+            // Postgres cannot store U+0000, and no name is the same with it.
+            name: fields.name.and_then(text).map(|name| name.replace('\0', "\u{fffd}")),
             phone: fields.phone.and_then(text_or_number),
             names_an_id: fields.id.is_some(),
         })

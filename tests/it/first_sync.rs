@@ -1,6 +1,6 @@
 //! The main job: a table in, an account in step.
 
-use sandbox::{Poison, PoisonReply, Target};
+use sandbox::{Poison, PoisonReply, When};
 
 use crate::{
     app::{App, id},
@@ -258,7 +258,7 @@ async fn odd_ids_are_removed_one_by_one_where_the_batch_is_refused() {
     app.hire("one", "Stays", None).await;
     app.once_exits(0).await;
     app.wazzup
-        .poison(Poison::ids(ids.clone(), PoisonReply::Status(400)).on(&[Target::BulkDelete]));
+        .poison(Poison::ids(ids.clone(), PoisonReply::Status(400)).on(When::BulkDelete));
     app.fire(&ids).await;
     app.once_exits(0).await;
     assert_eq!(app.user_ids(), ["foreign-1", "foreign-2", "one"]);
@@ -273,7 +273,7 @@ async fn an_id_that_is_a_step_up_in_a_path_harms_nobody() {
     app.hire("..", "Two Dots", None).await;
     app.hire(".", "One Dot", None).await;
     app.once_exits(0).await;
-    let refused = Poison::ids(["..", "."], PoisonReply::Status(400)).on(&[Target::BulkDelete]);
+    let refused = Poison::ids(["..", "."], PoisonReply::Status(400)).on(When::BulkDelete);
     app.wazzup.poison(refused);
     app.fire(&["..", "."]).await;
     let run = app.once().await;

@@ -9,7 +9,7 @@ use crate::app::App;
 #[tokio::test]
 async fn hostile_answers_are_survived(
     #[values(
-        What::HugeBody { bytes: 30_000_000 },
+        What::huge_body(30_000_000),
         What::BrokenJson,
         What::Garbage,
         What::Redirect { status: 307, to: "http://127.0.0.1:1/v3/users".into() },

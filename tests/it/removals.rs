@@ -1,7 +1,7 @@
 //! Removals that the service makes difficult.
 
 use rstest::rstest;
-use sandbox::{Fault, Poison, PoisonReply, Target, What, When};
+use sandbox::{Fault, Poison, PoisonReply, What, When};
 
 use crate::app::App;
 
@@ -60,7 +60,7 @@ async fn a_404_on_delete_is_success() {
     app.once_exits(0).await;
     app.wazzup.remove("e001");
     app.wazzup
-        .poison(Poison::ids(["e002"], PoisonReply::NoData).on(&[Target::BulkDelete]));
+        .poison(Poison::ids(["e002"], PoisonReply::NoData).on(When::BulkDelete));
     app.fire(&["e001", "e002"]).await;
     app.once_exits(0).await;
     assert_eq!(app.users().len(), 8);

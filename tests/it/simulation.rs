@@ -360,9 +360,7 @@ impl World {
             3 => What::CutBefore,
             4 => {
                 self.late = true;
-                What::ActLate {
-                    after_ms: self.rng.u64(1..150),
-                }
+                What::HoldBack
             }
             5 => What::status(503),
             6 => What::status(500),
@@ -505,8 +503,7 @@ impl World {
     async fn time_passes(&mut self, minutes: u32) {
         self.tell(format!("  {minutes} minutes pass"));
         // No request is under way for minutes.
-        let landing = self.app.wazzup.land_late_requests(PATIENCE);
-        landing.await.expect("late requests land");
+        self.app.wazzup.land_late();
         let mut sql = String::new();
         for (table, columns) in TIMES {
             let moved = columns

@@ -1,7 +1,7 @@
 //! Comparing with Wazzup's own list: it heals, and a list that proves nothing changes nothing.
 
 use rstest::rstest;
-use sandbox::{Fault, ListStyle, What, When};
+use sandbox::{Fault, Kind, ListStyle, What, When};
 
 use crate::app::App;
 
@@ -43,7 +43,7 @@ async fn what_was_deleted_or_renamed_by_hand_is_healed(
 #[case::short(What::ShortList { missing: 5 })]
 #[case::cut(What::BrokenJson)]
 #[case::garbled(What::Garbage)]
-#[case::huge(What::HugeBody { bytes: 30_000_000 })]
+#[case::huge(What::huge_body(30_000_000))]
 #[case::failing(What::status(500))]
 #[case::not_found(What::status(404))]
 #[case::proxy(What::Answer { status: 200, body: "<html>log in</html>".into(), headers: Vec::new() })]
@@ -112,7 +112,7 @@ async fn verify_every_is_remembered_and_kept() {
     app.state_sql("UPDATE wazzup_sync.accounts SET last_verified_at = now() - interval '2 s', verify_tried_at = now() - interval '2 s'")
         .await;
     app.once_exits(0).await;
-    assert_eq!(app.wazzup.count("GET"), 1);
+    assert_eq!(app.wazzup.count_of(Kind::List), 1);
     app.set("schedule.verify_every", "1h");
     app.settled().await;
 }

@@ -147,9 +147,9 @@ fn report_hold(report: &mut Report, setup: Setup<'_>, view: &PlanView, group: &H
         HoldKind::Account => {
             format!("are the key and wazzup.base_url right? If this account shall be used from now on: {approve}")
         }
-        HoldKind::Remove => format!(
-            "are crm.table, crm.columns.active and the rows right? {plan} names the users; {approves}"
-        ),
+        HoldKind::Remove => {
+            format!("are crm.table, crm.columns.active and the rows right? {plan} names the users; {approves}")
+        }
         HoldKind::Update => {
             format!("are crm.columns and the rows right? {plan} shows the old and new values; {approves}")
         }

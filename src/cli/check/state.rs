@@ -1,7 +1,10 @@
 //! What `check` says about the state database.
 
 use super::{
-    super::{status::lease_in_words, text::{counted, listed_ids}},
+    super::{
+        status::lease_in_words,
+        text::{counted, listed_ids},
+    },
     Findings, Setup,
     crm::{NAMES_SHOWN, remedy_for_database, report_ssl},
     report::{Report, Subject},

@@ -1,23 +1,26 @@
-//! What `wazzup-sync` is tried against when there is no account and no database at hand.
+//! What `wazzup-sync` is tested against where there is no Wazzup account and no database.
 //!
-//! * [`Wazzup`] plays the whole contract of the Wazzup v3 users API over real HTTP: every variant
-//!   ([`Variant`]), every refusal ([`Poison`]), and faults to order ([`Fault`]). It writes down each
-//!   request and what the client must never do ([`Wazzup::violations`]).
-//! * [`Postgres`] is a throw-away server of the system's own Postgres.
+//! * [`Wazzup`] plays the whole contract of the Wazzup v3 users API over real HTTP: undocumented behaviour
+//!   ([`Variant`]), faults to order ([`Fault`]) and users that the service refuses ([`Poison`]). It keeps a log of all
+//!   requests ([`Wazzup::requests`]) and of what a client must never do ([`Wazzup::violations`]).
+//! * [`Postgres`] is a throw-away server, run from the programs of an installed Postgres.
 //!
-//! ```text
-//! request ─▶ server ─▶ http (faults) ─▶ state (key, poison) ─▶ users (the contract)
-//!              │          └─▶ log                                 └─▶ answer
-//!              └─▶ control: the same things over HTTP, for shells and containers
-//! ```
+//! A request passes `server` (sockets), `handler` (the fault that strikes the request), `state` (the key, poison, all or
+//! nothing) and `users` (the contract). `control` shows users and log to shells and container tests.
+#![expect(missing_docs, reason = "a name that says it all gets no sentence that says it again")]
+#![expect(
+    clippy::missing_errors_doc,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    clippy::return_self_not_must_use,
+    reason = "a tool for tests: whatever goes wrong fails the test with its own message"
+)]
 
 mod answer;
-mod call;
 mod control;
 mod faults;
-mod http;
+mod handler;
 mod log;
-mod poison;
 mod postgres;
 mod server;
 mod state;
@@ -25,12 +28,10 @@ mod users;
 mod variant;
 mod wazzup;
 
-pub use call::When;
-pub use faults::{Fault, What};
-pub use log::Request;
-pub use poison::{Poison, PoisonReply, Target};
+pub use faults::{Fault, Poison, PoisonReply, What, When};
+pub use log::{Kind, Request};
 pub use postgres::Postgres;
 pub use state::State;
 pub use users::{Origin, User};
-pub use variant::{ErrorStyle, ListStyle, MalformedPhone, OmittedPhone, PostAnswer, RateLimit, Variant};
+pub use variant::{ErrorStyle, ListStyle, MalformedPhone, OmittedPhone, PostAnswer, Variant};
 pub use wazzup::Wazzup;

@@ -1,73 +1,178 @@
 //! Every request as it came in, and what a client of the contract must never send.
 
 use std::collections::BTreeSet;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use serde::{Serialize, Serializer};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, header};
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use crate::call::Call;
 use crate::users::is_phone;
 
 /// The most entries that the contract allows in one request.
-const BATCH: usize = 100;
+const LARGEST_BATCH: usize = 100;
 
-/// One request.
-#[derive(Debug, Clone, Serialize)]
+/// The five calls of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    List,
+    LookUp,
+    Upsert,
+    BulkDelete,
+    Delete,
+    /// Nothing that the contract knows.
+    Unknown,
+}
+
+#[derive(Debug, Clone)]
 pub struct Request {
-    /// Counts from 1 over the sandbox's whole life.
+    /// Counts from 1 over the whole life of the sandbox.
     pub seq: u64,
-    /// When it came in.
-    #[serde(serialize_with = "unix_millis")]
     pub at: SystemTime,
-    /// The method, in upper case.
     pub method: String,
     /// The raw path with the raw query.
     pub path: String,
-    /// The raw body.
     pub body: String,
     /// The body, if it is JSON.
     pub json: Option<Value>,
-    /// The status answered; `None` while it is in work, or if the connection was cut.
-    pub status: Option<u16>,
-    /// Whether it was carried out: the key was right and the contract refused nothing. True for a
-    /// lost answer, too, and true at last for an act that came late.
-    pub applied: bool,
+    /// The key that it came with.
+    pub key: Option<String>,
+    pub kind: Kind,
     /// Whether it may change users: a `POST`, `DELETE` or `bulk_delete`.
     pub writing: bool,
+    /// The status answered; `None` for good if there was no answer.
+    pub status: Option<u16>,
+    /// Whether it was carried out: the key was right and nothing was refused. Also true if the answer was lost, and
+    /// for a request that was held back once it landed.
+    pub applied: bool,
+    json_content_type: bool,
 }
 
 impl Request {
-    /// The ids that the body or the path is about, in their order.
-    #[must_use]
-    pub fn ids(&self) -> Vec<String> {
-        if let Some(Value::Array(entries)) = &self.json {
-            let id = |entry: &Value| entry.as_str().or(entry["id"].as_str()).map(ToOwned::to_owned);
-            return entries.iter().filter_map(id).collect();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the sandbox is a service with a clock of its own"
+    )]
+    pub(crate) fn new(parts: &Parts, body: &[u8]) -> Self {
+        let header = |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let key = header(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+        let content_type = header(header::CONTENT_TYPE).unwrap_or_default();
+        let kind = Kind::of(parts.method.as_str(), parts.uri.path());
+        Self {
+            seq: 0,
+            at: SystemTime::now(),
+            method: parts.method.to_string(),
+            path: parts.uri.to_string(),
+            body: String::from_utf8_lossy(body).into_owned(),
+            json: serde_json::from_slice(body).ok(),
+            key: key.map(ToOwned::to_owned),
+            kind,
+            writing: matches!(kind, Kind::Upsert | Kind::BulkDelete | Kind::Delete),
+            status: None,
+            applied: false,
+            json_content_type: content_type.starts_with("application/json"),
         }
-        let id = self
-            .path
-            .split('?')
-            .next()
-            .and_then(|path| path.strip_prefix("/v3/users/"));
-        let decode = |id| {
-            percent_encoding::percent_decode_str(id)
-                .decode_utf8_lossy()
-                .into_owned()
-        };
-        id.map(decode).into_iter().collect()
     }
 
-    /// Seconds since 1970, with milliseconds.
-    #[must_use]
-    pub fn unix_millis(&self) -> u128 {
-        self.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()
+    /// The ids that the body or the path names, in their order.
+    pub fn ids(&self) -> Vec<String> {
+        let from_body = self.entries().iter().filter_map(id_of).map(ToOwned::to_owned);
+        self.path_id().into_iter().chain(from_body).collect()
+    }
+
+    /// The id that the path names.
+    pub(crate) fn path_id(&self) -> Option<String> {
+        let path = self.path.split('?').next()?;
+        let is_about_one = matches!(self.kind, Kind::LookUp | Kind::Delete);
+        let segment = id_segment(path).filter(|_| is_about_one)?;
+        Some(percent_decode_str(segment).decode_utf8_lossy().into_owned())
+    }
+
+    pub(crate) fn entries(&self) -> &[Value] {
+        match &self.json {
+            Some(Value::Array(entries)) if self.writing => entries,
+            _ => &[],
+        }
+    }
+
+    /// The `?offset=` of a list.
+    pub(crate) fn offset(&self) -> usize {
+        let query = self.path.split_once('?').map_or("", |(_, query)| query);
+        let offset = query.split('&').find_map(|pair| pair.strip_prefix("offset="));
+        offset.and_then(|offset| offset.parse().ok()).unwrap_or(0)
+    }
+
+    /// What the contract forbids, whatever the service may answer.
+    fn violations(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.kind == Kind::Unknown {
+            found.push("no such call".to_owned());
+        }
+        if !matches!(self.kind, Kind::Upsert | Kind::BulkDelete) {
+            return found;
+        }
+        if !self.json_content_type {
+            found.push("the content type is not application/json".to_owned());
+        }
+        let entries = self.entries();
+        if entries.is_empty() || entries.len() > LARGEST_BATCH {
+            found.push(format!("{} entries", entries.len()));
+        }
+        let mut seen = BTreeSet::new();
+        for (index, entry) in entries.iter().enumerate() {
+            match id_of(entry) {
+                None | Some("") => found.push(format!("entry {index} has no id")),
+                Some(id) if !seen.insert(id) => found.push(format!("entry {index} repeats an id")),
+                Some(_) => {}
+            }
+            if self.kind == Kind::Upsert {
+                let wrong = wrong_fields(entry).into_iter();
+                found.extend(wrong.map(|wrong| format!("entry {index} has {wrong}")));
+            }
+        }
+        found
     }
 }
 
-fn unix_millis<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    let millis = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    serializer.serialize_u64(u64::try_from(millis).unwrap_or(u64::MAX))
+impl Kind {
+    fn of(method: &str, path: &str) -> Self {
+        match (method, path, id_segment(path)) {
+            ("GET", "/v3/users", _) => Self::List,
+            ("POST", "/v3/users", _) => Self::Upsert,
+            ("PATCH", "/v3/users/bulk_delete", _) => Self::BulkDelete,
+            ("GET", _, Some(_)) => Self::LookUp,
+            ("DELETE", _, Some(_)) => Self::Delete,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// The raw id in a path. It is found before it is decoded, since an id may hold an encoded slash.
+fn id_segment(path: &str) -> Option<&str> {
+    let segment = path.strip_prefix("/v3/users/")?;
+    (!segment.is_empty() && !segment.contains('/')).then_some(segment)
+}
+
+/// The id of an entry, which is an object in a `POST` and a text in a `bulk_delete`.
+pub(crate) fn id_of(entry: &Value) -> Option<&str> {
+    entry.as_str().or(entry["id"].as_str())
+}
+
+fn wrong_fields(entry: &Value) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if !entry["name"].is_string() {
+        wrong.push("no name".to_owned());
+    }
+    for (field, value) in entry.as_object().into_iter().flatten() {
+        match field.as_str() {
+            "id" | "name" => {}
+            "phone" if value.as_str().is_some_and(is_phone) => {}
+            "phone" => wrong.push("a phone that is not bare digits".to_owned()),
+            other => wrong.push(format!("a field `{other}`")),
+        }
+    }
+    wrong
 }
 
 /// The requests, and what was wrong with them.
@@ -77,98 +182,32 @@ pub(crate) struct Log {
     pub(crate) violations: Vec<String>,
     pub(crate) in_flight: usize,
     pub(crate) max_in_flight: usize,
-    last: u64,
+    last_seq: u64,
 }
 
 impl Log {
-    /// Writes a request down as being in work.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the sandbox is a service with a clock of its own"
-    )]
-    pub(crate) fn begin(&mut self, call: &Call, method: &str, path: &str, body: &str, json_type: bool) -> u64 {
-        self.last += 1;
+    /// Gives the request its number and writes it down as being in flight.
+    pub(crate) fn begin(&mut self, request: &mut Request) {
+        self.last_seq += 1;
+        request.seq = self.last_seq;
         self.in_flight += 1;
         self.max_in_flight = self.max_in_flight.max(self.in_flight);
-        let request = Request {
-            seq: self.last,
-            at: SystemTime::now(),
-            method: method.to_owned(),
-            path: path.to_owned(),
-            body: body.to_owned(),
-            json: serde_json::from_str(body).ok(),
-            status: None,
-            applied: false,
-            writing: call.writes(),
-        };
-        let wrong = violations(call, request.json.as_ref(), json_type);
-        let named = wrong
-            .into_iter()
-            .map(|wrong| format!("#{} {method} {path}: {wrong}", request.seq));
-        self.violations.extend(named);
-        self.requests.push(request);
-        self.last
+        let Request { seq, method, path, .. } = &*request;
+        let violations = request.violations().into_iter();
+        self.violations
+            .extend(violations.map(|violation| format!("#{seq} {method} {path}: {violation}")));
+        self.requests.push(request.clone());
+    }
+
+    pub(crate) fn end(&mut self, seq: u64, status: Option<u16>) {
+        self.in_flight -= 1;
+        if let Some(request) = self.get_mut(seq) {
+            request.status = status;
+        }
     }
 
     /// The request, unless the log was cleared since.
     pub(crate) fn get_mut(&mut self, seq: u64) -> Option<&mut Request> {
         self.requests.iter_mut().rev().find(|request| request.seq == seq)
     }
-}
-
-/// What the contract forbids, whatever the service may answer to it.
-fn violations(call: &Call, json: Option<&Value>, json_type: bool) -> Vec<String> {
-    let mut wrong = Vec::new();
-    match call {
-        Call::Unknown => wrong.push("no such call".to_owned()),
-        Call::List { .. } | Call::GetUser(_) | Call::Delete(_) => {}
-        Call::Post | Call::BulkDelete => {
-            if !json_type {
-                wrong.push("content type is not application/json".to_owned());
-            }
-            let Some(Value::Array(entries)) = json else {
-                wrong.push("the body is no array".to_owned());
-                return wrong;
-            };
-            if entries.is_empty() {
-                wrong.push("an empty array".to_owned());
-            }
-            if entries.len() > BATCH {
-                wrong.push(format!("{} entries", entries.len()));
-            }
-            let mut seen = BTreeSet::new();
-            for (index, entry) in entries.iter().enumerate() {
-                let id = if *call == Call::Post { &entry["id"] } else { entry };
-                match id.as_str() {
-                    None | Some("") => wrong.push(format!("entry {index} has no id")),
-                    Some(id) if !seen.insert(id) => wrong.push(format!("entry {index} has an id again")),
-                    Some(_) => {}
-                }
-                if *call == Call::Post {
-                    wrong.extend(wrong_fields(index, entry));
-                }
-            }
-        }
-    }
-    wrong
-}
-
-fn wrong_fields(index: usize, entry: &Value) -> Vec<String> {
-    let Some(fields) = entry.as_object() else {
-        return vec![format!("entry {index} is no object")];
-    };
-    let mut wrong = Vec::new();
-    if !fields.get("name").is_some_and(Value::is_string) {
-        wrong.push(format!("entry {index} has no name"));
-    }
-    for (field, value) in fields {
-        match field.as_str() {
-            "id" | "name" => {}
-            "phone" if value.as_str().is_some_and(is_phone) => {}
-            "phone" if value.is_null() => wrong.push(format!("entry {index} has a null phone")),
-            "phone" => wrong.push(format!("entry {index} has a malformed phone")),
-            other => wrong.push(format!("entry {index} has a field `{other}`")),
-        }
-    }
-    wrong
 }

@@ -1,22 +1,23 @@
-//! The listening side: a thread with a runtime of its own, and one task per connection.
+//! The listening side: a runtime of its own, and one task per connection.
 //!
-//! The thread is why a test may block, or pause tokio's clock, while the sandbox goes on. Each
-//! connection is served by hand, because a cut must end in a TCP reset, which no response can do.
+//! The runtime is why a test may block while the sandbox goes on. Connections are served by hand, because a lost
+//! connection must end in a TCP reset, which no response can do.
 
-use std::net::{self, SocketAddr};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
-use axum::{Extension, Router};
+use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Handle};
-use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::runtime::{Builder, Runtime};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -24,85 +25,65 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ServerConfig, version};
 
 use crate::control;
-use crate::http::{Connection, handle};
+use crate::handler::{Reset, handle};
 use crate::state::Shared;
 
-/// A running server. Dropped, it closes its port and all its connections.
+/// How long the end of a server may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running server. Dropping it closes its port and all its connections.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    pub(crate) runtime: Handle,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
+    runtime: Option<Runtime>,
 }
 
 impl Server {
-    /// Listens on the address and serves; returns when connections are accepted.
     pub(crate) async fn start(
         address: SocketAddr,
         tls: Option<Arc<ServerConfig>>,
         shared: Arc<Shared>,
     ) -> anyhow::Result<Self> {
-        let listener = net::TcpListener::bind(address)
-            .with_context(|| format!("the sandbox cannot listen on {address}: choose another port"))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
-
-        let (stop, stopped) = oneshot::channel::<()>();
-        let (ready, started) = oneshot::channel();
-        let thread = thread::Builder::new()
-            .name("wazzup-sandbox".to_owned())
-            .spawn(move || {
-                runtime.block_on(async {
-                    let listener = TcpListener::from_std(listener);
-                    let _ = ready.send(());
-                    if let Ok(listener) = listener {
-                        tokio::select! {
-                            () = accept(&listener, tls, shared) => {}
-                            _ = stopped => {}
-                        }
-                    }
-                });
-            })?;
-        started.await.context("the sandbox's thread ended")?;
-        Ok(Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let listener = runtime.spawn(TcpListener::bind(address)).await?;
+        let mut server = Self {
             address,
-            runtime: handle,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+            runtime: Some(runtime),
+        };
+        let listener = listener.with_context(|| format!("cannot listen on {address}: choose another port"))?;
+        server.address = listener.local_addr()?;
+        if let Some(runtime) = &server.runtime {
+            let router = control::routes().fallback(handle).with_state(shared);
+            runtime.spawn(accept(listener, tls.map(TlsAcceptor::from), router));
+        }
+        Ok(server)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        // In a thread: a runtime may not wait for the end of another one.
+        if let Some(runtime) = self.runtime.take() {
+            let ending = thread::spawn(move || runtime.shutdown_timeout(PATIENCE));
+            let _ = ending.join();
         }
     }
 }
 
-async fn accept(listener: &TcpListener, tls: Option<Arc<ServerConfig>>, shared: Arc<Shared>) {
-    let router = control::routes().fallback(handle).with_state(shared);
-    let acceptor = tls.map(TlsAcceptor::from);
-    let mut connections = JoinSet::new();
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router) {
     loop {
-        while connections.try_join_next().is_some() {}
         let Ok((stream, _)) = listener.accept().await else {
-            // Out of file descriptors, most likely: let some connections end.
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            // Most likely out of file descriptors: let some connections end.
+            tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
         let _ = stream.set_nodelay(true);
-        let (router, acceptor) = (router.clone(), acceptor.clone());
-        connections.spawn(async move {
-            match acceptor {
+        let (router, tls) = (router.clone(), tls.clone());
+        tokio::spawn(async move {
+            match tls {
                 None => serve(stream, |stream| stream, router).await,
-                Some(acceptor) => {
-                    if let Ok(stream) = acceptor.accept(stream).await {
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
                         serve(stream, |stream| stream.get_ref().0, router).await;
                     }
                 }
@@ -115,24 +96,28 @@ async fn serve<S>(stream: S, tcp: fn(&S) -> &TcpStream, router: Router)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = Connection::default();
-    let service = TowerToHyperService::new(router.layer(Extension(connection.clone())));
-    let mut http = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    let cut = tokio::select! {
-        _ = &mut http => false,
-        () = connection.cut() => true,
-    };
-    if cut {
-        // Without lingering, closing is a reset: the client sees that nobody will answer.
-        let stream = http.into_parts().io.into_inner();
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |request| {
+        let response = router.call(request);
+        async move {
+            let Ok(response) = response.await;
+            if response.extensions().get::<Reset>().is_some() {
+                return Err(io::Error::from(io::ErrorKind::ConnectionReset));
+            }
+            Ok(response)
+        }
+    });
+    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    if (&mut connection).await.is_err() {
+        // Closing without lingering is a reset: the client sees that there will be no answer.
+        let stream = connection.into_parts().io.into_inner();
         let _ = tcp(&stream).set_zero_linger();
     }
 }
 
 /// What a server needs for HTTPS, from PEM.
 pub(crate) fn tls_config(certificate: &str, key: &str) -> anyhow::Result<Arc<ServerConfig>> {
-    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes());
-    let chain = chain
+    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .context("the certificate is no PEM")?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).context("the private key is no PEM")?;

@@ -1,63 +1,215 @@
-//! The account's users, and what the contract lets a request do to them.
+//! The users of an account, and what the contract lets a request do to them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 
-use crate::answer::Refusal;
-use crate::variant::{MalformedPhone, OmittedPhone, Variant};
+use crate::answer::{Answer, named_entries};
+use crate::variant::{ListStyle, MalformedPhone, OmittedPhone, PostAnswer, Variant};
 
 /// The longest id and name, in characters.
 const LONGEST: usize = 200;
 
-/// The role that every new user has.
-const FIRST_ROLE: &str = "seller";
+/// The page size of a paged list.
+const PAGE: usize = 100;
 
-/// One user of the account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct User {
-    /// The full name.
     pub name: String,
     /// Bare international digits.
     pub phone: Option<String>,
-    /// `seller` at first; an administrator changes it by hand, and deleting the user loses it.
-    #[serde(default = "first_role")]
+    /// `seller` at first. An administrator changes it by hand; deleting the user loses it.
     pub role: String,
-    /// Who made this user.
-    #[serde(default)]
     pub origin: Origin,
 }
 
 /// Who made a user.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Origin {
     /// A `POST`.
     Api,
     /// The test, as an administrator would in the cabinet.
-    #[default]
     Hand,
-    /// Seeded as somebody whom no synchronization may touch.
+    /// The test, as somebody whom no synchronization may touch.
     Foreign,
 }
 
-fn first_role() -> String {
-    FIRST_ROLE.to_owned()
-}
-
 impl User {
-    /// A user with the role of everybody new.
-    #[must_use]
-    pub fn new(name: &str, phone: Option<&str>, origin: Origin) -> Self {
-        let (name, phone) = (name.to_owned(), phone.map(ToOwned::to_owned));
+    pub(crate) fn new(name: &str, phone: Option<&str>, origin: Origin) -> Self {
         Self {
-            name,
-            phone,
-            role: first_role(),
+            name: name.to_owned(),
+            phone: phone.map(ToOwned::to_owned),
+            role: "seller".to_owned(),
             origin,
         }
     }
+
+    fn to_json(&self, id: &str, variant: &Variant, with_phone: bool) -> Value {
+        let mut json = json!({"id": id_to_json(id, variant), "name": self.name});
+        if with_phone && let Some(phone) = &self.phone {
+            json["phone"] = json!(phone);
+        }
+        json
+    }
+}
+
+/// A number keeps its digits, so `007` stays text.
+fn id_to_json(id: &str, variant: &Variant) -> Value {
+    match id.parse::<u64>() {
+        Ok(number) if variant.numeric_ids && number.to_string() == id => json!(number),
+        _ => json!(id),
+    }
+}
+
+/// Bare international digits: 8 to 15 of them, the first one no zero.
+pub(crate) fn is_phone(text: &str) -> bool {
+    (8..=15).contains(&text.len()) && !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The users that one key gives access to.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    pub(crate) key: String,
+    pub(crate) users: BTreeMap<String, User>,
+    pub(crate) foreign_touched: BTreeSet<String>,
+}
+
+/// The calls. An `Err` is the answer to a request that was refused, which may have carried out some of its entries: the
+/// caller restores the users where the variant is atomic.
+impl Account {
+    /// `GET /v3/users`
+    pub(crate) fn list(&self, offset: usize, variant: &Variant) -> Answer {
+        let mut users: Vec<_> = self.users.iter().collect();
+        users.retain(|(id, _)| !variant.unlisted.contains(*id));
+        users.sort_by_key(|(id, user)| (&user.name, *id));
+        let count = i64::try_from(users.len()).unwrap_or(i64::MAX) + variant.count_off_by;
+
+        if variant.list != ListStyle::Array {
+            let offset = if variant.offset_ignored { 0 } else { offset };
+            users = users.into_iter().skip(offset).take(PAGE).collect();
+        }
+        let items = users
+            .into_iter()
+            .map(|(id, user)| user.to_json(id, variant, variant.list_phones));
+        let items: Value = items.collect();
+        let body = match variant.list {
+            ListStyle::Array | ListStyle::ArrayPaged => items,
+            ListStyle::Pages => json!({"count": count, "data": items}),
+            ListStyle::PagesTextCount => json!({"count": count.to_string(), "data": items}),
+        };
+        Answer::new(200, body.to_string())
+    }
+
+    /// `GET /v3/users/:id`
+    pub(crate) fn look_up(&self, id: &str, variant: &Variant) -> Result<Answer, Answer> {
+        match self.users.get(id) {
+            Some(user) => Ok(Answer::new(200, user.to_json(id, variant, true).to_string())),
+            None => Err(variant.errors.refusal(404, "USER_NOT_FOUND", &Value::Null)),
+        }
+    }
+
+    /// `DELETE /v3/users/:id`
+    pub(crate) fn delete(&mut self, id: &str, variant: &Variant) -> Result<Answer, Answer> {
+        match self.users.remove(id) {
+            Some(_) => Ok(Answer::new(200, "")),
+            None => Err(variant.errors.refusal(404, "USER_NOT_FOUND", &Value::Null)),
+        }
+    }
+
+    /// `PATCH /v3/users/bulk_delete`
+    pub(crate) fn bulk_delete(&mut self, ids: &[Value], variant: &Variant) -> Result<Answer, Answer> {
+        check_batch(ids, Value::as_str, variant)?;
+        if let Some(index) = ids.iter().position(|id| !id.is_string()) {
+            return Err(invalid_users(&[(index, vec!["id".to_owned()])], variant));
+        }
+        let mut absent = Vec::new();
+        for id in ids.iter().filter_map(Value::as_str) {
+            if self.users.remove(id).is_none() && variant.names_absent {
+                absent.push(id_to_json(id, variant));
+            }
+        }
+        Ok(Answer::new(200, Value::Array(absent).to_string()))
+    }
+
+    /// `POST /v3/users`
+    pub(crate) fn upsert(&mut self, entries: &[Value], variant: &Variant) -> Result<Answer, Answer> {
+        check_batch(entries, |entry| entry["id"].as_str(), variant)?;
+        if variant.full_refuses_updates && self.users.len() > variant.seats {
+            return Err(seats_exceeded(variant));
+        }
+        let mut refusal = None;
+        let mut invalid = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            match validate(entry, variant) {
+                Ok(entry) => refusal = refusal.or(self.put(&entry, variant).err()),
+                Err(fields) => invalid.push((index, fields)),
+            }
+        }
+        if invalid.iter().any(|(_, fields)| !fields.is_empty()) {
+            return Err(invalid_users(&invalid, variant));
+        }
+        if !invalid.is_empty() {
+            return Err(Answer::new(400, ""));
+        }
+        if let Some(refusal) = refusal {
+            return Err(refusal);
+        }
+        Ok(match variant.post_answer {
+            PostAnswer::Empty => Answer::new(200, ""),
+            PostAnswer::Text => Answer::new(201, "Created"),
+            PostAnswer::Json => Answer::new(200, r#"{"ok":true}"#),
+        })
+    }
+
+    /// Carries out one entry, or changes nothing.
+    fn put(&mut self, entry: &Entry, variant: &Variant) -> Result<(), Answer> {
+        let Entry { id, name, phone } = *entry;
+        if !self.users.contains_key(id) && self.users.len() >= variant.seats {
+            return Err(seats_exceeded(variant));
+        }
+        if phone.is_some() && variant.unique_phones {
+            let mut users = self.users.iter();
+            if users.any(|(other, user)| other != id && user.phone.as_deref() == phone) {
+                let data = json!({"phone": phone});
+                return Err(variant.errors.refusal(400, "DUPLICATE_PHONE_NUMBER", &data));
+            }
+        }
+        let added = || User::new(name, None, Origin::Api);
+        let user = self.users.entry(id.to_owned()).or_insert_with(added);
+        name.clone_into(&mut user.name);
+        if phone.is_some() || variant.omitted_phone == OmittedPhone::Clears {
+            user.phone = phone.map(ToOwned::to_owned);
+        }
+        Ok(())
+    }
+}
+
+fn invalid_users(entries: &[(usize, Vec<String>)], variant: &Variant) -> Answer {
+    let data = named_entries(entries);
+    variant.errors.refusal(400, "INVALID_USERS_DATA", &data)
+}
+
+fn seats_exceeded(variant: &Variant) -> Answer {
+    let limit = variant.limit_named.then(|| json!({"limit": variant.seats}));
+    let data = limit.unwrap_or_default();
+    variant.errors.refusal(400, "USER_LIMIT_EXCEEDED", &data)
+}
+
+/// Checks both batch calls: not empty, not too many, no id twice.
+fn check_batch(entries: &[Value], id: fn(&Value) -> Option<&str>, variant: &Variant) -> Result<(), Answer> {
+    if entries.is_empty() {
+        return Err(invalid_users(&[], variant));
+    }
+    if entries.len() > variant.batch_limit {
+        let data = json!({"count": entries.len(), "limit": variant.batch_limit});
+        return Err(variant.errors.refusal(400, "TOO_MANY_ENTITIES", &data));
+    }
+    let mut seen = BTreeSet::new();
+    if entries.iter().filter_map(id).all(|id| seen.insert(id)) {
+        return Ok(());
+    }
+    Err(variant.errors.refusal(500, "INTERNAL_SERVER_ERROR", &Value::Null))
 }
 
 /// One valid entry of a `POST`.
@@ -67,180 +219,24 @@ struct Entry<'a> {
     phone: Option<&'a str>,
 }
 
-/// All users, and which of the foreign ones were touched.
-#[derive(Debug, Default)]
-pub(crate) struct Users {
-    pub(crate) all: BTreeMap<String, User>,
-    pub(crate) foreign_touched: BTreeSet<String>,
-    /// Who has which phone, kept from one request to the next: a batch must not cost a walk over everyone. `None` after a
-    /// change by hand.
-    holders: Option<HashMap<String, String>>,
-}
-
-impl Users {
-    /// `POST /v3/users`: all entries, or none of them.
-    pub(crate) fn upsert(&mut self, entries: &[Value], variant: &Variant) -> Result<(), Refusal> {
-        check_batch(entries, variant, |entry| entry["id"].as_str())?;
-        let entries = validate(entries, variant)?;
-
-        let additions = entries.iter().filter(|entry| !self.all.contains_key(entry.id)).count();
-        if additions > 0 && self.all.len() + additions > variant.seats {
-            return Err(Refusal::seats(variant.seats));
+/// An invalid entry comes back as the names of its invalid fields; without any, nothing may be said about it.
+fn validate<'a>(entry: &'a Value, variant: &Variant) -> Result<Entry<'a>, Vec<String>> {
+    let mut invalid = Vec::new();
+    let mut text = |field: &str| {
+        let text = entry[field].as_str().unwrap_or_default();
+        if text.trim().is_empty() || text.chars().count() > LONGEST {
+            invalid.push(field.to_owned());
         }
-
-        let mut before: Vec<(&str, Option<User>)> = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let id = entry.id;
-            before.push((id, self.all.get(id).cloned()));
-            if let Err(refusal) = self.put(&entry, variant) {
-                // What is refused half way has changed nothing.
-                for (id, user) in before.into_iter().rev() {
-                    match user {
-                        Some(user) => self.all.insert(id.to_owned(), user),
-                        None => self.all.remove(id),
-                    };
-                }
-                self.holders = None;
-                return Err(refusal);
-            }
-        }
-        for (id, user) in before {
-            let touched = user.is_some_and(|user| user.origin == Origin::Foreign && self.all.get(id) != Some(&user));
-            if touched {
-                self.foreign_touched.insert(id.to_owned());
-            }
-        }
-        Ok(())
+        text
+    };
+    let (id, name) = (text("id"), text("name"));
+    let phone = entry["phone"].as_str().filter(|phone| is_phone(phone));
+    let is_malformed = phone.is_none() && entry.get("phone").is_some();
+    match variant.malformed_phone {
+        MalformedPhone::Refused if is_malformed => invalid.push("phone".to_owned()),
+        MalformedPhone::RefusedSilently if is_malformed => return Err(invalid),
+        _ if invalid.is_empty() => return Ok(Entry { id, name, phone }),
+        _ => {}
     }
-
-    fn put(&mut self, &Entry { id, name, phone }: &Entry<'_>, variant: &Variant) -> Result<(), Refusal> {
-        let Self { all, holders, .. } = self;
-        let holders = holders.get_or_insert_with(|| holders_of(all));
-        let new = || User::new(name, phone, Origin::Api);
-        let user = all.entry(id.to_owned()).or_insert_with(new);
-        name.clone_into(&mut user.name);
-        if phone.is_none() && variant.omitted_phone == OmittedPhone::Keeps {
-            return Ok(());
-        }
-        if let Some(old) = user.phone.take()
-            && holders.get(&old).is_some_and(|holder| holder == id)
-        {
-            holders.remove(&old);
-        }
-        if let Some(phone) = phone {
-            if holders.contains_key(phone) {
-                return Err(Refusal::duplicate_phone(phone));
-            }
-            holders.insert(phone.to_owned(), id.to_owned());
-            user.phone = Some(phone.to_owned());
-        }
-        Ok(())
-    }
-
-    /// The users, to change them by hand: past the contract.
-    pub(crate) fn by_hand(&mut self) -> &mut BTreeMap<String, User> {
-        self.holders = None;
-        &mut self.all
-    }
-
-    /// `PATCH /v3/users/bulk_delete`: the ids that were absent, in the order of the request.
-    pub(crate) fn bulk_delete<'a>(&mut self, ids: &'a [Value], variant: &Variant) -> Result<Vec<&'a str>, Refusal> {
-        check_batch(ids, variant, Value::as_str)?;
-        let wrong: Vec<_> = ids.iter().enumerate().filter(|(_, id)| !id.is_string()).collect();
-        if !wrong.is_empty() {
-            let wrong = wrong.iter().map(|(index, _)| (*index, vec!["id".to_owned()]));
-            return Err(Refusal::invalid_users(&wrong.collect::<Vec<_>>()));
-        }
-        Ok(ids
-            .iter()
-            .filter_map(Value::as_str)
-            .filter(|id| !self.delete(id))
-            .collect())
-    }
-
-    /// `DELETE /v3/users/:id`: whether the user was there.
-    pub(crate) fn delete(&mut self, id: &str) -> bool {
-        let Some(user) = self.all.remove(id) else {
-            return false;
-        };
-        if let (Some(holders), Some(phone)) = (&mut self.holders, &user.phone)
-            && holders.get(phone).is_some_and(|holder| holder == id)
-        {
-            holders.remove(phone);
-        }
-        if user.origin == Origin::Foreign {
-            self.foreign_touched.insert(id.to_owned());
-        }
-        true
-    }
-}
-
-fn holders_of(all: &BTreeMap<String, User>) -> HashMap<String, String> {
-    all.iter()
-        .filter_map(|(id, user)| Some((user.phone.clone()?, id.clone())))
-        .collect()
-}
-
-/// What holds for both batch calls: not empty, not too many, no id twice.
-fn check_batch<'a>(
-    entries: &'a [Value],
-    variant: &Variant,
-    id: impl Fn(&'a Value) -> Option<&'a str>,
-) -> Result<(), Refusal> {
-    if entries.is_empty() {
-        return Err(Refusal::invalid_users(&[]));
-    }
-    if entries.len() > variant.batch_limit {
-        return Err(Refusal::too_many(entries.len(), variant.batch_limit));
-    }
-    let mut seen = BTreeSet::new();
-    if entries.iter().filter_map(id).all(|id| seen.insert(id)) {
-        Ok(())
-    } else {
-        Err(Refusal::server_fault())
-    }
-}
-
-fn validate<'a>(entries: &'a [Value], variant: &Variant) -> Result<Vec<Entry<'a>>, Refusal> {
-    let (mut valid, mut invalid, mut malformed_phone) = (Vec::new(), Vec::new(), false);
-    for (index, entry) in entries.iter().enumerate() {
-        let mut fields = Vec::new();
-        let mut text = |field: &'static str| {
-            let text = entry[field].as_str();
-            let text = text.filter(|text| !text.trim().is_empty() && text.chars().count() <= LONGEST);
-            if text.is_none() {
-                fields.push(field.to_owned());
-            }
-            text
-        };
-        let (id, name) = (text("id"), text("name"));
-        let phone = entry.get("phone");
-        let digits = phone.and_then(Value::as_str).filter(|phone| is_phone(phone));
-        if phone.is_some() && digits.is_none() {
-            malformed_phone = true;
-            if variant.malformed_phone == MalformedPhone::Refused {
-                fields.push("phone".to_owned());
-            }
-        }
-        match (id, name) {
-            (Some(id), Some(name)) if fields.is_empty() => valid.push(Entry {
-                id,
-                name,
-                phone: digits,
-            }),
-            _ => invalid.push((index, fields)),
-        }
-    }
-    if !invalid.is_empty() {
-        return Err(Refusal::invalid_users(&invalid));
-    }
-    if malformed_phone && variant.malformed_phone == MalformedPhone::RefusedSilently {
-        return Err(Refusal::new(400, "", ""));
-    }
-    Ok(valid)
-}
-
-/// Bare international digits: 8 to 15 of them, the first no zero.
-pub(crate) fn is_phone(text: &str) -> bool {
-    (8..=15).contains(&text.len()) && !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit())
+    Err(invalid)
 }

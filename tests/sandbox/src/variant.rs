@@ -1,58 +1,57 @@
-//! Where the contract's pages disagree, or say nothing: how this service behaves today.
+//! How the service behaves where its documentation is silent or contradicts itself.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
-/// The service's behaviour. Changeable while it runs; the default is what the vendor's page says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// The service's behaviour, which can change while it runs. The default is what the vendor's page says.
+#[derive(Debug, Clone, PartialEq, Eq, smart_default::SmartDefault)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each one is a behaviour of its own, on or off"
+)]
 pub struct Variant {
-    /// The shape of `GET /v3/users`.
     pub list: ListStyle,
     /// A paged list answers its first page whatever `?offset=` says.
     pub offset_ignored: bool,
-    /// The list's items carry `phone`, too.
+    /// The items of the list carry `phone`.
     pub list_phones: bool,
+    /// Users that the list leaves out, though `GET /v3/users/:id` finds them.
+    pub unlisted: BTreeSet<String>,
+    /// Added to the `count` of a list that has one.
+    pub count_off_by: i64,
     /// Ids that look like numbers come back as JSON numbers.
     pub numeric_ids: bool,
-    /// What a successful `POST` is answered with.
     pub post_answer: PostAnswer,
-    /// What an update without `phone` does to the phone that is there.
+    /// `bulk_delete` answers the ids that were absent; otherwise always `[]`.
+    #[default = true]
+    pub names_absent: bool,
+    /// A refused request changes nothing; otherwise its valid entries are carried out.
+    #[default = true]
+    pub atomic: bool,
+    /// A phone that another user has is `DUPLICATE_PHONE_NUMBER`.
+    #[default = true]
+    pub unique_phones: bool,
     pub omitted_phone: OmittedPhone,
-    /// What a malformed `phone` does.
     pub malformed_phone: MalformedPhone,
-    /// Users that the account may have; additions over it are `USER_LIMIT_EXCEEDED`.
+    /// Users that the account may have; additions above are `USER_LIMIT_EXCEEDED`.
+    #[default = 1000]
     pub seats: usize,
-    /// Entries that one `POST` or `bulk_delete` may have; more is `TOO_MANY_ENTITIES`.
+    /// `USER_LIMIT_EXCEEDED` tells the limit in `data`.
+    #[default = true]
+    pub limit_named: bool,
+    /// An account that has more users than seats refuses updates too.
+    pub full_refuses_updates: bool,
+    /// Entries that one `POST` or `bulk_delete` may have; more are `TOO_MANY_ENTITIES`.
+    #[default = 100]
     pub batch_limit: usize,
-    /// How errors look.
     pub errors: ErrorStyle,
-    /// More requests than this are answered with 429; `None`: no limit.
-    pub rate_limit: Option<RateLimit>,
+    /// The `trace-id` header of every answer with an error status.
+    pub trace_id: Option<String>,
 }
 
-impl Default for Variant {
-    fn default() -> Self {
-        Self {
-            list: ListStyle::default(),
-            offset_ignored: false,
-            list_phones: false,
-            numeric_ids: false,
-            post_answer: PostAnswer::default(),
-            omitted_phone: OmittedPhone::default(),
-            malformed_phone: MalformedPhone::default(),
-            seats: 1000,
-            batch_limit: 100,
-            errors: ErrorStyle::default(),
-            rate_limit: None,
-        }
-    }
-}
-
-/// The shape of the users' list. Always sorted by name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// The shape of `GET /v3/users`, which is sorted by name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ListStyle {
-    /// A bare array of everyone; `?offset=` is not known.
+    /// A bare array of all users; `?offset=` has no effect.
     #[default]
     Array,
     /// A bare array of at most 100, from `?offset=` on.
@@ -64,10 +63,8 @@ pub enum ListStyle {
 }
 
 /// The answer to a successful `POST`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PostAnswer {
-    /// 200 without a body.
     #[default]
     Empty,
     /// 201 and the plain text `Created`.
@@ -76,33 +73,28 @@ pub enum PostAnswer {
     Json,
 }
 
-/// What an update without `phone` does.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// The effect of an update without `phone` on the phone that is there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OmittedPhone {
-    /// The old phone goes.
     #[default]
     Clears,
-    /// The old phone stays.
     Keeps,
 }
 
-/// What a malformed (or null) `phone` does.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// The effect of a malformed or null `phone`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum MalformedPhone {
-    /// It is as if it had not been sent (what the vendor's page says).
+    /// As if it had not been sent: what the vendor's page says.
     #[default]
     Dropped,
     /// The request is refused, naming the entry with `fields: ["phone"]`.
     Refused,
-    /// The request is refused with 400 and an empty body (what one integrator saw).
+    /// The request is refused with 400 and an empty body: what one integrator saw.
     RefusedSilently,
 }
 
-/// How errors look.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// The shape of errors.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ErrorStyle {
     /// `{"error", "description", "data"}`.
     #[default]
@@ -111,9 +103,8 @@ pub enum ErrorStyle {
     WithRequestId,
     /// Codes in lower case without underscores, and `TOO_MACH_ENTITIES`.
     OddCodes,
-    /// No body.
     Empty,
-    /// A proxy's HTML page.
+    /// The HTML page of a proxy.
     Html,
     /// `{"errors": [{"code", "message"}]}`.
     ErrorsArray,
@@ -123,16 +114,4 @@ pub enum ErrorStyle {
     NoData,
     /// As documented, with indexes that are out of range.
     WildIndexes,
-}
-
-/// A limit on requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RateLimit {
-    /// So many requests…
-    pub requests: usize,
-    /// …in so many milliseconds.
-    pub per_ms: u64,
-    /// Seconds for the `Retry-After` header of the 429; `None`: no such header.
-    pub retry_after: Option<u64>,
 }

@@ -1,0 +1,447 @@
+//! The plan as it is shown: one with everything in it.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::{
+    invocation::Invocation,
+    page::{Page, safe_json},
+    plan::PlanView,
+    plan_json, plan_text,
+};
+use crate::{
+    employee::{EmployeeId, FullName, PhoneReader, Roster, RosterBuilder, Row},
+    plan::{
+        AccountFacts, Acknowledged, Coverage, Failure, FailureKey, Hold, HoldKey, HoldKind, Limit, Operation, Plan,
+        Policy, RefusedAttempt, RemoteList, Snapshot, User,
+    },
+};
+
+fn now() -> Timestamp {
+    "2026-11-22T12:00:00Z".parse().unwrap()
+}
+
+const POLICY: Policy = Policy {
+    removes: true,
+    removals: Limit {
+        above: 5,
+        above_percent: 10,
+    },
+    grace: SignedDuration::from_mins(5),
+    updates: Limit {
+        above: 20,
+        above_percent: 30,
+    },
+    always_takes_over: false,
+};
+
+fn id(text: &str) -> EmployeeId {
+    EmployeeId::parse(text).unwrap()
+}
+
+/// Rows as `id, name, phone`.
+fn roster(rows: &[(&str, &str, &str)]) -> Roster {
+    let mut builder = RosterBuilder::new(PhoneReader::new("RU").unwrap());
+    for (id, name, phone) in rows {
+        builder.push(Row {
+            id: Some(id),
+            name: Some(name),
+            phone: Some(phone),
+        });
+    }
+    builder.finish()
+}
+
+/// Users as `id, name, phone, minutes since when they are absent`.
+fn snapshot(users: &[(&str, &str, Option<&str>, Option<i64>)]) -> Snapshot {
+    let mut snapshot = Snapshot {
+        account: AccountFacts {
+            fingerprint: Some("0123456789abcdef".to_owned()),
+            ..AccountFacts::default()
+        },
+        ..Snapshot::default()
+    };
+    for (user_id, name, phone, absent_minutes) in users {
+        let user = User {
+            acknowledged: Some(Acknowledged {
+                name: FullName::parse(name).unwrap(),
+                phone: phone.map(|phone| phone.parse().unwrap()),
+                phone_spelling: None,
+            }),
+            absent_since: absent_minutes.map(|minutes| now() - SignedDuration::from_mins(minutes)),
+            synced_at: Some(now() - SignedDuration::from_hours(1)),
+        };
+        snapshot.users.insert(id(user_id), user);
+    }
+    snapshot
+}
+
+fn view(roster: Roster, snapshot: Snapshot, policy: Policy, users: &[(&str, &str)]) -> PlanView {
+    let mut list = RemoteList::unread("0123456789abcdef");
+    let names = users.iter().map(|(id, name)| ((*id).to_owned(), (*name).to_owned()));
+    list.add_list(names.collect(), Coverage::Complete);
+    PlanView {
+        plan: Plan::between(&roster, &snapshot, &list, &policy, now()),
+        roster,
+        snapshot,
+        policy,
+        now: now(),
+        list,
+        list_problem: None,
+    }
+}
+
+fn shown(view: &PlanView, width: usize) -> String {
+    let mut page = Page::with_width(plan_text::MARGIN, width);
+    plan_text::write(&mut page, view, &Invocation::default());
+    page.plain_text()
+}
+
+/// Somebody in every situation that a plan knows, but for a doubted account.
+fn everything() -> PlanView {
+    let mut snapshot = snapshot(&[
+        ("1", "Anna", Some("79261234501"), None),
+        ("2", "Boris", Some("79261234502"), None),
+        ("3", "Clara", Some("79261234503"), None),
+        ("4", "Dmitri", None, Some(30)),
+        ("10", "Elena", None, Some(20)),
+        ("11", "Fyodor", None, Some(2)),
+        ("12", "Galina", None, None),
+    ]);
+    let attempt = RefusedAttempt {
+        code: "INVALID_USERS_DATA\u{1b}[2J".to_owned(),
+        name: Some(FullName::parse("Hanna").unwrap()),
+        phone: None,
+        attempts: 2,
+        next_attempt_at: now() + SignedDuration::from_mins(4),
+    };
+    let key = FailureKey::new("13", Operation::Upsert);
+    snapshot.failures.insert(key, Failure::Refused(attempt));
+    let roster = roster(&[
+        ("1", "Anna", "+7 926 123-45-03"),
+        ("2", "Boris B.", "+7 926 123-45-02"),
+        ("3", "Clara", "+7 926 123-45-01"),
+        ("12", "Galina", "no phone"),
+        ("13", "Hanna", ""),
+        ("20", "Igor", "+7 926 123-45-20"),
+        ("21", "  julia  PETROVA ", ""),
+        ("22", "Kirill", ""),
+        ("23", "Fyodor", ""),
+        ("24", "", ""),
+        ("25", "Elena", ""),
+    ]);
+    let users = [
+        ("1", "Anna"),
+        ("2", "Boris"),
+        ("3", "Clara"),
+        ("4", "Dmitri"),
+        ("10", "Elena"),
+        ("11", "Fyodor"),
+        ("12", "Galina"),
+        ("21", "Julia Petrova"),
+        ("22", "Somebody Else\u{202e}"),
+        ("stranger", "Stranger"),
+    ];
+    view(roster, snapshot, POLICY, &users)
+}
+
+#[test]
+fn people_see_everything_and_the_summary_last() {
+    insta::assert_snapshot!(shown(&everything(), 80), @r#"
+    remove    4   Dmitri
+    remove    10  Elena
+    change    1   phone: “79261234501” → “79261234503”
+    change    2   name: “Boris” → “Boris B.”
+    change    3   phone: “79261234503” → “79261234501”
+    adopt     21  julia  PETROVA; already in Wazzup under this name
+    add       20  Igor, 79261234520
+    add       25  Elena; after the removal of 10
+    wait      13  Hanna; refused lately (INVALID_USERS_DATA\u{1b}[2J), tried again
+                  in 4 min
+    wait      23  Fyodor; looks like 11, who is leaving: waits until 11 is removed
+                  or back in the CRM
+    stay      11  Fyodor; not in the CRM, will be removed in 3 min
+
+    reject    24  INVALID_NAME
+              the name is blank or longer than 200 characters
+              → correct it in the CRM
+
+    no phone  12  INVALID_PHONE
+              the phone is not a valid number; the rest of the row is synced
+              → correct it in the CRM
+
+    hold      22  “Somebody Else\u{202e}” → “Kirill”
+    Held      ✗ 1 take-over: this id belongs to a user in Wazzup with another name,
+              whom we did not create
+              → `wazzup-sync approve`, after the next cycle, lists what is held and
+                approves exactly that
+
+    11 employees in the CRM: 2 to add, 1 to adopt, 3 to change, 0 unchanged, 5 held,
+    waiting or failing; 2 users to remove.
+    1 take-over held.
+    1 other user in Wazzup, left alone.
+    3 requests to send.
+    "#);
+}
+
+#[test]
+fn a_narrow_terminal_breaks_no_word() {
+    insta::assert_snapshot!(shown(&everything(), 60), @r#"
+    remove    4   Dmitri
+    remove    10  Elena
+    change    1   phone: “79261234501” → “79261234503”
+    change    2   name: “Boris” → “Boris B.”
+    change    3   phone: “79261234503” → “79261234501”
+    adopt     21  julia  PETROVA; already in Wazzup under this
+                  name
+    add       20  Igor, 79261234520
+    add       25  Elena; after the removal of 10
+    wait      13  Hanna; refused lately
+                  (INVALID_USERS_DATA\u{1b}[2J), tried again in
+                  4 min
+    wait      23  Fyodor; looks like 11, who is leaving: waits
+                  until 11 is removed or back in the CRM
+    stay      11  Fyodor; not in the CRM, will be removed in 3
+                  min
+
+    reject    24  INVALID_NAME
+              the name is blank or longer than 200 characters
+              → correct it in the CRM
+
+    no phone  12  INVALID_PHONE
+              the phone is not a valid number; the rest of the
+              row is synced
+              → correct it in the CRM
+
+    hold      22  “Somebody Else\u{202e}” → “Kirill”
+    Held      ✗ 1 take-over: this id belongs to a user in Wazzup
+              with another name, whom we did not create
+              → `wazzup-sync approve`, after the next cycle,
+                lists what is held and approves exactly that
+
+    11 employees in the CRM: 2 to add, 1 to adopt, 3 to change,
+    0 unchanged, 5 held, waiting or failing; 2 users to remove.
+    1 take-over held.
+    1 other user in Wazzup, left alone.
+    3 requests to send.
+    "#);
+}
+
+#[test]
+fn no_line_is_wider_than_the_terminal() {
+    let view = everything();
+    for width in 60..=120 {
+        for line in shown(&view, width).lines() {
+            assert!(unicode_width::UnicodeWidthStr::width(line) <= width, "{width}: {line}");
+        }
+    }
+}
+
+#[test]
+fn programs_get_the_same() {
+    insta::assert_snapshot!(safe_json(&plan_json::to_json(&everything())), @r#"
+    {
+      "add": [
+        {
+          "id": "20",
+          "name": "Igor",
+          "phone": "79261234520"
+        },
+        {
+          "id": "25",
+          "name": "Elena",
+          "phone": null
+        }
+      ],
+      "adopt": [
+        {
+          "id": "21",
+          "name": "julia  PETROVA",
+          "phone": null
+        }
+      ],
+      "backing_off": [
+        "13"
+      ],
+      "eligible": 11,
+      "foreign": 3,
+      "held": [
+        {
+          "content": "Somebody Else\u202e",
+          "id": "22",
+          "kind": "takeover",
+          "reason": "this id belongs to a user in Wazzup with another name, whom we did not create"
+        }
+      ],
+      "list": "complete",
+      "list_problem": null,
+      "managed": 7,
+      "missing_ids": 0,
+      "pending": [],
+      "rejected": [
+        {
+          "code": "INVALID_NAME",
+          "id": "24"
+        }
+      ],
+      "remove": [
+        {
+          "id": "4",
+          "name": "Dmitri"
+        },
+        {
+          "id": "10",
+          "name": "Elena"
+        }
+      ],
+      "requests": 3,
+      "staying": [
+        {
+          "id": "11",
+          "name": "Fyodor",
+          "reason": "in_grace"
+        }
+      ],
+      "take_over": [],
+      "unchanged": 0,
+      "update": [
+        {
+          "changes": {
+            "phone": {
+              "from": "79261234501",
+              "to": "79261234503"
+            }
+          },
+          "id": "1"
+        },
+        {
+          "changes": {
+            "name": {
+              "from": "Boris",
+              "to": "Boris B."
+            }
+          },
+          "id": "2"
+        },
+        {
+          "changes": {
+            "phone": {
+              "from": "79261234503",
+              "to": "79261234501"
+            }
+          },
+          "id": "3"
+        }
+      ],
+      "version": 1,
+      "waiting": [
+        {
+          "for": "11",
+          "id": "23"
+        }
+      ],
+      "without_phone": [
+        {
+          "code": "INVALID_PHONE",
+          "id": "12"
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn seats_are_waited_for() {
+    let mut snapshot = snapshot(&[("1", "Anna", None, None)]);
+    snapshot.account.seats_limit = Some(2);
+    let roster = roster(&[("1", "Anna", ""), ("2", "Boris", ""), ("3", "Clara", "")]);
+    let view = view(roster, snapshot, POLICY, &[("1", "Anna")]);
+    assert_eq!(
+        plan_json::to_json(&view)["waiting"],
+        json!([{"id": "3", "for": "seat"}])
+    );
+    insta::assert_snapshot!(shown(&view, 80), @r#"
+    add       2  Boris
+    wait      3  Clara; waits for a free seat in the Wazzup account
+
+    3 employees in the CRM: 1 to add, 0 to change, 1 unchanged, 1 held, waiting or
+    failing; 0 users to remove.
+    1 request to send.
+    "#);
+}
+
+#[test]
+fn a_hold_shows_names_reason_and_share() {
+    let users: Vec<(String, String)> = (1..=46)
+        .map(|number| (number.to_string(), format!("User {number}")))
+        .collect();
+    let managed: Vec<(&str, &str, Option<&str>, Option<i64>)> = users
+        .iter()
+        .map(|(id, name)| (id.as_str(), name.as_str(), None, Some(10)))
+        .collect();
+    let listed: Vec<(&str, &str)> = users.iter().map(|(id, name)| (id.as_str(), name.as_str())).collect();
+    let view = view(roster(&[]), snapshot(&managed), POLICY, &listed);
+    let text = shown(&view, 80);
+    let end: Vec<&str> = text.lines().skip(44).collect();
+    insta::assert_snapshot!(end.join("\n"), @r#"
+    hold      45  User 45
+    hold      46  User 46
+    Held      ✗ 46 removals: the CRM names nobody: this is ALL 46 users
+              → `wazzup-sync approve`, after the next cycle, lists what is held and
+                approves exactly that
+
+    0 employees in the CRM: 0 to add, 0 to change, 0 unchanged; 0 users to remove.
+    46 removals held.
+    Nothing to send.
+    "#);
+    assert_eq!(plan_json::to_json(&view)["held"].as_array().map(Vec::len), Some(46));
+}
+
+#[test]
+fn a_doubted_account_says_nothing_about_users() {
+    let mut snapshot = snapshot(&[("1", "Anna", None, None), ("2", "Boris", None, None)]);
+    let known = Hold {
+        content: "0123456789abcdef".to_owned(),
+        reason: "seen before".to_owned(),
+        since: now(),
+        sticky: false,
+        approved: None,
+    };
+    snapshot.holds.insert(HoldKey::new(HoldKind::Account, ""), known);
+    let roster = roster(&[("1", "Anna", ""), ("2", "Boris", ""), ("3", "Clara", "")]);
+    let view = view(roster, snapshot, POLICY, &[("1", "Somebody"), ("2", "Else")]);
+    assert!(view.plan.doubts_account());
+    insta::assert_snapshot!(shown(&view, 80), @r#"
+    Held      ✗ everything: Wazzup shows 0 of our 2 users under their names: this
+              looks like another Wazzup account
+              → check `wazzup.base_url` and the API key: nothing is sent
+              → if the other account is the right one from now on,
+                `wazzup-sync approve` says so
+
+    3 employees in the CRM. Nothing is sent: this looks like another Wazzup account.
+    "#);
+    let json = plan_json::to_json(&view);
+    assert_eq!((&json["unchanged"], &json["requests"]), (&json!(0), &json!(0)));
+    assert_eq!(json["held"][0]["id"], json!(null));
+}
+
+#[test]
+fn everybody_stays_by_policy() {
+    let keep = Policy {
+        removes: false,
+        ..POLICY
+    };
+    let snapshot = snapshot(&[("1", "Anna", None, None), ("2", "Boris", None, Some(9))]);
+    let view = view(
+        roster(&[("1", "Anna", "")]),
+        snapshot,
+        keep,
+        &[("1", "Anna"), ("2", "Boris")],
+    );
+    insta::assert_snapshot!(shown(&view, 80), @r#"
+    stay      2  Boris; not in the CRM; `removals.policy` says to keep everybody
+
+    1 employee in the CRM: 0 to add, 0 to change, 1 unchanged; 0 users to remove.
+    Nothing to send.
+    "#);
+}

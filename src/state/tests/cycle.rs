@@ -1,0 +1,271 @@
+//! Orders, marks, and what is left of a cycle.
+
+use super::*;
+
+#[tokio::test]
+async fn orders_are_taken_by_the_next_cycle() {
+    let fixture = Fixture::new().await;
+    let cycle = fixture.open().await.cycle;
+    fixture.deliver(cycle, add("1", "Anna"), Outcome::Upserted).await;
+    let update = HoldKey::new(HoldKind::Update, "1");
+    let takeover = HoldKey::new(HoldKind::Takeover, "2");
+    let marks = Marks {
+        opened_holds: vec![
+            (update.clone(), hold("Anne", None)),
+            (takeover.clone(), hold("Bo\0ris", None)),
+        ],
+        ..Marks::default()
+    };
+    fixture.begin(cycle, &marks, None).await;
+    let refused = Outcome::Failed(FailedAttempt {
+        key: FailureKey::new("3", Operation::Upsert),
+        code: "INVALID_USERS_DATA".into(),
+        detail: "Wazzup refuses the entry",
+        request_id: None,
+        name: Some(name("Clara")),
+        phone: None,
+        attempts: 2,
+    });
+    fixture.record(cycle, Loss::None, vec![refused], None).await;
+    let waiting = BTreeSet::from([id("4")]);
+    let end = Finished {
+        waiting_for_seat: Some(waiting),
+        ..finished(CycleOutcome::Incomplete)
+    };
+    fixture.finish(cycle, &end, KEEP).await;
+
+    let approvals = [
+        (update.clone(), "Anne".to_owned()),
+        (takeover.clone(), "somebody else".to_owned()),
+    ];
+    fixture
+        .state
+        .order_approvals(&approvals, "olga@office")
+        .await
+        .expect("ordered");
+    let unknown = fixture
+        .state
+        .order_retry(&["1".into(), "9".into()], "olga@office")
+        .await;
+    assert_eq!(unknown.expect("an answer"), RetryOrder::Unknown(vec!["9".into()]));
+    let ids = ["1", "2", "3", "4"].map(str::to_owned);
+    let taken = fixture.state.order_retry(&ids, "olga@office").await.expect("an answer");
+    assert_eq!(taken, RetryOrder::Taken { concerned: 4 });
+
+    let shown = fixture.state.holds().await.expect("the holds");
+    let approved: Vec<_> = shown
+        .iter()
+        .map(|open| (open.key.kind, open.hold.approved.is_some()))
+        .collect();
+    assert_eq!(approved, [(HoldKind::Update, true), (HoldKind::Takeover, false)]);
+    let peek = fixture.state.peek().await.expect("a peek").snapshot;
+    let opening = fixture.open().await;
+    for snapshot in [&peek, &opening.snapshot] {
+        assert!(snapshot.account.retry_seats, "4 waits for a seat");
+        assert!(snapshot.holds[&update].is_approved_for("Anne") && snapshot.holds[&takeover].approved.is_none());
+        assert_eq!(snapshot.lost_entries(&id("1")).len(), 1, "who is in sync is sent again");
+        assert_eq!(snapshot.lost.len(), 1);
+    }
+    assert_eq!(opening.approved[0].0, update);
+    assert_eq!(opening.dropped_orders[0].key, takeover);
+    assert_eq!(
+        fixture.sql("SELECT next_attempt_at <= now() FROM wazzup_sync.failures"),
+        "t"
+    );
+    assert_eq!(fixture.sql("SELECT count(*) FROM wazzup_sync.inbox"), "0");
+
+    // An approval is used up by the update, not by the release before it.
+    for change in [Change::Release, Change::Update] {
+        assert!(fixture.open().await.snapshot.holds.contains_key(&update));
+        fixture
+            .deliver(opening.cycle, upsert(&[("1", "Anne", None, change)]), Outcome::Upserted)
+            .await;
+    }
+    let opening = fixture.open().await;
+    assert!(!opening.snapshot.holds.contains_key(&update) && opening.snapshot.lost.is_empty());
+    assert!(!opening.snapshot.account.retry_seats);
+    let all = fixture.state.order_retry(&[], "olga@office").await.expect("an answer");
+    assert_eq!(all, RetryOrder::Taken { concerned: 2 });
+    assert!(fixture.open().await.snapshot.account.retry_seats);
+}
+
+#[tokio::test]
+async fn marks_are_written_down_before_the_first_request() {
+    let fixture = Fixture::new().await;
+    let cycle = fixture.open().await.cycle;
+    fixture.deliver(cycle, add("1", "Anna"), Outcome::Upserted).await;
+    fixture.begin(cycle, &Marks::default(), Some(&add("2", "Boris"))).await;
+    fixture.record(cycle, Loss::MayLand, Vec::new(), None).await;
+    let unreadable = |user_id| LocalFailure {
+        key: FailureKey::new(user_id, Operation::Phone),
+        problem: RowProblem::InvalidPhone,
+        spelling: Some(Spelling::from_stored("RU none")),
+    };
+    let marks = Marks {
+        newly_absent: vec![id("1")],
+        opened_failures: vec![unreadable("2"), unreadable("3")],
+        forgotten: vec![id("2")],
+        ..Marks::default()
+    };
+    fixture.begin(cycle, &marks, None).await;
+    let snapshot = fixture.open().await.snapshot;
+    assert_eq!(snapshot.users.keys().collect::<Vec<_>>(), [&id("1")]);
+    assert_eq!(snapshot.users[&id("1")].absent_since, Some(cycle.now));
+    assert!(snapshot.lost.is_empty());
+    assert_eq!(
+        snapshot.failures.len(),
+        2,
+        "the rows of an id that is not ours are as bad as before"
+    );
+
+    let marks = Marks {
+        returned: vec![id("1")],
+        closed_failures: vec![FailureKey::new("2", Operation::Phone)],
+        ..Marks::default()
+    };
+    fixture.begin(cycle, &marks, None).await;
+    let snapshot = fixture.open().await.snapshot;
+    assert_eq!(
+        (snapshot.users[&id("1")].absent_since, snapshot.failures.len()),
+        (None, 1)
+    );
+
+    let list = ListPassed {
+        fingerprint: "0123456789abcdef".into(),
+        seats: Some(SeatsCounted { used: 3, foreign: 1 }),
+    };
+    let end = Finished {
+        list_passed: Some(list),
+        had_list: true,
+        ..finished(CycleOutcome::InSync)
+    };
+    fixture.finish(cycle, &end, KEEP).await;
+    fixture
+        .record(
+            cycle,
+            Loss::None,
+            vec![Outcome::SeatLimit(5), Outcome::SeatsTaken(-1)],
+            None,
+        )
+        .await;
+    let facts = fixture.open().await.snapshot.account;
+    assert_eq!(
+        (facts.fingerprint.as_deref(), facts.seats_used, facts.seats_limit),
+        (Some("0123456789abcdef"), Some(2), Some(5))
+    );
+
+    let marks = Marks {
+        forgets_account: true,
+        ..Marks::default()
+    };
+    fixture.begin(cycle, &marks, None).await;
+    let snapshot = fixture.open().await.snapshot;
+    assert!(snapshot.users.is_empty() && snapshot.failures.is_empty());
+    assert_eq!(
+        (snapshot.account.fingerprint, snapshot.account.seats_used),
+        (None, None)
+    );
+}
+
+#[tokio::test]
+async fn old_history_is_pruned_and_a_departed_person_erased() {
+    let fixture = Fixture::new().await;
+    let cycle = fixture.open().await.cycle;
+    fixture.deliver(cycle, add("1", "Anna"), Outcome::Upserted).await;
+    fixture
+        .deliver(cycle, upsert(&[("1", "Anne", None, Change::Update)]), Outcome::Upserted)
+        .await;
+    assert_eq!(
+        fixture.state.erase("1").await.expect("an answer"),
+        Erasure::Refused(ErasureRefusal::Managed)
+    );
+    fixture.deliver(cycle, remove(&["1"]), removed()).await;
+    fixture.finish(cycle, &finished(CycleOutcome::InSync), KEEP).await;
+
+    assert_eq!(
+        fixture.state.erase("1").await.expect("an answer"),
+        Erasure::Erased { rows: 3 }
+    );
+    assert_eq!(
+        fixture.sql("SELECT count(*), count(name_before), count(name_after) FROM wazzup_sync.history"),
+        "3|0|0"
+    );
+
+    // Younger than 24 hours and 7 days: the removal and the addition stay, bare; the update goes.
+    fixture.sql("UPDATE wazzup_sync.history SET at = at - interval '23 hours', name_before = 'Anna'");
+    let keep = SignedDuration::from_hours(1);
+    fixture
+        .finish(
+            cycle,
+            &Finished {
+                noteworthy: false,
+                ..finished(CycleOutcome::InSync)
+            },
+            keep,
+        )
+        .await;
+    assert_eq!(
+        fixture.sql("SELECT count(*) FROM wazzup_sync.history"),
+        "3",
+        "pruned an hour ago at most"
+    );
+    fixture.sql(
+        "UPDATE wazzup_sync.accounts SET pruned_at = now() - interval '1 hour'; \
+            UPDATE wazzup_sync.cycles SET finished_at = now() - interval '1 hour'",
+    );
+    fixture
+        .finish(
+            cycle,
+            &Finished {
+                noteworthy: false,
+                ..finished(CycleOutcome::InSync)
+            },
+            keep,
+        )
+        .await;
+    let rest = "SELECT string_agg(operation, ' ' ORDER BY at), count(name_before) FROM wazzup_sync.history";
+    assert_eq!(fixture.sql(rest), "add remove|0");
+    assert_eq!(fixture.sql("SELECT count(*) FROM wazzup_sync.cycles"), "0");
+    assert_eq!(fixture.open().await.snapshot.recent_removals.len(), 1);
+}
+
+#[tokio::test]
+async fn a_failed_cycle_leaves_the_list_due() {
+    let fixture = Fixture::new().await;
+    let cycle = fixture.open().await.cycle;
+    let error = CycleFailure {
+        kind: "wazzup_unavailable",
+        message: "no answer".into(),
+    };
+    let list = ListPassed {
+        fingerprint: "0123456789abcdef".into(),
+        seats: Some(SeatsCounted { used: 3, foreign: 0 }),
+    };
+    let failed = Finished {
+        error: Some(error),
+        had_list: true,
+        list_passed: Some(list),
+        reported_error: true,
+        ..finished(CycleOutcome::Failed)
+    };
+    fixture.finish(cycle, &failed, KEEP).await;
+    let account = fixture.open().await.account;
+    assert_eq!(
+        (account.failing_since, account.last_success_at),
+        (Some(cycle.now), None)
+    );
+    assert!(account.error_reported_at.is_some() && account.list_read_at.is_none());
+    assert_eq!((account.fingerprint, account.seats_used), (None, Some(3)));
+    let good = Finished {
+        noteworthy: false,
+        ..Finished {
+            outcome: CycleOutcome::InSync,
+            error: None,
+            ..failed
+        }
+    };
+    fixture.finish(cycle, &good, KEEP).await;
+    let account = fixture.open().await.account;
+    assert_eq!((account.failing_since, account.error_reported_at), (None, None));
+    assert!(account.list_read_at.is_some() && account.fingerprint.is_some());
+}

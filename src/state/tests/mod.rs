@@ -1,0 +1,196 @@
+//! The state against a real Postgres. Each test has a database of its own.
+
+mod cycle;
+mod journal;
+mod lease;
+mod schema;
+
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use sandbox::Postgres;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use super::*;
+use crate::{
+    delivery::{Attempts, BatchEntry, Change, FailedAttempt, Loss, Outcome, Request, Step},
+    employee::{Employee, EmployeeId, FullName, Phone, RowProblem, Spelling},
+    plan::{Approval, FailureKey, Hold, HoldKey, HoldKind, LocalFailure, LostContent, Marks, Operation},
+};
+
+const LEASE: Duration = Duration::from_secs(90);
+const KEEP: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+struct Fixture {
+    server: &'static Postgres,
+    database: String,
+    state: State,
+    lease: Lease,
+}
+
+impl Fixture {
+    /// A new database with the schema, and the lease. A lost request may land for 400 ms.
+    async fn new() -> Self {
+        let (server, database) = new_database();
+        let state = open(&server.url(&database));
+        let lease = acquire(&state, "ours").await;
+        Self {
+            server,
+            database,
+            state,
+            lease,
+        }
+    }
+
+    async fn open(&self) -> Opening {
+        self.state.open_cycle(&self.lease).await.expect("a cycle opens")
+    }
+
+    async fn begin(&self, cycle: OpenCycle, marks: &Marks, first: Option<&Request>) {
+        let begun = self.state.begin(&self.lease, cycle, marks, first).await;
+        begun.expect("the intent is written");
+    }
+
+    async fn record(&self, cycle: OpenCycle, loss: Loss, outcomes: Vec<Outcome>, next: Option<Request>) {
+        let step = Step { loss, outcomes, next };
+        let recorded = self.state.record(&self.lease, cycle, &step).await;
+        recorded.expect("the answer is recorded");
+    }
+
+    /// Sends one request that is answered at once.
+    async fn deliver(&self, cycle: OpenCycle, request: Request, outcome: Outcome) {
+        self.begin(cycle, &Marks::default(), Some(&request)).await;
+        self.record(cycle, Loss::None, vec![outcome], None).await;
+    }
+
+    async fn finish(&self, cycle: OpenCycle, finished: &Finished, keep: SignedDuration) {
+        let recorded = self.state.finish_cycle(&self.lease, cycle, finished, keep).await;
+        recorded.expect("the end is recorded");
+    }
+
+    fn sql(&self, sql: &str) -> String {
+        self.server.sql(&self.database, sql).expect(sql).trim().to_owned()
+    }
+}
+
+fn new_database() -> (&'static Postgres, String) {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    let server = Postgres::shared().expect("the throw-away Postgres starts");
+    let name = format!("state_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    server.create_database(&name, None).expect("a database can be created");
+    (server, name)
+}
+
+fn open(url: &str) -> State {
+    let request_timeout = Duration::from_millis(200);
+    State::new(url.parse().expect("a URL"), "wazzup_sync", "main", request_timeout)
+}
+
+fn holder(name: &str) -> Holder {
+    Holder {
+        name: name.into(),
+        host: "host".into(),
+    }
+}
+
+async fn acquire(state: &State, name: &str) -> Lease {
+    match state.acquire(&holder(name), LEASE).await.expect("the database answers") {
+        Acquired::Ours(lease) => lease,
+        Acquired::HeldBy { holder, .. } => panic!("{} has the lease", holder.name),
+    }
+}
+
+fn id(text: &str) -> EmployeeId {
+    EmployeeId::parse(text).expect("an id")
+}
+
+fn name(text: &str) -> FullName {
+    FullName::parse(text).expect("a name")
+}
+
+fn upsert(entries: &[(&str, &str, Option<&str>, Change)]) -> Request {
+    let mut batch = Vec::new();
+    for (user_id, full_name, phone, change) in entries {
+        batch.push(BatchEntry {
+            employee: Employee {
+                id: id(user_id),
+                name: name(full_name),
+                phone: phone.map(|phone| phone.parse().expect("a phone")),
+            },
+            phone_spelling: phone.map(|phone| Spelling::from_stored(&format!("RU +{phone}"))),
+            change: *change,
+        });
+    }
+    Request::Upsert {
+        entries: batch,
+        attempts: Attempts::Several,
+    }
+}
+
+fn add(user_id: &str, full_name: &str) -> Request {
+    upsert(&[(user_id, full_name, Some("79261234567"), Change::Add)])
+}
+
+fn remove(user_ids: &[&str]) -> Request {
+    Request::Remove {
+        user_ids: user_ids.iter().map(|user_id| id(user_id)).collect(),
+        attempts: Attempts::Several,
+    }
+}
+
+fn removed() -> Outcome {
+    Outcome::Removed { absent: Vec::new() }
+}
+
+fn hold(content: &str, approved_by: Option<&str>) -> Hold {
+    Hold {
+        content: content.into(),
+        reason: "too many".into(),
+        since: Timestamp::UNIX_EPOCH,
+        sticky: true,
+        approved: approved_by.map(|by| Approval {
+            at: Timestamp::UNIX_EPOCH,
+            by: by.into(),
+        }),
+    }
+}
+
+fn finished(outcome: CycleOutcome) -> Finished {
+    Finished {
+        outcome,
+        error: None,
+        counts: None,
+        requests: 1,
+        added: 0,
+        adopted: 0,
+        updated: 0,
+        removed: 0,
+        held: 0,
+        waiting_for_seat: None,
+        had_list: false,
+        list_passed: None,
+        reported_holds: false,
+        reported_error: false,
+        noteworthy: true,
+    }
+}
+
+/// What was lost of one user: a name for an upsert, `None` for a removal.
+fn lost_names<'a>(opening: &'a Opening, user_id: &str) -> Vec<Option<&'a str>> {
+    let mut names = Vec::new();
+    for entry in opening.snapshot.lost_entries(&id(user_id)) {
+        names.push(match &entry.content {
+            LostContent::Upsert { name, .. } => Some(name.as_str()),
+            LostContent::Removal => None,
+        });
+    }
+    names
+}
+
+async fn until_nothing_can_land() {
+    tokio::time::sleep(Duration::from_millis(450)).await;
+}
