@@ -33,7 +33,7 @@ impl Invocation {
 }
 
 /// `word` as a shell has to read it.
-fn shell_quoted(word: &str) -> String {
+pub(super) fn shell_quoted(word: &str) -> String {
     let is_plain = |character: char| character.is_alphanumeric() || "_-+=:,./@%".contains(character);
     if !word.is_empty() && word.chars().all(is_plain) {
         return word.to_owned();

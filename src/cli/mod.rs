@@ -8,6 +8,8 @@ mod explain;
 mod healthcheck;
 mod holds;
 mod invocation;
+#[cfg(test)]
+mod json_docs;
 mod once;
 mod page;
 mod plan;

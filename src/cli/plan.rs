@@ -57,11 +57,16 @@ pub(super) async fn make_plan(engine: &SyncEngine, offline: bool) -> Result<Plan
     let peek = engine.state.peek().await?;
     let rows = engine.crm.read().await?;
     let roster = rows.roster(engine.phones.knowing(peek.snapshot.known_phones()));
+    Ok(plan_of(engine, roster, peek, offline).await)
+}
+
+/// Plans what the next cycle would do with what was read already.
+pub(super) async fn plan_of(engine: &SyncEngine, roster: Roster, peek: Peek, offline: bool) -> PlanView {
     let mut list_problem = None;
     if !offline {
         match plan_with_list(engine, &roster, &peek).await {
             Ok((plan, list, problem)) => {
-                return Ok(view(engine, plan, roster, peek, list, problem));
+                return view(engine, plan, roster, peek, list, problem);
             }
             Err(reason) => {
                 let reason = format!("Wazzup's list cannot be had, so the plan is made without it: {reason}");
@@ -71,7 +76,7 @@ pub(super) async fn make_plan(engine: &SyncEngine, offline: bool) -> Result<Plan
     }
     let list = assumed_list(&roster, &peek.snapshot);
     let plan = Plan::between(&roster, &peek.snapshot, &list, &engine.policy, peek.now);
-    Ok(view(engine, plan, roster, peek, list, list_problem))
+    view(engine, plan, roster, peek, list, list_problem)
 }
 
 fn view(
@@ -127,7 +132,7 @@ fn is_list_due(engine: &SyncEngine, peek: &Peek, fingerprint: &str) -> bool {
 }
 
 /// What is assumed of Wazzup where it is not asked: the account is the known one, and nobody is there whom we do not know.
-fn assumed_list(roster: &Roster, snapshot: &Snapshot) -> RemoteList {
+pub(super) fn assumed_list(roster: &Roster, snapshot: &Snapshot) -> RemoteList {
     let fingerprint = snapshot.account.fingerprint.as_deref().unwrap_or_default();
     let mut list = RemoteList::unread(fingerprint);
     for entry in &roster.entries {

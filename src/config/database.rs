@@ -1,6 +1,13 @@
 //! The URL of a database: parsed once, and encrypted unless it says otherwise.
 
-use std::{fmt, fs::File, io::Read as _, net::Ipv6Addr, path::PathBuf, str::FromStr as _};
+use std::{
+    fmt,
+    fs::File,
+    io::Read as _,
+    net::Ipv6Addr,
+    path::{Path, PathBuf},
+    str::FromStr as _,
+};
 
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -22,6 +29,8 @@ pub(crate) struct DatabaseUrl {
     options: PgConnectOptions,
     address: String,
     accepts_any_certificate: bool,
+    /// The file that the URL was read from.
+    file: Option<PathBuf>,
 }
 
 /// How the URL is given.
@@ -36,17 +45,20 @@ impl TryFrom<Form> for DatabaseUrl {
     type Error = String;
 
     fn try_from(form: Form) -> Result<Self, String> {
-        let url = match form {
-            Form::Literal(url) => url,
+        let (url, file) = match form {
+            Form::Literal(url) => (url, None),
             // Not shown: it may hold a password.
             Form::File(path) if path.to_string_lossy().contains("://") => {
                 return Err("must be the path of a file and not a URL".to_owned());
             }
             Form::File(path) => {
-                read(&path).map_err(|problem| format!("names the file {}, which {problem}", path.display()))?
+                let url =
+                    read(&path).map_err(|problem| format!("names the file {}, which {problem}", path.display()))?;
+                (url, Some(path))
             }
         };
-        Self::parse(url.expose_secret().trim())
+        let parsed = Self::parse(url.expose_secret().trim())?;
+        Ok(Self { file, ..parsed })
     }
 }
 
@@ -116,6 +128,7 @@ impl DatabaseUrl {
             options,
             address,
             accepts_any_certificate,
+            file: None,
         })
     }
 
@@ -126,6 +139,11 @@ impl DatabaseUrl {
     /// `db.example:5432`, or the directory of the socket. It holds no secret.
     pub(crate) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The file that the URL was read from, if it has one of its own.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     /// What is unsafe about the way the connection is encrypted.

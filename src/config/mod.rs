@@ -38,7 +38,6 @@ pub(crate) struct Config {
     pub(crate) schedule: Schedule,
     pub(crate) removals: Removals,
     pub(crate) updates: Updates,
-    #[cfg_attr(not(test), expect(dead_code, reason = "the plan does not hold take-overs yet"))]
     pub(crate) takeovers: Takeovers,
     pub(crate) log: Log,
 }

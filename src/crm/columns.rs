@@ -115,8 +115,8 @@ fn alternatives(wanted: &str, found: &[String]) -> String {
     format!("the columns are {}{rest}", names[..shown].join(", "))
 }
 
-/// Whether somebody may have meant `name` by `wanted`. Both are quoted.
-fn is_near(wanted: &str, name: &str) -> bool {
+/// Whether somebody may have meant `name` by `wanted`, quoted or not.
+pub(super) fn is_near(wanted: &str, name: &str) -> bool {
     let (wanted, name) = (wanted.to_lowercase(), name.to_lowercase());
     let inner = |quoted: &str| quoted.trim_matches('"').to_owned();
     let contains = |long: &str, short: &str| short.len() >= 3 && long.contains(short);

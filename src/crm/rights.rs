@@ -2,7 +2,7 @@
 
 use sqlx::Row as _;
 
-use super::{Crm, Error, Source, quoted_path};
+use super::{Crm, Error, Source, columns::is_near, quoted_path};
 use crate::postgres::unnamed;
 
 /// The role that reads the CRM.
@@ -58,6 +58,34 @@ impl Crm {
             })
         })
         .await
+    }
+
+    /// Tables and views that the role can name and whose names are close to that of `crm.table`, for one that is not there.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn similar_tables(&self) -> Result<Vec<String>, Error> {
+        let Source::Table { name, .. } = &self.source else {
+            return Ok(Vec::new());
+        };
+        let wanted = name.last().map(String::as_str).unwrap_or_default();
+        let found: Vec<(String, String)> = self
+            .transaction("looking for tables with similar names", async |tx| {
+                let found = sqlx::query_as(
+                    "SELECT n.nspname::text, c.relname::text FROM pg_class c \
+                     JOIN pg_namespace n ON n.oid = c.relnamespace \
+                     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't' \
+                     AND n.nspname NOT IN ('pg_catalog', 'information_schema') \
+                     AND has_schema_privilege(n.oid, 'USAGE') \
+                     ORDER BY 1, 2",
+                )
+                .fetch_all(unnamed(tx))
+                .await?;
+                Ok(found)
+            })
+            .await?;
+        let near = found.into_iter().filter(|(_, table)| is_near(wanted, table));
+        Ok(near.map(|(schema, table)| format!("{schema}.{table}")).collect())
     }
 
     /// Which schema's table is read, if `crm.table` names none and there are several. A table that appears in a schema

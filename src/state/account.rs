@@ -131,6 +131,23 @@ impl State {
             .await
     }
 
+    /// The other accounts in the schema, by name: to recognise a mistyped name.
+    ///
+    /// # Errors
+    /// If the database does not answer, or if there is no schema.
+    pub async fn other_accounts(&self) -> Result<Vec<String>, Error> {
+        self.transaction("reading the names of the accounts", async |tx| {
+            let accounts = sqlx::query_scalar!(
+                "SELECT account FROM accounts WHERE account <> $1 ORDER BY account",
+                self.account
+            )
+            .fetch_all(unnamed(tx))
+            .await?;
+            Ok(accounts)
+        })
+        .await
+    }
+
     pub(super) async fn load_account(&self, tx: &mut PgConnection) -> Result<Option<Account>, Error> {
         // Not `*`: a newer version's columns would be taken for others.
         let row = sqlx::query!(

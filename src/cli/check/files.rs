@@ -1,0 +1,113 @@
+//! The configuration itself, and who else may read or write its files.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    super::invocation::shell_quoted,
+    Setup,
+    report::{Report, Subject},
+};
+use crate::config::{ApiKey, Config};
+
+/// Bits of a file's mode: everybody who is neither the owner nor in the file's group.
+const OTHERS_READ: u32 = 0o004;
+const OTHERS_WRITE: u32 = 0o002;
+
+pub(super) fn report(report: &mut Report, setup: Setup<'_>, config_path: &Path) {
+    let config = setup.config;
+    report.good(
+        Subject::Configuration,
+        format!("{}, account \"{}\"", config_path.display(), config.account),
+    );
+    report_files(report, config, config_path);
+    let (every, unhealthy_after) = (config.schedule.every, config.schedule.unhealthy_after);
+    if unhealthy_after <= every {
+        report.warning(
+            Subject::Schedule,
+            format!(
+                "schedule.unhealthy_after ({unhealthy_after:?}) is not longer than schedule.every ({every:?}), so \
+                 `healthcheck` fails between two good cycles"
+            ),
+            "make schedule.unhealthy_after several times as long as schedule.every",
+        );
+    }
+}
+
+fn report_files(report: &mut Report, config: &Config, config_path: &Path) {
+    let mut files: Vec<(PathBuf, u32)> = vec![(config_path.to_owned(), forbidden_of_configuration(config_path))];
+    let secrets = [config.crm.url.file(), config.state.url.file(), key_file(config)];
+    for path in secrets.into_iter().flatten() {
+        files.push((path.to_owned(), OTHERS_READ | OTHERS_WRITE));
+    }
+    for (path, forbidden) in files {
+        // Whoever cannot be asked has been reported already, or will be.
+        let Ok(metadata) = fs::metadata(&path) else {
+            continue;
+        };
+        let found = metadata.permissions().mode() & forbidden;
+        let (what, mode) = match (found & OTHERS_READ != 0, found & OTHERS_WRITE != 0) {
+            (false, false) => continue,
+            (true, false) => ("read", "o-r"),
+            (false, true) => ("change", "o-w"),
+            (true, true) => ("read and change", "o-rw"),
+        };
+        let argument = shell_quoted(&path.to_string_lossy());
+        let path = path.display();
+        report.warning(
+            Subject::Files,
+            format!("every user of this machine can {what} {path}"),
+            format!("run `chmod {mode} {argument}`; the daemon's own user must still be able to read it"),
+        );
+    }
+}
+
+fn key_file(config: &Config) -> Option<&Path> {
+    match &config.wazzup.api_key {
+        ApiKey::Literal(_) => None,
+        ApiKey::File(path) => Some(path),
+    }
+}
+
+/// Everybody may read a configuration that has no secret in it.
+fn forbidden_of_configuration(path: &Path) -> u32 {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    if has_secret(&text) {
+        OTHERS_READ | OTHERS_WRITE
+    } else {
+        OTHERS_WRITE
+    }
+}
+
+fn has_secret(text: &str) -> bool {
+    let Ok(table) = text.parse::<toml::Table>() else {
+        return true;
+    };
+    let value = |section: &str, key: &str| table.get(section)?.get(key)?.as_str();
+    let has_password = |section: &str| {
+        let url = value(section, "url").and_then(|url| reqwest::Url::parse(url).ok());
+        url.is_some_and(|url| url.password().is_some() || url.query_pairs().any(|(name, _)| name == "password"))
+    };
+    value("wazzup", "api_key").is_some() || has_password("crm") || has_password("state")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_in_the_configuration_is_seen() {
+        for (text, expected) in [
+            ("[wazzup]\napi_key_file = '/key'", false),
+            ("[wazzup]\napi_key = 'x'", true),
+            ("[crm]\nurl = 'postgres://reader@db/crm'", false),
+            ("[crm]\nurl = 'postgres://reader:secret@db/crm'", true),
+            ("[state]\nurl = 'postgres://db/crm?user=a&password=b'", true),
+        ] {
+            assert_eq!(has_secret(text), expected, "{text}");
+        }
+    }
+}
