@@ -56,9 +56,15 @@ impl Progress {
         self.report = report;
     }
 
-    pub(super) fn interruption(&self) -> Option<CycleError> {
-        let interruption: Option<&Interruption> = self.report.interruption.as_ref();
-        interruption.cloned().map(CycleError::from)
+    /// Whether the delivery ended early, or somebody could not be sent since Wazzup did not answer a look-up.
+    pub(super) fn ending(&self, list: &RemoteList) -> Result<(), CycleError> {
+        if let Some(interruption) = &self.report.interruption {
+            return Err(interruption.clone().into());
+        }
+        match list.silence() {
+            Some(reason) => Err(Interruption::Unavailable(reason.to_owned()).into()),
+            None => Ok(()),
+        }
     }
 
     /// How the employees stand. Each counts once: waiting for a seat, else failing, else pending, else in sync.

@@ -57,6 +57,8 @@ pub struct CycleReport {
     pub outcome: CycleOutcome,
     /// What the state keeps of it; `None` if it could not even be opened.
     pub finished: Option<Finished>,
+    /// Another process has taken the lease over.
+    pub lost_lease: bool,
 }
 
 impl SyncEngine {
@@ -71,10 +73,12 @@ impl SyncEngine {
                     .await
             }
             Err(error) => {
-                report::failed_without_state(&CycleError::from(error), memory, self.unhealthy_after);
+                let error = CycleError::from(error);
+                report::failed_without_state(&error, memory, self.unhealthy_after);
                 CycleReport {
                     outcome: CycleOutcome::Failed,
                     finished: None,
+                    lost_lease: error.is_lost_lease(),
                 }
             }
         }
@@ -93,19 +97,24 @@ impl SyncEngine {
         let mut progress = Progress::new(&opening);
         let cycle = opening.cycle;
         let result = self.sync(lease, gate, opening, &mut reporter, &mut progress).await;
-        let mut finished = progress.finished(result.err().as_ref(), &reporter);
+        let error = result.err();
+        let mut lost_lease = error.as_ref().is_some_and(CycleError::is_lost_lease);
+        let mut finished = progress.finished(error.as_ref(), &reporter);
         reporter.ended(&mut finished, began.elapsed());
         if let Err(error) = self
             .state
             .finish_cycle(lease, cycle, &finished, self.keep_history)
             .await
         {
-            reporter.could_not_be_recorded(&CycleError::from(error));
+            let error = CycleError::from(error);
+            lost_lease |= error.is_lost_lease();
+            reporter.could_not_be_recorded(&error);
             finished.outcome = CycleOutcome::Failed;
         }
         CycleReport {
             outcome: finished.outcome,
             finished: Some(finished),
+            lost_lease,
         }
     }
 
@@ -141,7 +150,7 @@ impl SyncEngine {
         progress.delivered(delivery.finish());
         reporter.delivered(progress.report());
         sent?;
-        progress.interruption().map_or(Ok(()), Err)
+        progress.ending(&list)
     }
 
     /// Sends the plan, one request at a time: each stands in the journal before it is sent, and no transaction is open

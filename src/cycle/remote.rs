@@ -5,8 +5,7 @@ use jiff::Timestamp;
 use super::{CycleError, SyncEngine};
 use crate::{
     employee::{EmployeeId, Roster},
-    events,
-    plan::{Coverage, Plan, RemoteList, Snapshot},
+    plan::{Plan, RemoteList, Snapshot},
     wazzup::{self, Session},
 };
 
@@ -52,9 +51,6 @@ impl SyncEngine {
 /// Reads the list. One that cannot be had is noted as such: it is wanted, not required.
 async fn read_list(wazzup: &Session<'_>, list: &mut RemoteList) -> Result<(), CycleError> {
     let fetched = wazzup.users().await?;
-    if let Coverage::Incomplete(reason) | Coverage::Unavailable(reason) = &fetched.coverage {
-        events::verify_proved_nothing(reason);
-    }
     list.add_list(fetched.names, fetched.coverage);
     Ok(())
 }
@@ -76,12 +72,10 @@ async fn look_up(
             Err(error @ (wazzup::Error::Unauthorized | wazzup::Error::Forbidden | wazzup::Error::NotSent(_))) => {
                 return Err(error.into());
             }
-            Err(error @ wazzup::Error::Unavailable { .. }) => {
-                // Without an answer nothing could be sent anyway, and the account stays unjudged.
-                if for_account {
-                    return Err(error.into());
-                }
+            Err(error @ wazzup::Error::Unavailable { .. }) if for_account => return Err(error.into()),
+            Err(wazzup::Error::Unavailable { reason }) => {
                 is_answering = false;
+                list.add_silence(reason);
                 list.add_unanswered(id.as_str());
             }
             Err(_) => list.add_unanswered(id.as_str()),

@@ -17,7 +17,7 @@ use crate::{
     delivery::{Change, Delivery, Outcome, Request, Step},
     employee::{Roster, RowProblem},
     events::{self, CycleSummary, HeldUsers, ReleasedUsers, Severity},
-    plan::{Hold, HoldKey, HoldKind, Operation, Plan, Policy, RemoteList, Snapshot},
+    plan::{Coverage, Hold, HoldKey, HoldKind, Operation, Plan, Policy, RemoteList, Snapshot},
     state::{Account, CycleOutcome, Finished, Opening},
 };
 
@@ -112,8 +112,10 @@ impl<'m> Reporter<'m> {
         if plan.missing_ids > 0 && last.is_none_or(|last| last.missing_ids != plan.missing_ids) {
             events::rows_without_id(plan.missing_ids);
         }
-        if list.is_complete() {
-            events::verify_finished(list.len(), plan.drift);
+        match list.coverage() {
+            Coverage::Complete => events::verify_finished(list.len(), plan.drift),
+            Coverage::Incomplete(reason) | Coverage::Unavailable(reason) => events::verify_proved_nothing(reason),
+            Coverage::Unread => {}
         }
         report_row_problems(plan);
         let recovered: BTreeSet<&str> = plan.marks.closed_failures.iter().map(|key| &*key.user_id).collect();

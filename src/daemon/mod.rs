@@ -99,8 +99,13 @@ pub async fn run(engine: &SyncEngine, schedule: Schedule, mut listener: Listener
 async fn lead(engine: &SyncEngine, schedule: Schedule, listener: &mut Listener, tenure: &Tenure, memory: &mut Memory) {
     while !tenure.over().is_cancelled() {
         let next_cycle = Instant::now() + jittered(schedule.every);
-        if run_cycle(engine, tenure, memory).await.is_none() {
-            return;
+        match run_cycle(engine, tenure, memory).await {
+            None => return,
+            Some(report) if report.lost_lease => {
+                events::lease_lost();
+                return;
+            }
+            Some(_) => {}
         }
         tokio::select! {
             () = sleep_until(next_cycle) => {}

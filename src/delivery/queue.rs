@@ -215,9 +215,10 @@ impl Queue {
         None
     }
 
-    /// The next part of a refused group. When there is none left, whoever still waits for one is sent without.
+    /// The next part of a refused group, the smallest first: so that a few requests tell whether the service takes anything.
+    /// When there is none left, whoever still waits for one is sent without.
     pub(super) fn next_refused(&mut self) -> Option<Group> {
-        if let Some(group) = self.refused.pop_front() {
+        if let Some(group) = self.refused.pop_back() {
             return Some(group);
         }
         let unresolved: Vec<EmployeeId> = self

@@ -156,7 +156,7 @@ impl<'a> Brake<'a> {
         };
         let untried: BTreeSet<&EmployeeId> = absent
             .iter()
-            .filter(|(id, user)| !brake.was_tried(id) && !brake.is_approved(id, user, now))
+            .filter(|(id, user)| !brake.was_tried(id, user) && !brake.is_approved(id, user, now))
             .map(|(id, _)| *id)
             .collect();
         let recent = snapshot
@@ -188,7 +188,7 @@ impl<'a> Brake<'a> {
         if let Some(approved) = existing.filter(|hold| hold.approved.is_some()) {
             return Some(approved.clone());
         }
-        let too_many = self.reason_for_untried.as_ref().filter(|_| !self.was_tried(id));
+        let too_many = self.reason_for_untried.as_ref().filter(|_| !self.was_tried(id, user));
         let was_sticky = existing.is_some_and(|hold| hold.sticky);
         let grace_is_over = !absent_for_less_than_grace(user, self.policy, now);
         let reason = match (&self.reason_for_all, too_many, existing) {
@@ -213,8 +213,8 @@ impl<'a> Brake<'a> {
             .is_some_and(|hold| hold.is_approved_for(&content))
     }
 
-    /// Whether a removal of the user passed the brake already.
-    fn was_tried(&self, id: &EmployeeId) -> bool {
+    /// Whether a removal of the user passed the brake already, since the user became absent.
+    fn was_tried(&self, id: &EmployeeId, user: &User) -> bool {
         let snapshot = self.snapshot;
         let failed = snapshot
             .failures
@@ -222,8 +222,9 @@ impl<'a> Brake<'a> {
         let lost = snapshot
             .lost_entries(id)
             .iter()
-            .any(|entry| entry.content == LostContent::Removal);
-        failed || lost || snapshot.recent_removals.contains_key(id)
+            .any(|entry| entry.content == LostContent::Removal && Some(entry.lost_at) >= user.absent_since);
+        let was_removed = user.acknowledged.is_none() && snapshot.recent_removals.contains_key(id);
+        failed || lost || was_removed
     }
 }
 

@@ -14,6 +14,8 @@ pub struct RemoteList {
     absent: BTreeSet<String>,
     /// Ids whose look-up gave no answer.
     unanswered: BTreeSet<String>,
+    /// Why look-ups got no answer, if the service was not available.
+    silence: Option<String>,
     coverage: Coverage,
     /// The fingerprint of the address and the key it was read with.
     pub fingerprint: String,
@@ -80,6 +82,17 @@ impl RemoteList {
     /// A look-up gave no answer: it is not asked again in this cycle.
     pub fn add_unanswered(&mut self, id: &str) {
         self.unanswered.insert(id.to_owned());
+    }
+
+    /// The service was not available when users were looked up; why.
+    pub fn add_silence(&mut self, reason: String) {
+        self.silence = Some(reason);
+    }
+
+    /// Why users could not be looked up, if the service was not available.
+    #[must_use]
+    pub fn silence(&self) -> Option<&str> {
+        self.silence.as_deref()
     }
 
     /// How much the list proves.

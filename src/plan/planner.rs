@@ -535,7 +535,7 @@ impl Plan {
         let leaving: BTreeSet<&str> = leavers
             .leavers
             .iter()
-            .filter(|leaver| leaver.fate != Fate::Forgotten)
+            .filter(|leaver| !matches!(leaver.fate, Fate::Forgotten | Fate::Settling))
             .map(|leaver| leaver.id.as_str())
             .collect();
         let is_wanted = |key: &FailureKey, failure: &Failure| {

@@ -286,6 +286,7 @@ impl App {
 
     /// As [`Self::settled`], where something stays undone, so that `once` ends with this exit code.
     pub async fn quiet(&self, code: i32) {
+        self.losses_are_settled().await;
         self.wazzup.clear_log();
         let run = self.once_exits(code).await;
         let requests = self.wazzup.requests();
@@ -306,6 +307,30 @@ impl App {
         assert_eq!(self.wazzup.violations(), Vec::<String>::new());
         assert_eq!(self.wazzup.foreign_touched(), Vec::<String>::new());
         self.counts_balance().await;
+    }
+
+    /// Lets the time pass until no lost request can land any more, and settles them.
+    async fn losses_are_settled(&self) {
+        let has_table = "SELECT count(*) FROM pg_tables WHERE schemaname = 'wazzup_sync' AND tablename = 'lost'";
+        if self.state_number(has_table).await == 0 {
+            return;
+        }
+        if self.state_number("SELECT count(*) FROM wazzup_sync.lost").await > 0 {
+            self.nothing_can_land().await;
+            self.once().await;
+        }
+    }
+
+    /// Twice the time-out of each lost request is over.
+    pub async fn nothing_can_land(&self) {
+        self.state_sql("UPDATE wazzup_sync.lost SET may_land_until = now()")
+            .await;
+    }
+
+    /// Who waits for a seat.
+    pub async fn waiting_for_seat(&self) -> Vec<String> {
+        let ids = sqlx::query_scalar("SELECT unnest(waiting_for_seat) FROM wazzup_sync.accounts ORDER BY 1");
+        ids.fetch_all(&self.state).await.expect("the account")
     }
 
     /// What no client may ever do.
@@ -373,7 +398,7 @@ impl App {
             .phone
     }
 
-    /// The open failures as `id operation code`, those who wait for a seat included.
+    /// The open failures as `id operation code`.
     pub async fn failing(&self) -> Vec<String> {
         let rows = sqlx::query_scalar(
             "SELECT user_id || ' ' || operation || ' ' || code FROM wazzup_sync.failures ORDER BY user_id, operation",
@@ -383,13 +408,13 @@ impl App {
 
     /// Makes the comparison with Wazzup's list due, as time would.
     pub async fn verification_is_due(&self) {
-        self.state_sql("UPDATE wazzup_sync.accounts SET last_verified_at = NULL, verify_tried_at = NULL")
+        self.state_sql("UPDATE wazzup_sync.accounts SET list_read_at = NULL")
             .await;
     }
 
     /// Makes every failure due, as time would.
     pub async fn failures_are_due(&self) {
-        self.state_sql("UPDATE wazzup_sync.failures SET next_attempt_at = now() WHERE NOT local")
+        self.state_sql("UPDATE wazzup_sync.failures SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL")
             .await;
     }
 }

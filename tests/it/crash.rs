@@ -45,7 +45,7 @@ async fn killed_at(app: &App, step: u32) -> bool {
 async fn dies_and_heals(step: u32) -> bool {
     let app = eventful_day().await;
     // A verification is a part of the cycle, too.
-    app.state_sql("UPDATE wazzup_sync.accounts SET last_verified_at = NULL, verify_tried_at = NULL")
+    app.state_sql("UPDATE wazzup_sync.accounts SET list_read_at = NULL")
         .await;
     app.wazzup.remove("e006");
     let died = killed_at(&app, step).await;

@@ -34,7 +34,7 @@ async fn it_waits_for_databases_that_are_not_up_yet() {
     assert!(run.stderr.contains("state database is unavailable"), "{run}");
     let mut daemon = app.daemon();
     let failed = daemon.wait_for("cycle.failed", |_| true).await;
-    assert_eq!(failed["error.kind"], "state_unavailable");
+    assert_eq!(failed["error_kind"], "state_unavailable");
     app.server.create_database(&late, None).expect("created");
     daemon.wait_for("cycle.finished", |it| it["outcome"] == "in_sync").await;
     daemon.stop().await;
@@ -58,7 +58,7 @@ async fn the_state_database_goes_and_comes_back() {
 
     own.stop().expect("stopped");
     daemon
-        .wait_for("cycle.failed", |it| it["error.kind"] == "state_unavailable")
+        .wait_for("cycle.failed", |it| it["error_kind"] == "state_unavailable")
         .await;
     app.rename("e001", "Without A Database").await;
     app.wazzup.clear_log();
@@ -93,7 +93,7 @@ async fn the_crm_goes_and_comes_back() {
     daemon.wait_for("cycle.finished", |it| it["outcome"] == "in_sync").await;
     own.stop().expect("stopped");
     daemon
-        .wait_for("cycle.failed", |it| it["error.kind"] == "crm_unavailable")
+        .wait_for("cycle.failed", |it| it["error_kind"] == "crm_unavailable")
         .await;
     assert_eq!(app.users().len(), 2, "an absent CRM removes nobody");
     own.start_again().expect("started");

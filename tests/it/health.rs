@@ -22,7 +22,7 @@ async fn it_turns_bad_and_good_again_with_the_cycles() {
 
     app.sql("ALTER TABLE employees RENAME TO gone").await;
     daemon
-        .wait_for("cycle.failed", |it| it["error.kind"] == "crm_query")
+        .wait_for("cycle.failed", |it| it["error_kind"] == "crm_query")
         .await;
     let began = Instant::now();
     while health(&app).await == 0 {

@@ -19,7 +19,6 @@ mod hostile;
 mod lease;
 mod life;
 mod lost;
-mod migrations;
 mod outage;
 mod pgbouncer;
 mod phones;

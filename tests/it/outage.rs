@@ -15,7 +15,8 @@ use crate::app::App;
 #[case::lost_answers(What::CutAfter)]
 #[tokio::test]
 async fn an_outage_in_the_middle(#[case] what: What) {
-    let app = App::new().await;
+    let mut app = App::new().await;
+    app.set_raw("updates.hold_above", "1000");
     app.hire_many(250).await;
     app.once_exits(0).await;
     app.sql("UPDATE employees SET name = name || ' II'").await;
@@ -85,7 +86,7 @@ async fn a_refused_key_costs_at_most_two_requests_and_a_new_file_heals_it(#[case
 
     let mut daemon = app.daemon();
     let failed = daemon.wait_for("cycle.failed", |_| true).await;
-    assert_eq!(failed["error.kind"], "wazzup_unauthorized");
+    assert_eq!(failed["error_kind"], "wazzup_unauthorized");
     app.write_key(&app.wazzup.key());
     daemon.wait_for("cycle.finished", |it| it["outcome"] == "in_sync").await;
     daemon.stop().await;

@@ -31,7 +31,10 @@ async fn it_writes_nothing_and_does_not_call_wazzup() {
     let schemas = app
         .state_number("SELECT count(*) FROM pg_namespace WHERE nspname = 'wazzup_sync'")
         .await;
-    assert_eq!((schemas, app.wazzup.requests().len()), (0, 0));
+    assert_eq!((schemas, app.wazzup.writing_requests().len()), (0, 0));
+    app.wazzup.clear_log();
+    let offline = app.run(&["plan", "--offline"]).await;
+    assert_eq!((offline.code, app.wazzup.requests().len()), (0, 0), "{offline}");
     app.sql("DELETE FROM employees WHERE id = 'bad'").await;
 
     app.once_exits(0).await;
@@ -46,7 +49,10 @@ async fn it_writes_nothing_and_does_not_call_wazzup() {
         plan["update"],
         json!([{"id": "e001", "changes": {"name": {"from": "Employee 1", "to": "Another Name"}}}])
     );
-    assert_eq!((&plan["remove"], &plan["requests"]), (&json!(["e002"]), &json!(2)));
+    assert_eq!(
+        (&plan["remove"], &plan["requests"]),
+        (&json!([{"id": "e002", "name": "Employee 2"}]), &json!(2))
+    );
     assert_eq!((&plan["add"], &plan["unchanged"]), (&json!([]), &json!(1)));
     assert_eq!(app.state_number(tables).await, before);
     assert!(app.wazzup.requests().is_empty());

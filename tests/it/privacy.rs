@@ -123,7 +123,7 @@ async fn a_busy_day_at_trace_level_tells_nothing_about_anybody() {
     daemon.signal("TERM").await;
     assert_eq!(daemon.ended().await, Some(0));
     ears.0.push_str(&daemon.text());
-    app.set("crm.columns.active", "name");
+    app.set("crm.columns.active", "id");
     ears.every_verb(&app).await;
     app.unset("crm.columns.active")
         .set("crm.columns.phone", "nobodys_phone");

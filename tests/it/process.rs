@@ -48,7 +48,7 @@ impl Run {
     pub fn error_kind(&self) -> &str {
         let failed = self.events("cycle.failed");
         assert_eq!(failed.len(), 1, "{self}");
-        failed[0]["error.kind"].as_str().expect("a kind")
+        failed[0]["error_kind"].as_str().expect("a kind")
     }
 }
 

@@ -60,7 +60,13 @@ async fn one_poison_entry_in_200_is_found(#[case] reply: PoisonReply) {
         app.wazzup.poison(Poison::ids([id(number)], reply.clone()));
         let run = app.once_exits(3).await;
         let requests = app.wazzup.requests().len();
-        assert!(requests <= 18, "{requests} requests: {run}\n{}", app.requests_as_text());
+        // The list, two batches and 16 more; what fails without a decision is retried three times, and one ping follows.
+        let most = if reply == PoisonReply::Status(500) { 23 } else { 19 };
+        assert!(
+            requests <= most,
+            "{requests} requests: {run}\n{}",
+            app.requests_as_text()
+        );
         assert_eq!(app.users().len(), 199);
         assert!(app.wazzup.user(&id(number)).is_none());
         let failing = app.failing().await;

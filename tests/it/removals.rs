@@ -53,23 +53,7 @@ async fn ids_that_are_absent_are_gone_as_we_wanted() {
     app.settled().await;
 }
 
-#[tokio::test]
-async fn a_404_on_delete_is_success() {
-    let app = App::new().await;
-    app.hire_many(10).await;
-    app.once_exits(0).await;
-    app.wazzup.remove("e001");
-    app.wazzup
-        .poison(Poison::ids(["e002"], PoisonReply::NoData).on(When::BulkDelete));
-    app.fire(&["e001", "e002"]).await;
-    app.once_exits(0).await;
-    assert_eq!(app.users().len(), 8);
-    assert_eq!(app.failing().await, [""; 0]);
-    app.settled().await;
-}
-
 #[rstest]
-#[case(What::Garbage)]
 #[case(What::ActThenAnswer { status: 204, body: String::new() })]
 #[case(What::ActThenAnswer { status: 200, body: "{\"ok\":true}".into() })]
 #[tokio::test]

@@ -99,5 +99,6 @@ async fn retry_of_somebody_unknown_changes_nothing() {
             .await,
         0
     );
+    fresh.once_exits(0).await;
     fresh.settled().await;
 }

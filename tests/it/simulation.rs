@@ -533,15 +533,14 @@ impl World {
     }
 }
 
-const TIMES: [(&str, &str); 4] = [
+const TIMES: [(&str, &str); 6] = [
     (
         "accounts",
-        "lease_expires_at last_success_at last_verified_at verify_tried_at",
+        "lease_expires_at last_success_at list_read_at list_passed_at",
     ),
-    (
-        "users",
-        "in_doubt_since unknown_at missing_since absent_since held_since removal_approved_at remove_again_at resend_at",
-    ),
+    ("users", "absent_since synced_at"),
+    ("lost", "lost_at may_land_until"),
+    ("holds", "since approved_at"),
     ("failures", "first_at last_at next_attempt_at"),
     ("history", "at"),
 ];

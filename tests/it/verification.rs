@@ -45,7 +45,6 @@ async fn what_was_deleted_or_renamed_by_hand_is_healed(
 #[case::garbled(What::Garbage)]
 #[case::huge(What::huge_body(30_000_000))]
 #[case::failing(What::status(500))]
-#[case::not_found(What::status(404))]
 #[case::proxy(What::Answer { status: 200, body: "<html>log in</html>".into(), headers: Vec::new() })]
 #[case::object(What::Answer { status: 200, body: r#"{"count": 0}"#.into(), headers: Vec::new() })]
 #[case::count_only_fits(What::Answer { status: 200, body: r#"{"count": 1, "data": [{"id": "e001", "name": "Employee 1"}]}"#.into(), headers: Vec::new() })]
@@ -70,6 +69,25 @@ async fn a_list_that_proves_nothing_changes_nothing(
     assert_eq!(run.events("verify.finished")[0]["complete"], false, "{run}");
     assert_eq!(app.users().len(), 123);
     app.wazzup.clear_faults();
+    // A list that could not be had stays due.
+    app.once_exits(0).await;
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn a_list_that_does_not_exist_ends_the_cycle() {
+    let app = App::new().await;
+    app.hire_many(3).await;
+    app.once_exits(0).await;
+    app.verification_is_due().await;
+    app.rename("e001", "Not Sent To A Wrong Address").await;
+    app.wazzup.order(Fault::new(When::List, What::status(404)).always());
+    app.wazzup.clear_log();
+    let run = app.once_exits(1).await;
+    assert_eq!(run.error_kind(), "wazzup_not_found");
+    assert_eq!(app.wazzup.requests().len(), 1);
+    app.wazzup.clear_faults();
+    app.once_exits(0).await;
     app.settled().await;
 }
 
@@ -109,7 +127,7 @@ async fn verify_every_is_remembered_and_kept() {
     app.once_exits(0).await;
     app.wazzup.clear_log();
     app.set("schedule.verify_every", "1s");
-    app.state_sql("UPDATE wazzup_sync.accounts SET last_verified_at = now() - interval '2 s', verify_tried_at = now() - interval '2 s'")
+    app.state_sql("UPDATE wazzup_sync.accounts SET list_read_at = now() - interval '2 s'")
         .await;
     app.once_exits(0).await;
     assert_eq!(app.wazzup.count_of(Kind::List), 1);
