@@ -13,7 +13,7 @@ mod text;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::{
     config::{Config, ConfigError},
@@ -130,6 +130,12 @@ enum Error {
     Cycle(#[from] crate::cycle::Error),
     #[error("standard output: {0}")]
     Output(#[from] std::io::Error),
+}
+
+/// The definition of the command line, of which the packages' man pages and shell completions are made.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Does what the command line says.

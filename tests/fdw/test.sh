@@ -113,6 +113,9 @@ in_crm() { remote "$1" company || fail "MariaDB: $(cat "$work/remote")"; }
 # sql DATABASE STATEMENT: in Postgres.
 sql() { psql --quiet --no-align --tuples-only --set ON_ERROR_STOP=1 --dbname "${admin/\/postgres\?//$1?}" --command "$2"; }
 
+# documented LANGUAGE: the page's blocks for mysql_fdw.
+documented() { awk -v head='^```'"$1 mysql_fdw" '/^```/ { inside = $0 ~ head; next } inside' docs/other-databases.md; }
+
 wazzup() { curl --silent --fail "${base_url%/v3}/_sandbox/$1" | jq --raw-output "$2"; }
 names() { wazzup users '[.[].name] | sort | join(", ")'; }
 writes() { wazzup requests '[.[] | select(.writing)] | length'; }
@@ -139,8 +142,7 @@ start "$work/postgres.out" postgres
 admin=$(grep -m1 '^postgres' "$work/postgres.out")
 sql postgres 'CREATE DATABASE crm'
 # What docs/other-databases.md says, with this test's host and port.
-sed -n '/^```sql mysql_fdw$/,/^```$/p' docs/other-databases.md | grep -v '^```' |
-    sed "s/'mariadb.internal'/'127.0.0.1'/; s/'3306'/'$(cat "$work/cut.out")'/" >"$work/fdw.sql"
+documented sql | sed "s/'mariadb.internal'/'127.0.0.1'/; s/'3306'/'$(cat "$work/cut.out")'/" >"$work/fdw.sql"
 [ -s "$work/fdw.sql" ] || fail "docs/other-databases.md has no SQL for mysql_fdw"
 psql --quiet --set ON_ERROR_STOP=1 --dbname "${admin/\/postgres\?//crm?}" --file "$work/fdw.sql"
 
@@ -151,7 +153,7 @@ query_timeout=3
 {
     echo 'account = "main"'
     printf '[crm]\nurl = "postgres://crm_reader@127.0.0.1:%s/crm"\nquery_timeout = "%ss"\n' "$port" $query_timeout
-    sed -n '/^```toml mysql_fdw$/,/^```$/p' docs/other-databases.md | grep '^query = '
+    documented toml | grep '^query = '
     printf '[wazzup]\nbase_url = "%s"\napi_key = "sandbox-key"\n' "$base_url"
     printf '[state]\nurl = "postgres://wazzup_sync@127.0.0.1:%s/crm"\n' "$port"
     printf '[removals]\ngrace = "0s"\n[log]\nformat = "json"\n'
