@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what tests, demo and benchmarks start by themselves and do not find: PostgreSQL's server programs, PgBouncer and
-# a C compiler. Says what it installs; does nothing where all are there. Nothing is left running: tests start their own
-# throw-away servers.
+# Installs what tests, demo and benchmarks start by themselves and do not find: PostgreSQL's server programs, PgBouncer, a
+# C compiler and the command `kill`. Says what it installs; does nothing where all are there. Nothing is left running: tests
+# start their own throw-away servers.
 set -euo pipefail
 
 say() { echo "tests/install.sh: $*" >&2; }
@@ -21,6 +21,9 @@ has_pgbouncer() { [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null;
 # Rust links with it, and the crate `ring` has C in it.
 has_compiler() { command -v cc >/dev/null; }
 
+# The program, not the shell's own: tests stop daemons with it, and a minimal Debian does not have it.
+has_kill() { [ -x /bin/kill ] || [ -x /usr/bin/kill ]; }
+
 names=()
 debian=()
 homebrew=()
@@ -34,8 +37,9 @@ want() {
 }
 want has_postgres "PostgreSQL's server programs" postgresql postgresql@17
 want has_pgbouncer PgBouncer pgbouncer pgbouncer
-# On macOS it comes with the command line tools, which make needs too.
+# On macOS these come with the system and the command line tools, which make needs too.
 want has_compiler "a C compiler" "gcc libc6-dev" ""
+want has_kill "the program kill" procps ""
 [ ${#names[@]} -gt 0 ] || exit 0
 missing=$(printf ', %s' "${names[@]}")
 missing=${missing:2}
@@ -74,7 +78,7 @@ else
     exit 1
 fi
 
-if ! has_postgres || ! has_pgbouncer || ! has_compiler; then
+if ! has_postgres || ! has_pgbouncer || ! has_compiler || ! has_kill; then
     say "$missing: installed, but not found where it is looked for; PGBIN may name the directory of initdb and postgres"
     exit 1
 fi

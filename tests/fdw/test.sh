@@ -162,7 +162,7 @@ query_timeout=3
 # once STATUS WHAT: one cycle, which must end with that exit code.
 once() {
     local status=0
-    timeout 60 "$target/wazzup-sync" --config "$work/wazzup-sync.toml" once >"$work/once" 2>&1 || status=$?
+    timeout --kill-after=10 60 "$target/wazzup-sync" --config "$work/wazzup-sync.toml" once >"$work/once" 2>&1 || status=$?
     [ $status = "$1" ] || fail "$2: exit $status, expected $1: $(cat "$work/once")"
 }
 
