@@ -52,7 +52,8 @@ version=$("$binary" --version)
 for path in "$root" "${CARGO_HOME:-$HOME/.cargo}" "$work"; do
     ! grep --quiet --text --fixed-strings "$path/" "$binary" || fail "the binary names $path"
 done
-for file in LICENSE wazzup-sync.toml installation.md systemd/wazzup-sync.service man/man1/wazzup-sync.1 completions/{bash,zsh,fish}; do
+for file in LICENSE wazzup-sync.toml installation.md systemd/wazzup-sync.service man/man1/wazzup-sync.1 \
+    completions/bash/wazzup-sync completions/zsh/_wazzup-sync completions/fish/wazzup-sync.fish; do
     [ -s "$work/archive/$file" ] || fail "$file is not in the archive"
 done
 ok "archive: $version, static, no path of this machine in it, $(stat -c %s "$archive") bytes"
@@ -64,7 +65,7 @@ deb=$(echo "$dist"/*.deb)
 lintian --allow-root --fail-on error --tag-display-limit 0 "$deb" >"$work/lintian" 2>&1 || fail "lintian: $(cat "$work/lintian")"
 ok "lintian: no errors, $(grep -c '^W:' "$work/lintian" || true) warnings"
 
-hardening() { sed -n '/^# What it may do/,/^$/p' "$1"; }
+hardening() { sed -n '/^# What it may do/,/^$/{/./p}' "$1"; }
 diff <(hardening packaging/systemd/wazzup-sync.service) <(hardening packaging/systemd/wazzup-sync-once.service) ||
     fail "the units differ in what they may do"
 
@@ -81,7 +82,7 @@ as_root cp "$deb" "$bare/tmp/"
 as_root cp --dereference /etc/resolv.conf /etc/hosts "$bare/etc/"
 # What belongs to the system before; afterwards nothing else may be there.
 snapshot() {
-    in_bare find / -xdev \( -path /proc -o -path /sys -o -path /tmp -o -path /var/cache -o -path /var/lib/apt -o -path /var/log \
+    in_bare find / -xdev \( -path /proc -o -path /run -o -path /sys -o -path /tmp -o -path /var/cache -o -path /var/lib/apt -o -path /var/log \
         -o -path '/var/lib/dpkg/*-old' -o -path /var/lib/dpkg/info \) -prune -o -print | sort
     in_bare cat /etc/passwd /etc/group
 }
