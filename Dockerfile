@@ -18,6 +18,7 @@ ENV CARGO_BUILD_TARGET=host-tuple \
     SQLX_OFFLINE=true
 COPY Cargo.toml Cargo.lock ./
 COPY benches/Cargo.toml benches/
+COPY packaging/assets/Cargo.toml packaging/assets/
 COPY tests/sandbox/Cargo.toml tests/sandbox/
 RUN mkdir src tests/sandbox/src \
     && touch src/lib.rs tests/sandbox/src/lib.rs \

@@ -7,31 +7,31 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 .PHONY: demo
-demo: postgres ## Play a working day: the real daemon, a throw-away Postgres and the sandbox (ARGS=--stay keeps it running)
+demo: programs ## Play a working day: the real daemon, a throw-away Postgres and the sandbox (ARGS=--stay keeps it running)
 	cargo build --locked --bin wazzup-sync --example demo
 	cargo run --locked --quiet --example demo -- $(ARGS)
 
 .PHONY: test
-test: postgres ## Run every test, with progress
+test: programs ## Run every test, with progress
 	cargo test --locked --workspace
 
 .PHONY: check
-check: postgres ## Format, lints, docs, .sqlx
+check: programs ## Format, lints, docs, .sqlx
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 	tests/sqlx.sh check
 
 .PHONY: sqlx
-sqlx: postgres ## Write .sqlx anew after a change of our SQL or migrations
+sqlx: programs ## Write .sqlx anew after a change of our SQL or migrations
 	tests/sqlx.sh write
 
 .PHONY: soak
-soak: postgres ## Run the simulation for many seeds (SEEDS=1000, or SEEDS=17..18 to replay one)
+soak: programs ## Run the simulation for many seeds (SEEDS=1000, or SEEDS=17..18 to replay one)
 	SEEDS=$(or $(SEEDS),1000) cargo test --locked --test it -- simulation --nocapture
 
 .PHONY: bench
-bench: postgres ## Compare with a shell and a Python script that do the same (ROWS="1000 100000")
+bench: programs ## Compare with a shell and a Python script that do the same (ROWS="1000 100000")
 	benches/run.sh $(ROWS)
 
 .PHONY: image
@@ -39,21 +39,33 @@ image: ## Build the container image (docker, else buildah)
 	tests/image/build.sh
 
 .PHONY: image-test
-image-test: postgres image ## Run the image against a real Postgres and the sandbox
+image-test: programs image ## Run the image against a real Postgres and the sandbox
 	tests/image/test.sh
 
 .PHONY: image-lint
-image-lint: ## Lint Dockerfile, compose.yaml, kubernetes.yaml and the shell scripts
+image-lint: ## Lint Dockerfile, compose.yaml, kubernetes.yaml, the workflows and the shell scripts
 	tests/image/lint.sh
+
+.PHONY: dist
+dist: ## Build the packages: dist/ gets the archive, the Debian package, the SBOM and SHA256SUMS
+	packaging/dist.sh
+
+.PHONY: dist-test
+dist-test: ## Build the packages twice, compare them, lint them, install and purge the Debian package
+	packaging/test.sh
+
+.PHONY: fdw-test
+fdw-test: programs ## Run the daemon over a table that lives in MariaDB (mysql_fdw; Debian only)
+	tests/fdw/test.sh
 
 .PHONY: sbom
 sbom: ## Write the software bill of materials, wazzup-sync.cdx.json (CycloneDX)
 	tests/sbom.sh
 
 .PHONY: deny
-deny: ## Check licenses, bans and sources of the dependencies
-	tests/deny.sh
+deny: ## Check licenses, bans and sources of the dependencies (advisories: ARGS="check advisories")
+	tests/deny.sh $(ARGS)
 
-.PHONY: postgres
-postgres:
-	@tests/install-postgres.sh
+.PHONY: programs
+programs:
+	@tests/install.sh

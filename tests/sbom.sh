@@ -11,7 +11,10 @@ tool cargo-cyclonedx 0.5.9
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 git archive HEAD | tar --extract --directory "$work"
+# The time of the commit, and no random serial number: the same commit gives the same document.
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH
 cargo cyclonedx --quiet --format json --spec-version 1.5 --describe binaries --no-build-deps \
     --manifest-path "$work/Cargo.toml"
-cp "$work/wazzup-sync_bin.cdx.json" wazzup-sync.cdx.json
+sed "s|file://$work|file:///wazzup-sync|g" "$work/wazzup-sync_bin.cdx.json" >wazzup-sync.cdx.json
 echo "wazzup-sync.cdx.json: $(grep -c '"purl": "pkg:cargo/' wazzup-sync.cdx.json) crates"
