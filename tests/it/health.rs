@@ -12,7 +12,7 @@ async fn health(app: &App) -> i32 {
 async fn it_turns_bad_and_good_again_with_the_cycles() {
     let mut app = App::new().await;
     app.set("schedule.every", "200ms")
-        .set("schedule.unhealthy_after", "2s")
+        .set("schedule.unhealthy_after", "4s")
         .set("log.level", "debug");
     app.hire_many(2).await;
     assert_eq!(health(&app).await, 1, "no cycle has succeeded yet");

@@ -150,6 +150,7 @@ async fn a_lost_removal_is_settled_by_the_next_cycle() {
     app.wazzup.order(Fault::new(When::BulkDelete, What::CutAfter).always());
     app.once_exits(3).await;
     app.wazzup.clear_faults();
+    app.failures_are_due().await;
     app.once_exits(0).await;
     assert_eq!(app.users().len(), 8);
     app.settled().await;

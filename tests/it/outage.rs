@@ -122,8 +122,8 @@ async fn retry_after_is_honoured() {
     let began = Instant::now();
     app.once_exits(0).await;
     assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
-    let requests = app.wazzup.requests();
-    let waited = requests[2].at.duration_since(requests[1].at).expect("in order");
+    let writes = app.wazzup.writing_requests();
+    let waited = writes[2].at.duration_since(writes[1].at).expect("in order");
     assert!(waited >= Duration::from_secs(2), "{waited:?}");
     assert_eq!(app.take_writes(), ["POST 100", "POST 50", "POST 50"]);
     app.settled().await;

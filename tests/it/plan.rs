@@ -55,7 +55,7 @@ async fn it_writes_nothing_and_does_not_call_wazzup() {
     );
     assert_eq!((&plan["add"], &plan["unchanged"]), (&json!([]), &json!(1)));
     assert_eq!(app.state_number(tables).await, before);
-    assert!(app.wazzup.requests().is_empty());
+    assert!(app.wazzup.writing_requests().is_empty());
     app.once_exits(0).await;
     assert_eq!(
         app.take_writes(),

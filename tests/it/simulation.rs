@@ -214,7 +214,8 @@ impl World {
                     // A user whose row is rejected keeps what it may hold, until the row is corrected.
                     let kept = sqlx::query_scalar::<_, bool>(
                         "SELECT EXISTS (SELECT FROM wazzup_sync.users \
-                         WHERE user_id <> $1 AND (phone = $2 OR $2 = ANY(intended_phones)))",
+                         WHERE user_id <> $1 AND phone = $2) \
+                         OR EXISTS (SELECT FROM wazzup_sync.lost WHERE user_id <> $1 AND phone = $2)",
                     );
                     let kept = kept
                         .bind(id)
@@ -512,6 +513,14 @@ impl World {
             let moved = moved.collect::<Vec<_>>().join(", ");
             write!(sql, "UPDATE wazzup_sync.{table} SET {moved};").expect("a text grows");
         }
+        // What a held removal is about is since when the user is absent, as the product writes it.
+        write!(
+            sql,
+            "UPDATE wazzup_sync.holds SET content = rtrim(rtrim(to_char( \
+                 (content::timestamptz - interval '{minutes} min') AT TIME ZONE 'UTC', \
+                 'YYYY-MM-DD\"T\"HH24:MI:SS.US'), '0'), '.') || 'Z' WHERE kind = 'remove';"
+        )
+        .expect("a text grows");
         self.in_the_state(&sql).await;
     }
 
