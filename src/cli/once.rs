@@ -138,6 +138,7 @@ mod tests {
         let report = CycleReport {
             outcome: finished.outcome,
             finished: Some(finished),
+            lost_lease: false,
         };
         (sentence(&report, &Invocation::default()), exit(&report))
     }

@@ -3,7 +3,7 @@
 //! A verb fills a [`Page`] with paragraphs and [`Page::print`]s it. Paragraphs have a label on the left and are wrapped
 //! beside it. Colours are always written; printing takes them out where standard output is no terminal, `TERM` is `dumb`
 //! or `NO_COLOR` is set. JSON goes out by [`print_json`]. The page escapes nothing: what a stranger could have written
-//! passes [`printable`](super::text::printable) first.
+//! passes [`printable`] first.
 //!
 //! Text between backticks stays on one line where it fits, so that a command can be copied.
 

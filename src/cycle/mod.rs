@@ -1,6 +1,6 @@
 //! One cycle: the whole story of the product on one screen.
 //!
-//! [`SyncEngine::run_cycle`] opens a cycle and closes it; in between [`SyncEngine::sync`] reads the CRM, plans, and sends
+//! [`SyncEngine::run_cycle`] opens a cycle and closes it; in between `SyncEngine::sync` reads the CRM, plans, and sends
 //! one request after the other. What is asked of Wazzup before the plan stands is in `remote`, what the log says in
 //! `report`, how employees are counted in `counts`.
 
@@ -148,7 +148,7 @@ impl SyncEngine {
             .deliver(lease, cycle, &wazzup, progress.plan(), &mut delivery, reporter)
             .await;
         progress.delivered(delivery.finish());
-        reporter.delivered(progress.report());
+        Reporter::delivered(progress.report());
         sent?;
         progress.ending(&list)
     }

@@ -324,7 +324,7 @@ impl<'m> Reporter<'m> {
     }
 
     /// Says who was added, who recovered and who waits for a seat.
-    pub(super) fn delivered(&self, report: &crate::delivery::Report) {
+    pub(super) fn delivered(report: &crate::delivery::Report) {
         let added: BTreeSet<&str> = report
             .delivered
             .iter()

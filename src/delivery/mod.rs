@@ -121,7 +121,7 @@ impl Delivery {
         let mut outcomes = Vec::new();
         match self.under_way.take() {
             Some(UnderWay::Group(group)) => self.group_answered(group, verdict, &mut outcomes),
-            Some(UnderWay::Ping { group, refusal }) => self.ping_answered(group, refusal, verdict),
+            Some(UnderWay::Ping { group, refusal }) => self.ping_answered(group, &refusal, verdict),
             Some(UnderWay::Control) => self.control_answered(verdict, &mut outcomes),
             None => {}
         }
@@ -172,9 +172,9 @@ impl Delivery {
         }
     }
 
-    fn ping_answered(&mut self, group: Group, refusal: Refusal, verdict: Verdict) {
+    fn ping_answered(&mut self, group: Group, refusal: &Refusal, verdict: Verdict) {
         match verdict {
-            Verdict::Accepted { .. } => self.split_undecided(group, &refusal),
+            Verdict::Accepted { .. } => self.split_undecided(group, refusal),
             Verdict::Unauthorized { forbidden } => self.interrupt(unauthorized(forbidden)),
             Verdict::Refused(again) | Verdict::NoDecision(again) => {
                 self.interrupt(Interruption::Unavailable(format!(
@@ -236,7 +236,7 @@ impl Delivery {
                 }
                 // The rest was accepted without those whom the answer named: it named the right ones.
                 for named in aside {
-                    self.charge(named.item, Operation::Upsert, &named.refusal, outcomes);
+                    self.charge(&named.item, Operation::Upsert, &named.refusal, outcomes);
                 }
             }
         }
@@ -269,7 +269,7 @@ impl Delivery {
     }
 
     /// Charges one entry with what was refused.
-    fn charge(&mut self, item: Item, operation: Operation, refusal: &Refusal, outcomes: &mut Vec<Outcome>) {
+    fn charge(&mut self, item: &Item, operation: Operation, refusal: &Refusal, outcomes: &mut Vec<Outcome>) {
         // Who has to give up a phone and does not is charged with that alone.
         let operation = if item.is_release { Operation::Phone } else { operation };
         self.queue.did_not_give_up(item.id());

@@ -73,7 +73,7 @@ impl Delivery {
                 return;
             }
         }
-        if let Some(item) = self.owner_of_named_phone(&mut items, refusal) {
+        if let Some(item) = Self::owner_of_named_phone(&mut items, refusal) {
             item.drop_phone();
             item.phone_refusal = Some(refusal.clone());
             self.queue.push_refused(Group::Upsert { items, aside, attempts });
@@ -104,7 +104,7 @@ impl Delivery {
         }
     }
 
-    fn owner_of_named_phone<'i>(&self, items: &'i mut [Item], refusal: &Refusal) -> Option<&'i mut Item> {
+    fn owner_of_named_phone<'i>(items: &'i mut [Item], refusal: &Refusal) -> Option<&'i mut Item> {
         if refusal.code != RefusalCode::DuplicatePhoneNumber {
             return None;
         }
@@ -119,7 +119,7 @@ impl Delivery {
             item.phone_refusal = Some(refusal.clone());
             self.queue.push_refused(Group::upsert(vec![item], attempts));
         } else {
-            self.charge(item, Operation::Upsert, refusal, outcomes);
+            self.charge(&item, Operation::Upsert, refusal, outcomes);
         }
     }
 

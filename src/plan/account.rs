@@ -40,13 +40,10 @@ pub(super) fn judge(snapshot: &Snapshot, list: &RemoteList) -> AccountVerdict {
         };
     }
     match list.coverage() {
-        Coverage::Unread if changed || is_held => AccountVerdict::NeedsList,
-        Coverage::Unread => AccountVerdict::NotJudged,
         Coverage::Complete => judge_by_complete_list(&acknowledged, list),
-        Coverage::Incomplete(_) | Coverage::Unavailable(_) if changed || is_held => {
-            judge_by_sample(&acknowledged, list)
-        }
-        Coverage::Incomplete(_) | Coverage::Unavailable(_) => AccountVerdict::NotJudged,
+        _ if !changed && !is_held => AccountVerdict::NotJudged,
+        Coverage::Unread => AccountVerdict::NeedsList,
+        Coverage::Incomplete(_) | Coverage::Unavailable(_) => judge_by_sample(&acknowledged, list),
     }
 }
 

@@ -115,9 +115,8 @@ fn due(snapshot: &Snapshot, id: &EmployeeId, user: &User, list: &RemoteList, app
     match list.find(id.as_str()) {
         Sighting::Unknown => Fate::Unknown,
         Sighting::Absent if can_land => Fate::Settling,
-        Sighting::Absent => Fate::Forgotten,
         Sighting::Named(name) if is_name_of_lost_upsert(snapshot, id, name) => Fate::Removed { approved },
-        Sighting::Named(_) => Fate::Forgotten,
+        Sighting::Absent | Sighting::Named(_) => Fate::Forgotten,
     }
 }
 

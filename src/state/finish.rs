@@ -89,7 +89,7 @@ impl State {
     ) -> Result<(), Error> {
         let keep = signed_interval(keep_history);
         self.fenced(lease, "recording the end of a cycle", async |tx| {
-            let prune_is_due = self.write_end(tx, cycle, finished, keep.clone()).await?;
+            let prune_is_due = self.write_end(tx, cycle, finished, keep).await?;
             if finished.outcome == CycleOutcome::Failed {
                 self.write_failure(tx, cycle, finished).await?;
             } else {
@@ -113,7 +113,7 @@ impl State {
                 self.write_cycle(tx, cycle, finished).await?;
             }
             if prune_is_due {
-                self.prune(tx, keep.clone()).await?;
+                self.prune(tx, keep).await?;
             }
             Ok(())
         })

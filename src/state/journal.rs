@@ -27,7 +27,7 @@ impl<'a> JournalEntry<'a> {
             user_id: entry.employee.id.as_str(),
             name: Some(entry.employee.name.as_str()),
             phone: entry.employee.phone.map(|phone| phone.to_string()),
-            phone_spelling: entry.phone_spelling.as_ref().map(|spelling| spelling.as_str()),
+            phone_spelling: entry.phone_spelling.as_ref().map(crate::employee::Spelling::as_str),
             change: Some(entry.change.as_str()),
         }
     }

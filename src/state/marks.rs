@@ -81,7 +81,7 @@ impl State {
             "UPDATE users SET absent_since = $3 WHERE account = $1 AND user_id = ANY($2)",
             self.account,
             &texts(users),
-            since.map(|since| since.to_sqlx()) as _
+            since.map(Timestamp::to_sqlx) as _
         )
         .execute(unnamed(tx))
         .await?;

@@ -1,10 +1,10 @@
 //! The daemon's memory in Postgres: the only SQL against our own schema.
 //!
 //! Invariants:
-//! - Every access is one transaction, made by [`State::transaction`]. It begins with `SET LOCAL search_path`, so that a
+//! - Every access is one transaction, made by `State::transaction`. It begins with `SET LOCAL search_path`, so that a
 //!   PgBouncer in transaction mode can stand in between: no session state, no session lock, no named statement.
 //! - No transaction waits longer than [`STATE_LIMIT`]. Only a connection whose transaction ended well is used again.
-//! - Every writing transaction of a cycle renews the lease first, by token and holder ([`State::fenced`]), and fails if that
+//! - Every writing transaction of a cycle renews the lease first, by token and holder (`State::fenced`), and fails if that
 //!   touches no row. It holds the account's row until it ends, so nobody takes the lease over in the middle of it.
 //! - `approve` and `retry` only insert into `inbox`, without the lease; the next cycle takes what is there.
 //! - A request stands in `in_flight` before it is sent. The transaction that records its answer takes it out again; if the

@@ -1,7 +1,7 @@
 //! Removals that the service makes difficult.
 
 use rstest::rstest;
-use sandbox::{Fault, Poison, PoisonReply, What, When};
+use sandbox::{Fault, PoisonReply, What, When};
 
 use crate::app::App;
 

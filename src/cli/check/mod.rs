@@ -56,7 +56,7 @@ pub(super) async fn check(context: &Context, format: Format) -> Result<Exit, Err
             report.write(&mut page);
             page.print()?;
         }
-        Format::Json => page::print_json(&report.to_json(outlook::to_json(&findings)))?,
+        Format::Json => page::print_json(&report.to_json(&outlook::to_json(&findings)))?,
     }
     Ok(if report.is_ok() { Exit::Ok } else { Exit::Failed })
 }

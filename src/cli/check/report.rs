@@ -156,7 +156,7 @@ impl Report {
         }
     }
 
-    pub(super) fn to_json(&self, next_cycle: Value) -> Value {
+    pub(super) fn to_json(&self, next_cycle: &Value) -> Value {
         let items = self.items.iter().map(|item| {
             json!({
                 "item": item.subject.as_str(),

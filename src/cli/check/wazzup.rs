@@ -100,8 +100,7 @@ fn report_list(report: &mut Report, findings: &Findings) {
             format!("it does not prove to be complete: {reason}"),
             "run `check` again later; meanwhile, users who were deleted by hand are not noticed",
         ),
-        (Coverage::Unavailable(reason), _) => report_no_list(report, reason),
-        (Coverage::Unread, Some(reason)) => report_no_list(report, reason),
+        (Coverage::Unavailable(reason), _) | (Coverage::Unread, Some(reason)) => report_no_list(report, reason),
         (Coverage::Unread, None) => {}
     }
 }

@@ -59,7 +59,7 @@ fn crm_to_json(crm: &InCrm) -> Value {
     json!({
         "rows": rows.iter().map(row_to_json).collect::<Vec<_>>(),
         "similar_ids": similar_ids,
-        "rejected": rejected.map(|problem| problem.as_str()),
+        "rejected": rejected.map(crate::employee::RowProblem::as_str),
         "same_phone": same_phone,
         "missing_ids": missing_ids,
     })

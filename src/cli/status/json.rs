@@ -24,7 +24,7 @@ pub(super) fn to_json(view: &StatusView) -> Value {
     } = &view.overview;
     let counts = account.last_cycle.as_ref().map(|cycle| cycle.counts);
     let counts = counts.unwrap_or_default();
-    let waiting_for_seat = account.waiting_for_seat.iter().map(|id| id.as_str());
+    let waiting_for_seat = account.waiting_for_seat.iter().map(crate::employee::EmployeeId::as_str);
     json!({
         "version": 1,
         "account": view.account_name,

@@ -1,10 +1,9 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{super::json_docs, *};
 use crate::{
     employee::EmployeeId,
     plan::{Approval, Hold, HoldKey, HoldKind, Operation},
@@ -167,22 +166,169 @@ fn shown(view: &StatusView, width: usize) -> String {
     text
 }
 
-#[rstest]
-#[case(60)]
-#[case(80)]
-#[case(120)]
-fn everything_in_sync(#[case] width: usize) {
-    let text = shown(&in_sync(), width);
-    assert!(text.lines().count() <= 24);
-    insta::assert_snapshot!(format!("in_sync_{width}"), text);
+#[test]
+fn everything_in_sync() {
+    let view = in_sync();
+    assert!(shown(&view, 60).lines().count() <= 24);
+    insta::assert_snapshot!(shown(&view, 60), @r"
+    Account      main
+    Last cycle   ✓ in sync, ended 12 s ago
+    Employees    900 of 900 in sync
+    Users        900 managed
+    Seats        903 of 1000 used, 3 of them by users that are
+                 not ours; Wazzup's list was counted 30 min ago
+    Verified     against Wazzup 30 min ago
+    Lease        held by crm-host/7/0a1b, expires in 80 s unless
+                 renewed
+    Added lately 2 users in 7 days: e9, e10
+                 → give each of them a role in Wazzup: without
+                   one, nobody sees a chat
+    Changes      1 h ago: 2 added, 1 changed (cycle 40)
+    ");
+    insta::assert_snapshot!(shown(&view, 80), @r"
+    Account      main
+    Last cycle   ✓ in sync, ended 12 s ago
+    Employees    900 of 900 in sync
+    Users        900 managed
+    Seats        903 of 1000 used, 3 of them by users that are not ours; Wazzup's
+                 list was counted 30 min ago
+    Verified     against Wazzup 30 min ago
+    Lease        held by crm-host/7/0a1b, expires in 80 s unless renewed
+    Added lately 2 users in 7 days: e9, e10
+                 → give each of them a role in Wazzup: without one, nobody sees a
+                   chat
+    Changes      1 h ago: 2 added, 1 changed (cycle 40)
+    ");
+    insta::assert_snapshot!(shown(&view, 120), @r"
+    Account      main
+    Last cycle   ✓ in sync, ended 12 s ago
+    Employees    900 of 900 in sync
+    Users        900 managed
+    Seats        903 of 1000 used, 3 of them by users that are not ours; Wazzup's list was counted 30 min ago
+    Verified     against Wazzup 30 min ago
+    Lease        held by crm-host/7/0a1b, expires in 80 s unless renewed
+    Added lately 2 users in 7 days: e9, e10
+                 → give each of them a role in Wazzup: without one, nobody sees a chat
+    Changes      1 h ago: 2 added, 1 changed (cycle 40)
+    ");
 }
 
-#[rstest]
-#[case(60)]
-#[case(80)]
-#[case(120)]
-fn a_screen_with_everything(#[case] width: usize) {
-    insta::assert_snapshot!(format!("troubled_{width}"), shown(&troubled(), width));
+#[test]
+fn a_screen_with_everything() {
+    let view = troubled();
+    insta::assert_snapshot!(shown(&view, 60), @r"
+    Account      main
+    Last cycle   ! incomplete, ended 12 s ago
+    Employees    989 of 1000 in sync, 8 failing, 2 waiting for a
+                 seat, 1 pending
+                 ! 1 row of the CRM without an id (MISSING_ID)
+                 → give each row an id: until then, nobody is
+                   removed without `wazzup-sync approve`
+    Users        900 managed, 4 of them missing from the CRM, 3
+                 unsettled
+                 Unsettled: a request got no answer, so these
+                 users are sent again until it is certain what
+                 Wazzup has.
+    Seats        1000 of 1000 used, 3 of them by users that are
+                 not ours; Wazzup's list was counted 30 min ago
+    Verified     against Wazzup 30 min ago
+    Lease        held by crm-host/7/0a1b, expires in 80 s unless
+                 renewed
+    Held         ✗ 2 removals (2 of 900 users): the CRM names
+                 nobody: this is ALL 900 users
+                 h1, h10
+                 ✗ 1 take-over: this id is somebody else's
+                 h2
+                 → `wazzup-sync approve` shows them with names
+                   and approves exactly these
+    Approved     1 change: the next cycle carries out what is
+                 still due
+                 h3
+    Waiting      ! 2 employees for a seat: w2, w10
+                 → remove users in Wazzup or book more seats;
+                   `wazzup-sync retry` then tries in the next
+                   cycle
+    Failing      ✗ 12 without phone, INVALID_PHONE: our own
+                 words for this code
+                 e0, e1, e2, e3, e4, e5, e6, e7, … and 4 more;
+                 synced as soon as the CRM is corrected
+                 ✗ 1 not synced, INVALID_USERS_DATA: our own
+                 words for this code
+                 u1; tried 1 time; tried again in 5 min
+                 ✗ 1 not removed, HTTP_500\u{1b}[2J: our own
+                 words for this code
+                 u2; tried 1 time; tried again in the next cycle
+                 → for each of them, as in
+                   `wazzup-sync explain e0`: what is wrong and
+                   what to do
+    Changes      1 h ago: 2 added, 1 changed (cycle 40)
+    ");
+    insta::assert_snapshot!(shown(&view, 80), @r"
+    Account      main
+    Last cycle   ! incomplete, ended 12 s ago
+    Employees    989 of 1000 in sync, 8 failing, 2 waiting for a seat, 1 pending
+                 ! 1 row of the CRM without an id (MISSING_ID)
+                 → give each row an id: until then, nobody is removed without
+                   `wazzup-sync approve`
+    Users        900 managed, 4 of them missing from the CRM, 3 unsettled
+                 Unsettled: a request got no answer, so these users are sent again
+                 until it is certain what Wazzup has.
+    Seats        1000 of 1000 used, 3 of them by users that are not ours; Wazzup's
+                 list was counted 30 min ago
+    Verified     against Wazzup 30 min ago
+    Lease        held by crm-host/7/0a1b, expires in 80 s unless renewed
+    Held         ✗ 2 removals (2 of 900 users): the CRM names nobody: this is ALL
+                 900 users
+                 h1, h10
+                 ✗ 1 take-over: this id is somebody else's
+                 h2
+                 → `wazzup-sync approve` shows them with names and approves exactly
+                   these
+    Approved     1 change: the next cycle carries out what is still due
+                 h3
+    Waiting      ! 2 employees for a seat: w2, w10
+                 → remove users in Wazzup or book more seats; `wazzup-sync retry`
+                   then tries in the next cycle
+    Failing      ✗ 12 without phone, INVALID_PHONE: our own words for this code
+                 e0, e1, e2, e3, e4, e5, e6, e7, … and 4 more; synced as soon as the
+                 CRM is corrected
+                 ✗ 1 not synced, INVALID_USERS_DATA: our own words for this code
+                 u1; tried 1 time; tried again in 5 min
+                 ✗ 1 not removed, HTTP_500\u{1b}[2J: our own words for this code
+                 u2; tried 1 time; tried again in the next cycle
+                 → for each of them, as in `wazzup-sync explain e0`: what is wrong
+                   and what to do
+    Changes      1 h ago: 2 added, 1 changed (cycle 40)
+    ");
+    insta::assert_snapshot!(shown(&view, 120), @r"
+    Account      main
+    Last cycle   ! incomplete, ended 12 s ago
+    Employees    989 of 1000 in sync, 8 failing, 2 waiting for a seat, 1 pending
+                 ! 1 row of the CRM without an id (MISSING_ID)
+                 → give each row an id: until then, nobody is removed without `wazzup-sync approve`
+    Users        900 managed, 4 of them missing from the CRM, 3 unsettled
+                 Unsettled: a request got no answer, so these users are sent again until it is certain what Wazzup has.
+    Seats        1000 of 1000 used, 3 of them by users that are not ours; Wazzup's list was counted 30 min ago
+    Verified     against Wazzup 30 min ago
+    Lease        held by crm-host/7/0a1b, expires in 80 s unless renewed
+    Held         ✗ 2 removals (2 of 900 users): the CRM names nobody: this is ALL 900 users
+                 h1, h10
+                 ✗ 1 take-over: this id is somebody else's
+                 h2
+                 → `wazzup-sync approve` shows them with names and approves exactly these
+    Approved     1 change: the next cycle carries out what is still due
+                 h3
+    Waiting      ! 2 employees for a seat: w2, w10
+                 → remove users in Wazzup or book more seats; `wazzup-sync retry` then tries in the next cycle
+    Failing      ✗ 12 without phone, INVALID_PHONE: our own words for this code
+                 e0, e1, e2, e3, e4, e5, e6, e7, … and 4 more; synced as soon as the CRM is corrected
+                 ✗ 1 not synced, INVALID_USERS_DATA: our own words for this code
+                 u1; tried 1 time; tried again in 5 min
+                 ✗ 1 not removed, HTTP_500\u{1b}[2J: our own words for this code
+                 u2; tried 1 time; tried again in the next cycle
+                 → for each of them, as in `wazzup-sync explain e0`: what is wrong and what to do
+    Changes      1 h ago: 2 added, 1 changed (cycle 40)
+    ");
 }
 
 #[test]
@@ -193,18 +339,53 @@ fn a_cycle_that_failed_says_what_to_do() {
     cycle.error = Some("Wazzup does not accept the API key (401)".into());
     cycle.error_kind = Some("wazzup_unauthorized".into());
     cycle.finished_at = now() - HOUR;
-    insta::assert_snapshot!(shown(&view, 80));
+    insta::assert_snapshot!(shown(&view, 80), @r"
+    Account      main
+    Last cycle   ✗ failed, ended 1 h ago
+                 Wazzup does not accept the API key (401)
+                 → put a valid API key in place: the next cycle reads it, without a
+                   restart
+                 The last cycle that did not fail ended 1 h ago.
+                 ✗ No cycle has run for 1 h.
+                 → see whether the daemon is running, and its log;
+                   `wazzup-sync check` tests what it needs
+    Employees    900 of 900 in sync, as last counted
+    Users        900 managed
+    Seats        903 of 1000 used, 3 of them by users that are not ours; Wazzup's
+                 list was counted 30 min ago
+    Verified     against Wazzup 30 min ago
+    Lease        held by crm-host/7/0a1b, expires in 80 s unless renewed
+    Added lately 2 users in 7 days: e9, e10
+                 → give each of them a role in Wazzup: without one, nobody sees a
+                   chat
+    Changes      1 h ago: 2 added, 1 changed (cycle 40)
+    ");
 }
 
 #[test]
 fn before_the_first_cycle() {
     let mut view = in_sync();
     view.overview = Overview::default();
-    insta::assert_snapshot!(shown(&view, 80), @"");
+    insta::assert_snapshot!(shown(&view, 80), @r"
+    Account      main
+    Last cycle   ! no cycle has ended yet
+                 → `wazzup-sync run` starts the daemon, `wazzup-sync once` runs one
+                   cycle
+    Lease        free: no process is running for this account
+    ");
     let json = json::to_json(&view);
     assert_eq!((&json["last_cycle"], &json["lease"]), (&Value::Null, &Value::Null));
     view.other_accounts = vec!["pilot".into()];
-    insta::assert_snapshot!(shown(&view, 80), @"");
+    insta::assert_snapshot!(shown(&view, 80), @r"
+    Account      main
+                 ! The state does not know this account. It knows: pilot
+                 → correct `account` in the configuration, unless this is a new
+                   account
+    Last cycle   ! no cycle has ended yet
+                 → `wazzup-sync run` starts the daemon, `wazzup-sync once` runs one
+                   cycle
+    Lease        free: no process is running for this account
+    ");
 }
 
 #[test]
@@ -224,5 +405,24 @@ fn the_json_has_everything() {
     assert_eq!(json["held_removals"], json!(["h1", "h10"]));
     assert_eq!(json["held"][3]["approved"], json!(false));
     assert_eq!(json["held"][2]["approved_by"], json!("anna@crm-host"));
-    super::super::json_docs::compare("status", &json);
+    let mut failed = in_sync();
+    failed.overview.account.failing_since = Some(now());
+    failed.overview.account.list_read_at = Some(now());
+    failed.other_accounts = vec!["pilot".into()];
+    let cycle = failed.overview.account.last_cycle.as_mut().unwrap();
+    cycle.error = Some("no answer".into());
+    cycle.error_kind = Some("wazzup_unavailable".into());
+    failed.overview.cycles[0].error = Some("no answer".into());
+    failed.overview.cycles[0].error_kind = Some("wazzup_unavailable".into());
+    failed.overview.failures = vec![OpenFailure {
+        request_id: Some("ab-1".into()),
+        ..failure("u1", Operation::Upsert, "INVALID_USERS_DATA", Some(5))
+    }];
+    let mut before = in_sync();
+    before.overview = Overview::default();
+    let account_hold = hold(HoldKind::Account, "", "another account", false);
+    before.overview.holds = vec![account_hold];
+    let others = [&failed, &before].map(json::to_json);
+    let samples: Vec<Value> = others.into_iter().chain([json]).collect();
+    json_docs::compare("status", &samples);
 }

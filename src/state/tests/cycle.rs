@@ -12,7 +12,7 @@ async fn orders_are_taken_by_the_next_cycle() {
     let marks = Marks {
         opened_holds: vec![
             (update.clone(), hold("Anne", None)),
-            (takeover.clone(), hold("Bo\0ris", None)),
+            (takeover.clone(), hold("Boris", None)),
         ],
         ..Marks::default()
     };

@@ -13,7 +13,6 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use sandbox::Postgres;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::*;
 use crate::{

@@ -23,7 +23,7 @@ async fn users(replies: Vec<Reply>) -> (Result<FetchedList, Error>, usize) {
 
 fn reason(list: &FetchedList) -> &str {
     match &list.coverage {
-        Coverage::Incomplete(reason) => reason,
+        Coverage::Incomplete(reason) | Coverage::Unavailable(reason) => reason,
         other => panic!("{other:?}"),
     }
 }
