@@ -1,9 +1,11 @@
 //! The pure core: reading phones, rows into a roster, and planning. `cargo bench --package benches`
 
+use std::collections::BTreeMap;
+
 use divan::{Bencher, black_box};
 use jiff::Timestamp;
-use wazzup_sync::employee::{PhoneReader, Roster, RosterBuilder, Row, Spelling};
-use wazzup_sync::plan::{Acknowledged, Failures, Managed, Plan, Policy, Snapshot};
+use wazzup_sync::employee::{PhoneReader, Roster, RosterBuilder, RosterEntry, Row};
+use wazzup_sync::plan::{Acknowledged, Coverage, Limit, Plan, Policy, RemoteList, Snapshot, User};
 
 const ROWS: [usize; 2] = [1_000, 100_000];
 
@@ -47,29 +49,42 @@ fn roster(rows: &[[String; 3]], phones: PhoneReader) -> Roster {
 
 /// What the state holds after this roster was delivered.
 fn snapshot(roster: &Roster) -> Snapshot {
-    let user = |entry: &wazzup_sync::employee::Entry| {
+    let user = |entry: &RosterEntry| {
         let acknowledged = Acknowledged {
             name: entry.employee.name.clone(),
             phone: entry.employee.phone,
+            phone_spelling: entry.phone_spelling.clone(),
         };
-        Managed::new(entry.employee.id.clone(), Some(acknowledged), entry.spelling)
+        let user = User {
+            acknowledged: Some(acknowledged),
+            synced_at: Some(Timestamp::UNIX_EPOCH),
+            ..User::default()
+        };
+        (entry.employee.id.clone(), user)
     };
     Snapshot {
         users: roster.entries.iter().map(user).collect(),
-        recent_removals: 0,
+        ..Snapshot::default()
     }
 }
 
-fn known(snapshot: &Snapshot) -> impl Iterator<Item = (Spelling, wazzup_sync::employee::Phone)> {
-    let phone = |user: &Managed| Some((user.spelling?, user.acknowledged.as_ref()?.phone?));
-    snapshot.users.iter().filter_map(phone)
+/// What Wazzup shows: nobody, and that for sure.
+fn empty_list() -> RemoteList {
+    let mut list = RemoteList::unread("");
+    list.add_list(BTreeMap::new(), Coverage::Complete);
+    list
 }
 
+const LIMIT: Limit = Limit {
+    above: 5,
+    above_percent: 10,
+};
 const POLICY: Policy = Policy {
-    remove: true,
-    hold_above: 5,
-    hold_above_percent: 10,
+    removes: true,
+    removals: LIMIT,
     grace: jiff::SignedDuration::ZERO,
+    updates: LIMIT,
+    always_takes_over: false,
 };
 
 #[divan::bench]
@@ -81,9 +96,9 @@ fn phone_never_seen(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn phone_known(bencher: Bencher<'_, '_>) {
-    let read = reader().read("+7 (926) 123-45-67").ok().flatten();
-    let reader = reader().knowing(read.map(|(phone, spelling)| (spelling, phone)));
-    bencher.bench_local(|| reader.read(black_box("+7 (926) 123-45-67")));
+    let known = snapshot(&roster(&rows(1_000, None), reader())).known_phones();
+    let reader = reader().knowing(known);
+    bencher.bench_local(|| reader.read(black_box("+7 (926) 000-01-23")));
 }
 
 #[divan::bench(args = ROWS, sample_count = 20)]
@@ -97,26 +112,31 @@ fn roster_of_new_phones(bencher: Bencher<'_, '_>, count: usize) {
 fn roster_of_known_phones(bencher: Bencher<'_, '_>, count: usize) {
     let rows = rows(count, None);
     let snapshot = snapshot(&roster(&rows, reader()));
-    bencher.bench_local(|| roster(&rows, reader().knowing(known(&snapshot))));
+    bencher.bench_local(|| roster(&rows, reader().knowing(snapshot.known_phones())));
 }
 
 #[divan::bench(args = ROWS, sample_count = 20)]
 fn plan_without_change(bencher: Bencher<'_, '_>, count: usize) {
     let roster = roster(&rows(count, None), reader());
-    let snapshot = snapshot(&roster);
-    bencher.bench_local(|| Plan::between(&roster, &snapshot, &Failures::new(), POLICY, Timestamp::UNIX_EPOCH));
+    let mut snapshot = snapshot(&roster);
+    snapshot.account.fingerprint = Some(String::new());
+    let list = RemoteList::unread("");
+    bencher.bench_local(|| Plan::between(&roster, &snapshot, &list, &POLICY, Timestamp::UNIX_EPOCH));
 }
 
 #[divan::bench(args = ROWS, sample_count = 20)]
 fn plan_of_one_percent_churn(bencher: Bencher<'_, '_>, count: usize) {
-    let snapshot = snapshot(&roster(&rows(count, None), reader()));
+    let mut snapshot = snapshot(&roster(&rows(count, None), reader()));
+    snapshot.account.fingerprint = Some(String::new());
     let roster = roster(&rows(count, Some(100)), reader());
-    bencher.bench_local(|| Plan::between(&roster, &snapshot, &Failures::new(), POLICY, Timestamp::UNIX_EPOCH));
+    let list = RemoteList::unread("");
+    bencher.bench_local(|| Plan::between(&roster, &snapshot, &list, &POLICY, Timestamp::UNIX_EPOCH));
 }
 
 #[divan::bench(args = ROWS, sample_count = 20)]
 fn plan_of_a_first_sync(bencher: Bencher<'_, '_>, count: usize) {
     let roster = roster(&rows(count, None), reader());
     let nobody = Snapshot::default();
-    bencher.bench_local(|| Plan::between(&roster, &nobody, &Failures::new(), POLICY, Timestamp::UNIX_EPOCH));
+    let list = empty_list();
+    bencher.bench_local(|| Plan::between(&roster, &nobody, &list, &POLICY, Timestamp::UNIX_EPOCH));
 }

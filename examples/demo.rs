@@ -89,6 +89,7 @@ impl Day {
              [crm]\nurl = {url:?}\ntable = \"employees\"\n\
              [crm.columns]\nid = \"id\"\nname = \"full_name\"\nphone = \"mobile\"\nactive = \"works_here\"\n\
              [wazzup]\nbase_url = {base_url:?}\napi_key_file = {key:?}\ntimeout = \"5s\"\n\
+             [removals]\ngrace = \"0s\"\n\
              [state]\nurl = {url:?}\nlease = \"10s\"\n\
              [schedule]\nevery = \"3s\"\nlisten = \"employees_changed\"\n\
              [log]\nformat = \"text\"\n"

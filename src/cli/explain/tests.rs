@@ -363,6 +363,7 @@ fn the_json_is_documented() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "most of it is a snapshot")]
 fn each_way_ends_in_its_verdict() {
     use Planned::{BackOff, Nothing, Reject, Remove, Settle, Stay, Unchanged, WaitForLeaver, WaitForSeat};
 

@@ -214,6 +214,7 @@ fn everything_in_sync() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "most of it is a snapshot")]
 fn a_screen_with_everything() {
     let view = troubled();
     insta::assert_snapshot!(shown(&view, 60), @r"
