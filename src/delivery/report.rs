@@ -79,13 +79,16 @@ impl Report {
         }
     }
 
-    /// How many upserts were delivered that meant one of `changes`.
+    /// How many users were delivered with one of `changes`; one who gave up a phone first counts once.
     #[must_use]
     pub fn count(&self, changes: &[Change]) -> usize {
-        self.delivered
-            .iter()
-            .filter(|delivered| changes.contains(&delivered.change))
-            .count()
+        let mut users: BTreeSet<&EmployeeId> = BTreeSet::new();
+        for delivered in &self.delivered {
+            if changes.contains(&delivered.change) {
+                users.insert(&delivered.id);
+            }
+        }
+        users.len()
     }
 
     pub(super) fn removed(&mut self, removal: PlannedRemoval) {
