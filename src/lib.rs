@@ -32,17 +32,17 @@
 mod abort;
 pub mod cli;
 mod config;
-pub mod crm;
-pub mod cycle;
-pub mod daemon;
+mod crm;
+mod cycle;
+mod daemon;
 pub mod delivery;
 pub mod employee;
 mod events;
 pub mod plan;
-pub mod postgres;
-pub mod state;
-pub mod telemetry;
-pub mod wazzup;
+mod postgres;
+mod state;
+mod telemetry;
+mod wazzup;
 
 #[cfg(test)]
 #[path = "../tests/it/fake_postgres.rs"]

@@ -190,17 +190,6 @@ impl Crm {
         rows.await?.iter().map(CrmRow::from_row).collect()
     }
 
-    /// The columns of the table or query.
-    ///
-    /// # Errors
-    /// If the database does not answer or refuses.
-    pub async fn columns(&self) -> Result<Vec<String>, Error> {
-        self.transaction("reading the columns", async |tx| {
-            columns::describe(tx, &self.source.from()).await
-        })
-        .await
-    }
-
     async fn transaction<T>(
         &self,
         purpose: &str,
@@ -331,18 +320,6 @@ pub struct CrmRows {
 }
 
 impl CrmRows {
-    /// How many rows there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Whether there are no rows.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     /// Parses the rows.
     #[must_use]
     pub fn roster(&self, phones: PhoneReader) -> Roster {

@@ -14,8 +14,8 @@ use std::time::Duration;
 pub(crate) use database::suitable;
 pub use database::{Database, connect};
 pub(crate) use error::seconds;
-pub use error::{Error, Reason, describe, is_unavailable};
-pub use unnamed::{Unnamed, unnamed};
+pub use error::{Error, Reason, describe};
+pub use unnamed::unnamed;
 
 /// How long a server may take from the look-up of its name to a session.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);

@@ -138,12 +138,6 @@ impl State {
         }
     }
 
-    /// The account's name.
-    #[must_use]
-    pub fn account(&self) -> &str {
-        &self.account
-    }
-
     /// The state database's clock.
     ///
     /// # Errors

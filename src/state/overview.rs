@@ -66,6 +66,7 @@ pub struct OpenHold {
     /// The hold. An approval that the next cycle will take counts as given.
     pub hold: Hold,
     /// The user's acknowledged name.
+    #[expect(dead_code, reason = "goes with the next change of the state")]
     pub name: Option<FullName>,
 }
 
@@ -188,19 +189,6 @@ impl State {
                 lost: lost.into_values().next().unwrap_or_default(),
                 history: self.load_history(tx, user_id, history).await?,
             })
-        })
-        .await
-    }
-
-    /// The open holds, approved ones included.
-    ///
-    /// # Errors
-    /// If the database does not answer, or if there is no schema.
-    pub async fn holds(&self) -> Result<Vec<OpenHold>, Error> {
-        self.transaction("reading the holds", async |tx| {
-            Self::begin_reading(tx).await?;
-            let orders = self.load_orders(tx).await?;
-            self.list_holds(tx, &orders).await
         })
         .await
     }

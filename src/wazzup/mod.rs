@@ -28,5 +28,6 @@ pub use client::{Client, Session, Settings};
 pub use error::Error;
 pub use gate::Gate;
 pub use key::KeySource;
+#[cfg(test)]
 pub use list::FetchedList;
 pub use user::RemoteUser;

@@ -52,7 +52,7 @@ async fn orders_are_taken_by_the_next_cycle() {
     let taken = fixture.state.order_retry(&ids, "olga@office").await.expect("an answer");
     assert_eq!(taken, RetryOrder::Taken { concerned: 4 });
 
-    let shown = fixture.state.holds().await.expect("the holds");
+    let shown = fixture.state.overview(1).await.expect("an overview").holds;
     let approved: Vec<_> = shown
         .iter()
         .map(|open| (open.key.kind, open.hold.approved.is_some()))
