@@ -19,38 +19,31 @@ use crate::{
 pub(super) async fn once(context: &Context) -> Result<Exit, Error> {
     let stop = daemon::stop_signal()?;
     let engine = setup::engine(&context.config)?;
-    let once = match daemon::once(&engine, context.config.state.lease, &stop).await {
-        Ok(once) => once,
+    let (exit, sentence) = match daemon::once(&engine, context.config.state.lease, &stop).await {
+        Ok(Once::Done(report)) => (exit(&report), sentence(&report, &context.invocation)),
+        Ok(Once::Interrupted) => {
+            return Err(Error::Refused(
+                "the cycle was interrupted; nothing is lost, and the next one continues".to_owned(),
+            ));
+        }
+        Ok(Once::HeldBy(holder, expires_in)) => {
+            events::lease_held_by_another(&holder.name, expires_in.as_secs());
+            let sentence = format!("Nothing was done: {} holds the lease and runs the cycles.", holder.name);
+            (Exit::Failed, sentence)
+        }
         Err(error) => {
             let failure = CycleError::from(error);
             failed_without_state(&failure, &mut Memory::new(false), engine.unhealthy_after);
-            say(&format!("The cycle failed: {failure}."))?;
-            return Ok(Exit::Failed);
+            (Exit::Failed, format!("The cycle failed: {failure}."))
         }
     };
-    match once {
-        Once::Done(report) => {
-            say(&sentence(&report, &context.invocation))?;
-            Ok(exit(&report))
-        }
-        Once::Interrupted => Err(Error::Refused(
-            "the cycle was interrupted; nothing is lost, and the next one continues".to_owned(),
-        )),
-        Once::HeldBy(holder, expires_in) => {
-            events::lease_held_by_another(&holder.name, expires_in.as_secs());
-            Ok(Exit::Failed)
-        }
+    // A script has the log and the exit code; this is for somebody who looks.
+    if io::stdout().is_terminal() {
+        let mut page = Page::new(0);
+        page.paragraph(&printable(&sentence));
+        page.print()?;
     }
-}
-
-/// Sums up for somebody who looks.
-fn say(sentence: &str) -> io::Result<()> {
-    if !io::stdout().is_terminal() {
-        return Ok(());
-    }
-    let mut page = Page::new(0);
-    page.paragraph(&printable(sentence));
-    page.print()
+    Ok(exit)
 }
 
 fn exit(report: &CycleReport) -> Exit {

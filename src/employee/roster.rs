@@ -20,7 +20,8 @@ pub struct Row<'a> {
 }
 
 /// What is wrong with a row, or with its phone.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum RowProblem {
     /// The id is longer than 200 characters.
     InvalidId,

@@ -84,7 +84,7 @@ impl PlannedUpsert {
 }
 
 /// A user whom the plan wants to be removed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct PlannedRemoval {
     /// Whom.
     pub id: EmployeeId,

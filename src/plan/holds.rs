@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fmt};
 use jiff::{SignedDuration, Timestamp};
 
 /// What a hold is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum HoldKind {
     /// This looks like another Wazzup account: no writing request is made.
     Account,
@@ -62,6 +63,12 @@ impl HoldKey {
     #[must_use]
     pub fn account() -> Self {
         Self::new(HoldKind::Account, "")
+    }
+
+    /// The user concerned; `None` for the whole account.
+    #[must_use]
+    pub fn concerned_user(&self) -> Option<&str> {
+        (self.kind != HoldKind::Account).then_some(&*self.user_id)
     }
 }
 

@@ -86,7 +86,7 @@ pub struct WaitingEmployee {
 }
 
 /// A user who left the CRM and stays in Wazzup for now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct StayingUser {
     /// Who.
     pub id: EmployeeId,
@@ -97,7 +97,8 @@ pub struct StayingUser {
 }
 
 /// Why a user who left the CRM stays in Wazzup for now. Held users are among the holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StayReason {
     /// Not absent for long enough.
     InGrace,

@@ -1,19 +1,16 @@
 //! The plan as it is shown: one with everything in it.
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
-    invocation::Invocation,
-    page::{Page, safe_json},
-    plan::PlanView,
-    plan_json, plan_text,
+    super::{invocation::Invocation, json_docs, page::safe_json},
+    *,
 };
 use crate::{
-    employee::{EmployeeId, FullName, PhoneReader, Roster, RosterBuilder, Row},
+    employee::{EmployeeId, FullName, PhoneReader, RosterBuilder, Row},
     plan::{
-        AccountFacts, Acknowledged, Coverage, Failure, FailureKey, Hold, HoldKey, HoldKind, Limit, Operation, Plan,
-        Policy, RefusedAttempt, RemoteList, Snapshot, User,
+        AccountFacts, Acknowledged, Failure, FailureKey, Hold, Limit, Operation, RefusedAttempt, User,
     },
 };
 
@@ -92,13 +89,17 @@ fn view(roster: Roster, snapshot: Snapshot, policy: Policy, users: &[(&str, &str
 }
 
 fn shown(view: &PlanView, width: usize) -> String {
-    let mut page = Page::with_width(plan_text::MARGIN, width);
-    plan_text::write(&mut page, view, &Invocation::default());
+    let mut page = Page::with_width(text::MARGIN, width);
+    text::write(&mut page, view, &PlanAnswer::of(view), &Invocation::default());
     page.plain_text()
 }
 
+fn json_of(view: &PlanView) -> Value {
+    serde_json::to_value(PlanAnswer::of(view)).unwrap()
+}
+
 /// Somebody in every situation that a plan knows, but for a doubted account.
-pub(super) fn everything() -> PlanView {
+pub(in super::super) fn everything() -> PlanView {
     let mut snapshot = snapshot(&[
         ("1", "Anna", Some("79261234501"), None),
         ("2", "Boris", Some("79261234502"), None),
@@ -240,7 +241,7 @@ fn no_line_is_wider_than_the_terminal() {
 #[test]
 #[expect(clippy::too_many_lines, reason = "one snapshot")]
 fn programs_get_the_same() {
-    insta::assert_snapshot!(safe_json(&plan_json::to_json(&everything())), @r#"
+    insta::assert_snapshot!(safe_json(&json_of(&everything())), @r#"
     {
       "add": [
         {
@@ -358,7 +359,7 @@ fn seats_are_waited_for() {
     let roster = roster(&[("1", "Anna", ""), ("2", "Boris", ""), ("3", "Clara", "")]);
     let view = view(roster, snapshot, POLICY, &[("1", "Anna")]);
     assert_eq!(
-        plan_json::to_json(&view)["waiting"],
+        json_of(&view)["waiting"],
         json!([{"id": "3", "for": "seat"}])
     );
     insta::assert_snapshot!(shown(&view, 80), @r#"
@@ -395,7 +396,7 @@ fn a_hold_shows_names_reason_and_share() {
     46 removals held.
     Nothing to send.
     "#);
-    assert_eq!(plan_json::to_json(&view)["held"].as_array().map(Vec::len), Some(46));
+    assert_eq!(json_of(&view)["held"].as_array().map(Vec::len), Some(46));
 }
 
 #[test]
@@ -421,7 +422,7 @@ fn a_doubted_account_says_nothing_about_users() {
 
     3 employees in the CRM. Nothing is sent: this looks like another Wazzup account.
     "#);
-    let json = plan_json::to_json(&view);
+    let json = json_of(&view);
     assert_eq!((&json["unchanged"], &json["requests"]), (&json!(0), &json!(0)));
     assert_eq!(json["held"][0]["id"], json!(null));
 }
