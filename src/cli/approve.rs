@@ -134,7 +134,9 @@ impl<'a> Selection<'a> {
 
     fn approvals(&self) -> Vec<(HoldKey, String)> {
         let holds = self.holds.iter();
-        holds.map(|(key, hold)| ((*key).clone(), hold.content.clone())).collect()
+        holds
+            .map(|(key, hold)| ((*key).clone(), hold.content.clone()))
+            .collect()
     }
 
     fn write(&self, page: &mut Page, roster: Option<&Roster>) {

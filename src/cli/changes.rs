@@ -48,7 +48,11 @@ pub(super) fn described(changes: &Changes) -> String {
     let mut texts = Vec::new();
     for (field, change) in [("name", &changes.name), ("phone", &changes.phone)] {
         if let Some(ChangedValue { from, to }) = change {
-            texts.push(format!("{field}: {} → {}", quoted(from.as_deref()), quoted(to.as_deref())));
+            texts.push(format!(
+                "{field}: {} → {}",
+                quoted(from.as_deref()),
+                quoted(to.as_deref())
+            ));
         }
     }
     texts.join(", ")

@@ -10,7 +10,9 @@ use crate::state::{Erasure, ErasureRefusal};
 
 pub(super) async fn erase(context: &Context, id: &str) -> Result<Exit, Error> {
     if id.trim().is_empty() {
-        return Err(Error::Usage("nothing was erased: an id has at least one character".to_owned()));
+        return Err(Error::Usage(
+            "nothing was erased: an id has at least one character".to_owned(),
+        ));
     }
     let refused = |reason: &str| {
         let explain = context.invocation.command_for("explain", id);
@@ -37,7 +39,9 @@ pub(super) async fn erase(context: &Context, id: &str) -> Result<Exit, Error> {
         }
         Erasure::Erased { rows: 0 } => {
             let id = printable(id);
-            page.paragraph(&format!("Nothing had to be erased: the state has no name and no phone of {id}."));
+            page.paragraph(&format!(
+                "Nothing had to be erased: the state has no name and no phone of {id}."
+            ));
         }
         Erasure::Erased { rows } => {
             let rows = counted(usize::try_from(rows).unwrap_or(usize::MAX), "row");

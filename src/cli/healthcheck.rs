@@ -38,14 +38,20 @@ fn judge(account: &Account, host: &str, unhealthy_after: SignedDuration) -> (Exi
         && now.duration_since(at) <= unhealthy_after
     {
         let ago = ago(now, at);
-        return (Exit::Ok, format!("healthy: the last cycle that did not fail ended {ago}"));
+        return (
+            Exit::Ok,
+            format!("healthy: the last cycle that did not fail ended {ago}"),
+        );
     }
     if let Some((holder, expires_at)) = &account.lease
         && holder.host != host
         && *expires_at > now
     {
         let holder = printable(&holder.name);
-        return (Exit::Ok, format!("healthy: standing by for {holder}, which holds the lease"));
+        return (
+            Exit::Ok,
+            format!("healthy: standing by for {holder}, which holds the lease"),
+        );
     }
     let sentence = match success {
         Some(at) => format!("unhealthy: the last cycle that did not fail ended {}", ago(now, at)),

@@ -35,7 +35,9 @@ impl Invocation {
 
 /// Who gives an order: user and host. In a container the user often has only a number.
 pub(super) fn operator() -> String {
-    let names = ["SUDO_USER", "USER", "LOGNAME"].into_iter().filter_map(|variable| env::var(variable).ok());
+    let names = ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .filter_map(|variable| env::var(variable).ok());
     let name = names.filter(|name| !name.trim().is_empty()).next();
     let number = || fs::metadata("/proc/self").map(|process| format!("uid {}", process.uid()));
     let user = name.or_else(|| number().ok()).unwrap_or_else(|| "somebody".to_owned());

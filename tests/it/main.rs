@@ -6,13 +6,16 @@
 mod app;
 mod process;
 mod proxy;
+mod terminal;
 
 mod accounts;
+mod answers;
 mod brake;
 mod configuration;
 mod crash;
 mod databases;
 mod edges;
+mod erase;
 mod first_sync;
 mod health;
 mod holds;

@@ -16,6 +16,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::runbook;
+
 /// How long anything may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -52,7 +54,7 @@ impl Run {
     }
 }
 
-fn command(config: &Path, env: &[(String, String)], arguments: &[&str]) -> Command {
+pub fn command(config: &Path, env: &[(String, String)], arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wazzup-sync"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WAZZUP_SYNC") || name == "RUST_LOG") {
         command.env_remove(name);
@@ -96,6 +98,7 @@ fn log_line(line: &str) -> Value {
     for field in ["timestamp", "level", "event"] {
         assert!(value[field].is_string(), "no {field}: {line}");
     }
+    runbook::is_documented(&value);
     value
 }
 

@@ -65,7 +65,11 @@ pub(super) async fn plan(context: &Context, offline: bool, exit_code: bool, form
         Format::Json => page::print_json(&serde_json::to_value(&answer).map_err(io::Error::from)?)?,
     }
     let would_act = view.plan.requests() > 0;
-    Ok(if exit_code && would_act { Exit::Requests } else { Exit::Ok })
+    Ok(if exit_code && would_act {
+        Exit::Requests
+    } else {
+        Exit::Ok
+    })
 }
 
 /// Plans what the next cycle would do with what was read already. `offline`: without asking Wazzup.

@@ -55,7 +55,11 @@ fn rows_of_deeds(answer: &PlanAnswer<'_>) -> Vec<Row> {
     }
     for user in &answer.take_over {
         let in_wazzup = shown_name(user.name_in_wazzup);
-        let text = format!("“{in_wazzup}” → “{}”{}", printable(user.name), note(user.phone_left_out));
+        let text = format!(
+            "“{in_wazzup}” → “{}”{}",
+            printable(user.name),
+            note(user.phone_left_out)
+        );
         rows.push(row("take over", CHANGE, user.id, text));
     }
     for user in &answer.adopt {
@@ -95,7 +99,11 @@ fn person(user: &NewUser<'_>) -> String {
 }
 
 fn note(phone_left_out: bool) -> &'static str {
-    if phone_left_out { "; without the phone for now" } else { "" }
+    if phone_left_out {
+        "; without the phone for now"
+    } else {
+        ""
+    }
 }
 
 /// Who is not sent, and who stays.

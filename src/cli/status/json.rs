@@ -2,10 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    super::{holds::json_id, text::natural_order},
-    StatusView,
-};
+use super::{super::text::natural_order, StatusView};
 use crate::{
     plan::HoldKind,
     state::{LastCycle, OpenFailure, OpenHold, Overview, PastCycle},
@@ -130,7 +127,7 @@ fn sorted_holds(holds: &[OpenHold]) -> Vec<Value> {
 pub(in super::super) fn hold_to_json(open: &OpenHold) -> Value {
     let approval = open.hold.approved.as_ref();
     json!({
-        "user_id": json_id(&open.key),
+        "user_id": open.key.concerned_user(),
         "kind": open.key.kind.as_str(),
         "content": open.hold.content,
         "reason": open.hold.reason,
