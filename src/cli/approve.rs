@@ -193,15 +193,17 @@ impl Question {
                 "nothing was approved: there is no terminal to ask on; {command} approves without asking"
             )));
         }
-        let mut page = Page::new(MARGIN);
-        page.paragraph(&self.text);
-        page.print()?;
+        let prompt = if self.number.is_some() {
+            let mut page = Page::new(MARGIN);
+            page.paragraph(&self.text);
+            page.print()?;
+            "Type the number of users to approve: ".to_owned()
+        } else {
+            format!("{} [y/N] ", self.text)
+        };
         // Not to stdout: an answer that goes into a file must not hide the question.
         let mut err = io::stderr().lock();
-        err.write_all(match self.number {
-            Some(_) => b"Type the number of users to approve: ",
-            None => b"[y/N] ",
-        })?;
+        err.write_all(prompt.as_bytes())?;
         err.flush()?;
         let mut answer = String::new();
         stdin.lock().read_line(&mut answer)?;

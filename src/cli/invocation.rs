@@ -1,6 +1,6 @@
 //! Commands to suggest, as they have to be typed to mean this configuration; and who gave the one that runs.
 
-use std::{env, fmt::Write as _, fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{env, fmt::Write as _, path::Path};
 
 use super::text::is_harmful;
 use crate::daemon;
@@ -33,14 +33,11 @@ impl Invocation {
     }
 }
 
-/// Who gives an order: user and host. In a container the user often has only a number.
+/// Who gives an order: user and host. In a container the user often has no name.
 pub(super) fn operator() -> String {
-    let names = ["SUDO_USER", "USER", "LOGNAME"]
-        .into_iter()
-        .filter_map(|variable| env::var(variable).ok());
-    let name = names.filter(|name| !name.trim().is_empty()).next();
-    let number = || fs::metadata("/proc/self").map(|process| format!("uid {}", process.uid()));
-    let user = name.or_else(|| number().ok()).unwrap_or_else(|| "somebody".to_owned());
+    let before_sudo = env::var("SUDO_USER").ok().filter(|name| !name.trim().is_empty());
+    let user = before_sudo.or_else(|| whoami::username().ok());
+    let user = user.unwrap_or_else(|| "somebody".to_owned());
     format!("{user}@{}", daemon::holder().host)
 }
 

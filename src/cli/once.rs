@@ -63,7 +63,9 @@ fn sentence(report: &CycleReport, invocation: &Invocation) -> String {
     };
     let done = done(finished);
     if let Some(error) = &finished.error {
-        return format!("The cycle failed: {}. {done}.", error.message);
+        let failure = format!("The cycle failed: {}.", error.message);
+        let is_anything_done = finished.added + finished.adopted + finished.updated + finished.removed > 0;
+        return if is_anything_done { format!("{failure} {done}.") } else { failure };
     }
     let counts = finished.counts.unwrap_or_default();
     let in_sync = format!("{done}; {} of {} in sync.", counts.in_sync, counts.eligible);
@@ -178,7 +180,9 @@ mod tests {
             message: "Wazzup does not accept the API key (401)".to_owned(),
         });
         failed.held = 1;
-        let text = "The cycle failed: Wazzup does not accept the API key (401). 0 added, 0 changed, 0 removed.";
-        assert_eq!(said(failed), (text.to_owned(), Exit::Failed));
+        let text = "The cycle failed: Wazzup does not accept the API key (401).";
+        assert_eq!(said(failed.clone()), (text.to_owned(), Exit::Failed));
+        failed.added = 100;
+        assert_eq!(said(failed).0, format!("{text} 100 added, 0 changed, 0 removed."));
     }
 }

@@ -93,5 +93,6 @@ pub struct PlannedRemoval {
     /// The last known name, for people.
     pub name: Option<String>,
     /// Somebody approved it.
+    #[serde(skip)]
     pub approved: bool,
 }

@@ -182,13 +182,13 @@ async fn people_and_programs_get_the_same_in_natural_order() {
 
 #[tokio::test]
 async fn without_the_list_it_says_so_and_plans_all_the_same() {
-    let mut app = App::new().await;
+    let app = App::new().await;
     app.hire_many(3).await;
     app.wazzup.stop();
     for format in ["text", "json"] {
         let run = app.run(&["plan", "--exit-code", "--format", format]).await;
         assert_eq!(run.code, 5, "{run}");
-        let note = "wazzup-sync: planned without Wazzup's list, which cannot be had: ";
+        let note = "wazzup-sync: this plan is made without Wazzup's list: ";
         assert!(run.stderr.lines().any(|line| line.starts_with(note)), "{run}");
         assert!(run.stdout.contains("e003"), "{run}");
     }

@@ -55,11 +55,12 @@ impl Terminal {
         }
     }
 
-    /// Waits until the screen shows `text`, after what was typed last.
-    pub async fn shows(&mut self, text: &str) {
-        let found = timeout(PATIENCE, self.screen.wait_for(|screen| plain(screen).contains(text)));
-        let is_found = found.await.is_ok_and(|screen| screen.is_ok());
-        assert!(is_found, "no {text:?} on\n{}", *self.screen.borrow());
+    /// Waits until a question stands at the end of the screen.
+    pub async fn asks(&mut self) {
+        let is_asked = |screen: &String| screen.ends_with("[y/N] ") || screen.ends_with("approve: ");
+        let asked = timeout(PATIENCE, self.screen.wait_for(is_asked)).await;
+        let is_asked = asked.is_ok_and(|screen| screen.is_ok());
+        assert!(is_asked, "no question:\n{}", *self.screen.borrow());
     }
 
     /// Types `text` as it is, without a line break at its end.

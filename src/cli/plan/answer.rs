@@ -1,4 +1,5 @@
-//! The answer of `plan`: JSON prints it as it is (`docs/json.md` documents it), text renders it.
+//! The answer of `plan`: JSON prints it as it is (`docs/json.md` documents it), text renders it. What is skipped is said in
+//! text only.
 
 use std::collections::BTreeSet;
 
@@ -51,11 +52,14 @@ pub(super) struct NewUser<'v> {
     pub(super) id: &'v str,
     pub(super) name: &'v str,
     pub(super) phone: Option<Phone>,
-    /// The CRM has a phone that cannot be sent yet.
-    pub(super) phone_left_out: bool,
-    /// `None` for somebody who is not in Wazzup yet.
+    /// Only of somebody who is taken over.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name_in_wazzup: Option<&'v str>,
+    /// The CRM has a phone that cannot be sent yet.
+    #[serde(skip)]
+    pub(super) phone_left_out: bool,
     /// Whose removals have to be accepted first.
+    #[serde(skip)]
     pub(super) after: &'v [EmployeeId],
 }
 
@@ -64,8 +68,10 @@ pub(super) struct UserUpdate<'v> {
     pub(super) id: &'v str,
     /// Empty if the same is sent again.
     pub(super) changes: Changes,
+    #[serde(skip)]
     pub(super) phone_left_out: bool,
     /// The phone is given up for somebody else, and nothing else happens.
+    #[serde(skip)]
     pub(super) only_frees_phone: bool,
 }
 
@@ -143,7 +149,7 @@ impl PlanView {
                 name: upsert.entry.employee.name.as_str(),
                 phone: upsert.entry.employee.phone,
                 phone_left_out: is_phone_left_out(upsert),
-                name_in_wazzup: upsert.name_in_wazzup.as_deref(),
+                name_in_wazzup: upsert.name_in_wazzup.as_deref().filter(|_| change == Change::TakeOver),
                 after: &upsert.waits_for,
             });
         ordered(users, |user| user.id)

@@ -87,7 +87,7 @@ pub(super) async fn plan_of(engine: &SyncEngine, roster: Roster, peek: Peek, off
                 list = Some(read);
             }
             Err(reason) => {
-                list_problem = Some(format!("planned without Wazzup's list, which cannot be had: {reason}"));
+                list_problem = Some(format!("this plan is made without Wazzup's list: {reason}"));
             }
         }
     }
