@@ -36,6 +36,10 @@ soak: programs ## Watch the release build of the daemon for an hour (MINUTES=60)
 	SOAK_MINUTES=$(or $(MINUTES),60) WAZZUP_SYNC_BINARY=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/wazzup-sync \
 		cargo test --locked --test it -- soak --ignored --nocapture
 
+.PHONY: evidence
+evidence: programs ## Try to break the product, and write the figures into docs/reliability.md (PARTS="crash soak")
+	tests/evidence.sh $(PARTS)
+
 .PHONY: bench
 bench: programs ## Compare with a shell and a Python script that do the same (ROWS="1000 100000")
 	benches/run.sh $(ROWS)
