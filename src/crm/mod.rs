@@ -16,6 +16,7 @@ mod tests;
 use std::{fmt, time::Duration};
 
 use futures_util::TryStreamExt as _;
+use serde::Serialize;
 use sqlx::{
     AssertSqlSafe, Row as _,
     postgres::{PgConnectOptions, PgConnection, PgRow},
@@ -373,15 +374,17 @@ impl fmt::Debug for EmployeeTexts {
 }
 
 /// A row as the CRM has it, for `explain`. `Debug` hides what is personal.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct CrmRow {
     /// The id.
+    #[serde(skip)]
     pub id: String,
     /// The name.
     pub name: Option<String>,
     /// The phone.
     pub phone: Option<String>,
     /// Whether the row counts.
+    #[serde(rename = "active")]
     pub is_active: bool,
 }
 

@@ -6,6 +6,8 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
+use serde::Serialize;
+
 use super::{Employee, EmployeeId, FullName, MAX_CHARS, PhoneReader, Spelling};
 
 /// A row of the CRM, as text; rows that are not active never get here.
@@ -20,7 +22,8 @@ pub struct Row<'a> {
 }
 
 /// What is wrong with a row, or with its phone.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum RowProblem {
     /// The id is longer than 200 characters.
     InvalidId,

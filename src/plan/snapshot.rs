@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::{Failure, Failures, Holds};
 use crate::employee::{EmployeeId, FullName, KnownPhones, Phone, Spelling};
@@ -48,9 +49,10 @@ pub struct Acknowledged {
 }
 
 /// One entry of a request that may have acted, or may still act, without our knowing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LostEntry {
     /// What the request said about the user.
+    #[serde(flatten)]
     pub content: LostContent,
     /// When the loss was noted.
     pub lost_at: Timestamp,
@@ -59,7 +61,8 @@ pub struct LostEntry {
 }
 
 /// What a lost request said about one user.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "operation", rename_all = "snake_case")]
 pub enum LostContent {
     /// Create or update with these values.
     Upsert {
@@ -69,6 +72,7 @@ pub enum LostContent {
         phone: Option<Phone>,
     },
     /// Remove.
+    #[serde(rename = "remove")]
     Removal,
 }
 

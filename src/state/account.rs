@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::{Error, Holder, State, read_count, read_time};
 use crate::{employee::EmployeeId, postgres::unnamed};
 
 /// How a cycle ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CycleOutcome {
     /// Wazzup has everything that the CRM wants.
     InSync,
@@ -40,7 +42,7 @@ impl CycleOutcome {
 }
 
 /// How the employees stand: `eligible = in_sync + failing + waiting_for_seat + pending`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Counts {
     /// Distinct ids that the CRM wants in Wazzup, rejected rows included.
     pub eligible: usize,
@@ -95,7 +97,7 @@ pub struct Account {
 }
 
 /// The last cycle that ended, quiet ones included.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct LastCycle {
     /// Its number.
     pub id: i64,
@@ -110,6 +112,7 @@ pub struct LastCycle {
     /// The error.
     pub error: Option<String>,
     /// Its counts; those of the last cycle that counted, if this one failed before it could.
+    #[serde(skip)]
     pub counts: Counts,
 }
 

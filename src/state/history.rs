@@ -3,6 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 use sqlx::PgConnection;
 
 use super::{Error, State};
@@ -38,8 +39,14 @@ impl HistoryOperation {
     }
 }
 
+impl Serialize for HistoryOperation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 /// A delivered change of one user. `Debug` hides names and phones.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct HistoryEntry {
     /// When it was recorded.
     pub at: Timestamp,
@@ -48,6 +55,7 @@ pub struct HistoryEntry {
     /// What was delivered.
     pub operation: HistoryOperation,
     /// Of a removal: the user had been gone before.
+    #[serde(rename = "was_absent")]
     pub absent: bool,
     /// Who approved it, where it was held.
     pub approved_by: Option<String>,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
+use serde::Serialize;
 use sqlx::PgConnection;
 
 use super::{Account, CycleOutcome, Error, HistoryEntry, State, orders::Order, read_count, read_time};
@@ -34,7 +35,7 @@ pub struct Overview {
 }
 
 /// An open failure as people are shown it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct OpenFailure {
     /// Whose.
     pub user_id: String,
@@ -49,6 +50,7 @@ pub struct OpenFailure {
     /// How often it was attempted with these values; 0 for one in the CRM's own rows.
     pub attempts: u32,
     /// Found in the CRM's own rows.
+    #[serde(rename = "in_crm")]
     pub is_local: bool,
     /// Since when.
     pub first_at: Timestamp,
@@ -81,7 +83,7 @@ impl fmt::Debug for OpenHold {
 }
 
 /// A cycle that did or failed something.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct PastCycle {
     /// Its number.
     pub id: i64,
