@@ -20,7 +20,7 @@ pub(super) async fn erase(context: &Context, id: &str) -> Result<Exit, Error> {
         Err(Error::Refused(reason))
     };
     let rows = setup::crm(&context.config).rows_of(id).await?;
-    if rows.iter().any(|row| row.id == id && row.is_active) {
+    if rows.iter().any(|row| row.id.as_deref() == Some(id) && row.is_active) {
         return refused("is an employee: the CRM has an active row with this id");
     }
     let state = setup::state(&context.config);

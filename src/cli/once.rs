@@ -18,6 +18,7 @@ use crate::{
 
 pub(super) async fn once(context: &Context) -> Result<Exit, Error> {
     let stop = daemon::stop_signal()?;
+    setup::report_unverified_tls(&context.config);
     let engine = setup::engine(&context.config)?;
     let (exit, sentence) = match daemon::once(&engine, context.config.state.lease, &stop).await {
         Ok(Once::Done(report)) => (exit(&report), sentence(&report, &context.invocation)),
@@ -65,7 +66,11 @@ fn sentence(report: &CycleReport, invocation: &Invocation) -> String {
     if let Some(error) = &finished.error {
         let failure = format!("The cycle failed: {}.", error.message);
         let is_anything_done = finished.added + finished.adopted + finished.updated + finished.removed > 0;
-        return if is_anything_done { format!("{failure} {done}.") } else { failure };
+        return if is_anything_done {
+            format!("{failure} {done}.")
+        } else {
+            failure
+        };
     }
     let counts = finished.counts.unwrap_or_default();
     let in_sync = format!("{done}; {} of {} in sync.", counts.in_sync, counts.eligible);

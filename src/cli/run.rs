@@ -6,12 +6,14 @@ use crate::daemon::{self, Listener, Schedule};
 pub(super) async fn run(context: &Context) -> Result<Exit, Error> {
     let config = &context.config;
     let stop = daemon::stop_signal()?;
+    setup::report_unverified_tls(config);
     let engine = setup::engine(config)?;
     let schedule = Schedule {
         every: config.schedule.every,
         lease: config.state.lease,
     };
-    let listener = Listener::start(config.crm.url.options(), config.schedule.listen.clone());
+    let channel = config.schedule.listen.as_ref().map(ToString::to_string);
+    let listener = Listener::start(config.crm.url.options(), channel);
     daemon::run(&engine, schedule, listener, &stop).await;
     Ok(Exit::Ok)
 }

@@ -78,7 +78,7 @@ async fn a_second_signal_ends_at_once_and_the_request_counts_as_unknown() {
     app.wazzup
         .order(Fault::new(When::Post, What::DelayAnswer { ms: 15_000 }));
     let mut daemon = app.daemon();
-    let first = |state: &sandbox::State| state.in_flight() == 1;
+    let first = |state: &sandbox::State| state.writing_requests().count() == 1;
     app.wazzup.wait_until(first, PATIENCE).await.expect("the first request");
     daemon.signal("INT").await;
     daemon.signal("INT").await;

@@ -8,7 +8,10 @@ use std::{
     sync::LazyLock,
 };
 
+use sandbox::{Fault, What, When};
 use serde_json::Value;
+
+use crate::{app::App, process::PATIENCE};
 
 const LEVELS: [&str; 5] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"];
 
@@ -67,12 +70,18 @@ fn documented_events() -> Events {
                 .filter(|word| LEVELS.contains(word))
                 .map(ToOwned::to_owned)
                 .collect(),
-            fields: between_backticks(fields).collect(),
+            fields: between_backticks(fields).filter(|word| !is_code(word)).collect(),
         };
         let name = between_backticks(name).next().expect("the name of an event");
         assert!(events.insert(name, shape).is_none(), "twice: {row}");
     }
     events
+}
+
+/// Whether it is a value, as in `UNCONVERTIBLE`, and no field.
+fn is_code(word: &str) -> bool {
+    word.chars()
+        .all(|character| character.is_uppercase() || character == '_')
 }
 
 fn between_backticks(text: &str) -> impl Iterator<Item = String> {
@@ -96,23 +105,30 @@ fn sources(directory: &Path) -> String {
     text
 }
 
-/// The events that the sources log: every `tracing::info!(event = "…", field, field = …, "…")`.
+/// The events that the sources log, as in `tracing::info!(event = "…", field, field = …, "…")`. A call of our own `log!`
+/// begins with a level that is known only when it happens.
 fn logged_events(source: &str) -> Events {
     let mut events = Events::new();
-    for call in source.split("tracing::").skip(1) {
-        let Some((level, rest)) = call.split_once("!(") else {
+    for (start, call) in source.match_indices("!(") {
+        let arguments = arguments(&source[start + call.len()..]);
+        let position = arguments.iter().position(|argument| argument.starts_with("event = \""));
+        let Some(position) = position else {
             continue;
         };
-        let level = level.to_uppercase();
-        let arguments = arguments(rest);
-        let name = arguments.first().and_then(|first| first.strip_prefix("event = "));
-        let (true, Some(name)) = (LEVELS.contains(&level.as_str()), name) else {
-            continue;
-        };
-        let shape = events.entry(name.trim_matches('"').to_owned()).or_default();
-        shape.levels.insert(level);
-        for argument in arguments.iter().skip(1).filter(|argument| !argument.starts_with('"')) {
-            let field = argument.split(" = ").next().unwrap_or_default();
+        let name = arguments[position].trim_start_matches("event = ").trim_matches('"');
+        let shape = events.entry(name.to_owned()).or_default();
+        let macro_name = source[..start]
+            .rsplit(|character: char| !character.is_alphanumeric())
+            .next();
+        let level = macro_name.unwrap_or_default().to_uppercase();
+        if LEVELS.contains(&level.as_str()) {
+            shape.levels.insert(level);
+        }
+        let fields = arguments[position + 1..]
+            .iter()
+            .filter(|argument| !argument.starts_with('"'));
+        for field in fields {
+            let field = field.split(" = ").next().unwrap_or_default();
             shape
                 .fields
                 .insert(field.trim_start_matches(['%', '?', '*']).to_owned());
@@ -161,7 +177,52 @@ fn the_readme_lists_exactly_the_events_of_the_code() {
     let names = |events: &Events| events.keys().cloned().collect::<BTreeSet<_>>();
     assert_eq!(names(&DOCUMENTED), names(&logged));
     for (name, shape) in &logged {
-        assert_eq!(&DOCUMENTED[name], shape, "left the README, right the code: {name}");
+        let documented = &DOCUMENTED[name];
+        assert_eq!(
+            documented.fields, shape.fields,
+            "fields of {name}: the README's, the code's"
+        );
+        if !shape.levels.is_empty() {
+            assert_eq!(
+                documented.levels, shape.levels,
+                "levels of {name}: the README's, the code's"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn cycles_end_at_every_level_that_the_readme_lists() {
+    let mut app = App::new().await;
+    app.set("log.level", "debug").set("schedule.every", "1h");
+    app.hire_many(200).await;
+    let mut log = Vec::new();
+    // Interrupted; with changes; quiet.
+    app.wazzup.order(Fault::new(When::Post, What::DelayAnswer { ms: 500 }));
+    let mut daemon = app.daemon();
+    let first = |state: &sandbox::State| state.writing_requests().count() == 1;
+    app.wazzup.wait_until(first, PATIENCE).await.expect("the first request");
+    daemon.signal("TERM").await;
+    assert_eq!(daemon.ended().await, Some(0), "{}", daemon.text());
+    log.extend(daemon.log());
+    app.set("schedule.every", "200ms");
+    let mut daemon = app.daemon();
+    daemon.wait_for("cycle.finished", |line| line["level"] == "INFO").await;
+    daemon.wait_for("cycle.finished", |line| line["level"] == "DEBUG").await;
+    log.extend(daemon.log());
+    daemon.stop().await;
+    // An outage passes by itself; a refused key does not.
+    app.write_key("another-key");
+    log.extend(app.once_exits(1).await.log);
+    app.write_key(&app.wazzup.key());
+    app.set("crm.url", "postgres://nobody@127.0.0.1:1/crm");
+    log.extend(app.once_exits(1).await.log);
+    for event in ["cycle.finished", "cycle.failed"] {
+        let lines = log.iter().filter(|line| line["event"] == event);
+        let levels: BTreeSet<String> = lines
+            .filter_map(|line| Some(line["level"].as_str()?.to_owned()))
+            .collect();
+        assert_eq!(levels, DOCUMENTED[event].levels, "{event}");
     }
 }
 
