@@ -261,7 +261,6 @@ fn add_new_holds(person: &mut Person, plan: &Plan, id: &str) {
             person.holds.push(OpenHold {
                 key: key.clone(),
                 hold: hold.clone(),
-                name: None,
             });
         }
     }
@@ -273,18 +272,7 @@ fn add_local_failure(person: &mut Person, local: &LocalFailure, now: Timestamp) 
     if person.failures.iter().any(|failure| failure.operation == operation) {
         return;
     }
-    person.failures.push(OpenFailure {
-        user_id: local.key.user_id.to_string(),
-        operation,
-        code: local.problem.as_str().to_owned(),
-        detail: local.problem.reason().to_owned(),
-        request_id: None,
-        attempts: 0,
-        is_local: true,
-        first_at: now,
-        last_at: now,
-        next_attempt_at: None,
-    });
+    person.failures.push(local.opened(now));
 }
 
 fn planned(plan: &Plan, roster: &Roster, peek: &Peek, id: &str) -> Planned {
