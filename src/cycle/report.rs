@@ -218,7 +218,7 @@ impl<'m> Reporter<'m> {
                 Outcome::Removed { absent } => {
                     events::batch_delivered(operation, request.entry_count(), absent.len());
                 }
-                Outcome::Failed(_) | Outcome::Recovered(_) | Outcome::SeatsTaken(_) | Outcome::SeatLimit(_) => {}
+                Outcome::Failed(_) | Outcome::Recovered(_) | Outcome::SeatsTaken(_) | Outcome::AccountFull { .. } => {}
             }
         }
         let report = delivery.report();

@@ -11,7 +11,7 @@ use super::{
     Setup,
     report::{Report, Subject},
 };
-use crate::config::{ApiKey, Config};
+use crate::config::Config;
 
 /// Bits of a file's mode: everybody who is neither the owner nor in the file's group.
 const OTHERS_READ: u32 = 0o004;
@@ -39,7 +39,11 @@ pub(super) fn report(report: &mut Report, setup: Setup<'_>, config_path: &Path) 
 
 fn report_files(report: &mut Report, config: &Config, config_path: &Path) {
     let mut files: Vec<(PathBuf, u32)> = vec![(config_path.to_owned(), forbidden_of_configuration(config_path))];
-    let secrets = [config.crm.url.file(), config.state.url.file(), key_file(config)];
+    let secrets = [
+        config.crm.url.file(),
+        config.state.url.file(),
+        config.wazzup.api_key.file(),
+    ];
     for path in secrets.into_iter().flatten() {
         files.push((path.to_owned(), OTHERS_READ | OTHERS_WRITE));
     }
@@ -62,13 +66,6 @@ fn report_files(report: &mut Report, config: &Config, config_path: &Path) {
             format!("every user of this machine can {what} {path}"),
             format!("run `chmod {mode} {argument}`; the daemon's own user must still be able to read it"),
         );
-    }
-}
-
-fn key_file(config: &Config) -> Option<&Path> {
-    match &config.wazzup.api_key {
-        ApiKey::Literal(_) => None,
-        ApiKey::File(path) => Some(path),
     }
 }
 

@@ -65,7 +65,7 @@ async fn find_out(context: &Context) -> Result<Findings, Error> {
     let engine = setup::engine(&context.config)?;
     // At the same time: where all three are down, their time limits are waited for once.
     let (mut crm, mut state, wazzup) = tokio::join!(
-        ask_crm(&engine.crm, &context.config.state.schema),
+        ask_crm(&engine.crm, context.config.state.schema.as_str()),
         ask_state(&engine.state),
         ask_wazzup(&engine.wazzup)
     );

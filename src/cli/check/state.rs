@@ -61,7 +61,7 @@ impl StateFindings {
 
 pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings) {
     let (config, state) = (setup.config, &findings.state);
-    let schema = &config.state.schema;
+    let schema = config.state.schema.as_str();
     match (&state.error, &state.rights) {
         (Some(Error::Unavailable(reason)), _) => {
             let remedy = remedy_for_database(reason, "state.url");
