@@ -158,6 +158,7 @@ fn report_unconvertible(report: &mut Report, unconvertible: &Unconvertible) {
         encoding,
         ids,
         unreadable_ids,
+        query,
     } = unconvertible;
     let mut rows = Vec::new();
     if !ids.is_empty() {
@@ -176,7 +177,7 @@ fn report_unconvertible(report: &mut Report, unconvertible: &Unconvertible) {
             "values that cannot be converted to UTF-8 are left out: {}; the database's encoding is {encoding}",
             rows.join(", and ")
         ),
-        "correct these values in the CRM",
+        format!("correct these values in the CRM; this query shows them: {query}"),
     );
 }
 

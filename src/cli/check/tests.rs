@@ -101,6 +101,7 @@ fn suspicious() -> Findings {
         encoding: "WIN1251".into(),
         ids: vec!["7".into()],
         unreadable_ids: 1,
+        query: "SELECT …".into(),
     });
     findings.state.other_accounts = vec!["pilot".into()];
     findings.state.rights.as_mut().unwrap().other_writers = vec!["PUBLIC".into(), "anna\u{1b}[2J".into()];
@@ -278,7 +279,8 @@ fn much_is_suspicious() {
     ! Rows          values that cannot be converted to UTF-8 are left out: in the
                     name or phone of 1 employee (7), and in the id of 1 row; the
                     database's encoding is WIN1251
-                    → correct these values in the CRM
+                    → correct these values in the CRM; this query shows them: SELECT
+                      …
     ! Phones        1 employee without phone, INVALID_PHONE: the phone is not a
                     valid number; the rest of the row is synced (12)
                     → correct it in the CRM

@@ -154,8 +154,8 @@ pub(super) async fn collect(engine: &SyncEngine, id: &str, invocation: &Invocati
 async fn ask_crm(engine: &SyncEngine, id: &str) -> Result<(InCrm, crm::CrmRows), crm::Error> {
     let rows = engine.crm.read().await?;
     let found = engine.crm.rows_of(id).await?;
-    let (same, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|row| row.id == id);
-    let mut similar_ids: Vec<String> = others.into_iter().map(|row| row.id).collect();
+    let (same, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|row| row.id.as_deref() == Some(id));
+    let mut similar_ids: Vec<String> = others.into_iter().filter_map(|row| row.id).collect();
     similar_ids.sort_by(|left, right| natural_order(left, right));
     similar_ids.dedup();
     let in_crm = InCrm {

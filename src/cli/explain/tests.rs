@@ -81,7 +81,7 @@ fn state(facts: &mut Facts) -> &mut InState {
 fn with_row(mut facts: Facts, is_active: bool) -> Facts {
     let crm = crm(&mut facts);
     crm.rows = vec![CrmRow {
-        id: "7".into(),
+        id: Some("7".into()),
         name: Some("Anna".into()),
         phone: Some("8 926 123-45-67".into()),
         is_active,
