@@ -21,7 +21,7 @@ use serde::Serialize;
 
 pub use entry::{BatchEntry, Change, PlannedRemoval, PlannedUpsert};
 pub(crate) use failures::backing_off;
-pub use failures::{Failure, FailureKey, Failures, LocalFailure, Operation, RefusedAttempt, back_off};
+pub use failures::{Failure, FailureKey, Failures, LocalFailure, Operation, back_off};
 pub use holds::{Approval, Hold, HoldKey, HoldKind, Holds, Limit, Policy};
 pub use list::{Coverage, RemoteList, Sighting};
 pub use snapshot::{AccountFacts, Acknowledged, LostContent, LostEntry, RecentRemoval, Snapshot, User};
