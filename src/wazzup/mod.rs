@@ -30,4 +30,3 @@ pub use gate::Gate;
 pub use key::KeySource;
 #[cfg(test)]
 pub use list::FetchedList;
-pub use user::RemoteUser;

@@ -5,7 +5,6 @@ use tempfile::TempDir;
 
 use super::{
     super::{json_docs, plan_tests},
-    report::MARGIN,
     *,
 };
 use crate::{
@@ -85,7 +84,7 @@ fn working() -> Findings {
             managed: plan.snapshot.users.len(),
             ..StateFindings::default()
         },
-        wazzup: WazzupFindings::Asked(Verdict::Accepted { absent: Vec::new() }),
+        wazzup: Ok(Verdict::Accepted { absent: Vec::new() }),
         plan: Some(plan),
     }
 }
@@ -128,7 +127,7 @@ fn broken() -> Findings {
             }),
             ..StateFindings::default()
         },
-        wazzup: WazzupFindings::Asked(Verdict::Unauthorized { forbidden: false }),
+        wazzup: Ok(Verdict::Unauthorized { forbidden: false }),
         plan: None,
     }
 }
@@ -144,7 +143,7 @@ fn down() -> Findings {
             error: Some(StateError::Unavailable(reason())),
             ..StateFindings::default()
         },
-        wazzup: WazzupFindings::Asked(Verdict::Unavailable("no answer".into())),
+        wazzup: Ok(Verdict::Unavailable("no answer".into())),
         plan: None,
     }
 }
@@ -156,8 +155,8 @@ fn report_of(findings: &Findings, sslmode: &str) -> Report {
         config: &config,
         invocation: &invocation,
     };
-    let mut report = Report::default();
-    report_findings(&mut report, setup, findings);
+    let mut report = Report::new();
+    report.add_findings(setup, findings);
     report
 }
 
@@ -261,33 +260,33 @@ fn everything_works() {
 #[test]
 fn much_is_suspicious() {
     let report = report_of(&suspicious(), "require");
-    assert!(report.is_ok());
+    assert!(report.ok);
     insta::assert_snapshot!(shown(&suspicious(), "require", 80), @r#"
     ✓ CRM           the database at db:5432 answers
-    ! CRM           crm.url: sslmode=require accepts any certificate, so anybody on
-                    the way can pose as the database and read the password; write
-                    sslmode=verify-full, with sslrootcert=… for a private CA
-                    → change sslmode in crm.url
-    ! CRM table     crm.table names no schema: public.employees is read, but there
-                    is a table employees in the schema archive, too
+    ! CRM           crm.url has sslmode=require, which accepts any certificate:
+                    anybody on the way can pose as the database and read the
+                    password
+                    → write sslmode=verify-full, with sslrootcert=… for a private CA
+    ! CRM table     crm.table names no schema: public.employees is read, but the
+                    schema archive also has a table employees
                     → write `table = "public.employees"`
     ✓ CRM query     11 employees; all columns are there
-    ! Rows          1 employee rejected, INVALID_NAME: the name is blank or longer
-                    than 200 characters (24)
-                    → correct it in the CRM
     ! Rows          values that cannot be converted to UTF-8 are left out: in the
                     name or phone of 1 employee (7), and in the id of 1 row; the
                     database's encoding is WIN1251
                     → correct these values in the CRM
+    ! Rows          1 employee rejected, INVALID_NAME: the name is blank or longer
+                    than 200 characters (24)
+                    → correct it in the CRM
     ! Phones        1 employee without phone, INVALID_PHONE: the phone is not a
                     valid number; the rest of the row is synced (12)
                     → correct it in the CRM
     ✓ CRM role      "syncer" may only read
     ✓ State         the schema wazzup_sync is up to date; 7 managed users
-    ! State         state.url: sslmode=require accepts any certificate, so anybody
-                    on the way can pose as the database and read the password; write
-                    sslmode=verify-full, with sslrootcert=… for a private CA
-                    → change sslmode in state.url
+    ! State         state.url has sslmode=require, which accepts any certificate:
+                    anybody on the way can pose as the database and read the
+                    password
+                    → write sslmode=verify-full, with sslrootcert=… for a private CA
     ! State access  "syncer" is the role of both crm.url and state.url, so it may do
                     more than either needs
                     → use two roles: one that may only read the employees, and one
@@ -319,7 +318,7 @@ fn much_is_suspicious() {
 
 #[test]
 fn nothing_works() {
-    assert!(!report_of(&broken(), "disable").is_ok());
+    assert!(!report_of(&broken(), "disable").ok);
     insta::assert_snapshot!(shown(&broken(), "disable", 80), @r#"
     ✓ CRM           the database at db:5432 answers
     ✗ CRM query     relation "employees" does not exist (SQLSTATE 42P01)
@@ -367,7 +366,7 @@ fn files_that_others_can_read_or_write() {
     let shown = |key_mode: u32, config_mode: u32| {
         fs::set_permissions(files.key(), fs::Permissions::from_mode(key_mode)).unwrap();
         fs::set_permissions(files.path(), fs::Permissions::from_mode(config_mode)).unwrap();
-        let mut report = Report::default();
+        let mut report = Report::new();
         files::report(&mut report, setup, &files.path());
         let mut page = Page::with_width(MARGIN, 1_000);
         report.write(&mut page);
@@ -391,7 +390,7 @@ fn files_that_others_can_read_or_write() {
 fn the_json_is_documented() {
     let samples: Vec<Value> = [working(), broken()]
         .iter()
-        .map(|findings| report_of(findings, "disable").to_json(&outlook::to_json(findings)))
+        .map(|findings| serde_json::to_value(report_of(findings, "disable")).unwrap())
         .collect();
     assert_eq!((&samples[0]["ok"], &samples[1]["ok"]), (&true.into(), &false.into()));
     json_docs::compare("check", &samples);
