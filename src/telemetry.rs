@@ -40,16 +40,28 @@ pub enum LogFormat {
     Text,
 }
 
+/// The least important events that are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, strum::IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
 /// Sends our events to stderr. Without a `format` it is text on a terminal, else JSON. `RUST_LOG`, if set, is used
 /// instead of `level`. A second call changes nothing.
-pub fn init(format: Option<LogFormat>, level: &str) {
+pub(crate) fn init(format: Option<LogFormat>, level: LogLevel) {
     let terminal = io::stderr().is_terminal();
     let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
     let colour = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
     let wanted = std::env::var("RUST_LOG")
         .ok()
         .filter(|directives| !directives.trim().is_empty());
-    let (filter, refused) = filter(wanted.as_deref(), level);
+    let (filter, refused) = filter(wanted.as_deref(), level.into());
     let installed = subscriber(
         Lines {
             format,

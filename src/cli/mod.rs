@@ -31,6 +31,7 @@ use self::invocation::Invocation;
 use crate::{
     config::{self, Config, ConfigError},
     crm, state,
+    telemetry::{self, LogLevel},
 };
 
 /// Keeps a company's Wazzup users in step with the employee table of its CRM, one way.
@@ -250,10 +251,10 @@ fn run(cli: Cli, matches: &ArgMatches) -> Result<Exit, Error> {
     let config = Config::load(&config_path)?;
     // An answer is not interrupted by log lines about what it says itself.
     let level = match cli.verb {
-        Verb::Run | Verb::Once => config.log.level.as_str(),
-        _ => "error",
+        Verb::Run | Verb::Once => config.log.level,
+        _ => LogLevel::Error,
     };
-    crate::telemetry::init(config.log.format, level);
+    telemetry::init(config.log.format, level);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let span = tracing::error_span!("account", account = config.account);
     let context = Context {

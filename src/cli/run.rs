@@ -11,7 +11,8 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Error> {
         every: config.schedule.every,
         lease: config.state.lease,
     };
-    let listener = Listener::start(config.crm.url.options(), config.schedule.listen.clone());
+    let channel = config.schedule.listen.as_ref().map(ToString::to_string);
+    let listener = Listener::start(config.crm.url.options(), channel);
     daemon::run(&engine, schedule, listener, &stop).await;
     Ok(Exit::Ok)
 }

@@ -6,13 +6,13 @@ use jiff::SignedDuration;
 
 use super::Error;
 use crate::{
-    config::{ApiKey, Config, RemovalPolicy, Source, TakeoverPolicy},
-    crm::{self, Crm},
+    config::{Config, RemovalPolicy, TakeoverPolicy},
+    crm::Crm,
     cycle::SyncEngine,
     employee::PhoneReader,
     plan::{Limit, Policy},
     state::State,
-    wazzup::{Client, KeySource, Settings},
+    wazzup::{Client, Settings},
 };
 
 /// What runs cycles.
@@ -30,40 +30,25 @@ pub(super) fn engine(config: &Config) -> Result<SyncEngine, Error> {
 }
 
 pub(super) fn crm(config: &Config) -> Crm {
-    let source = match &config.crm.source {
-        Source::Query(query) => crm::Source::Query(query.clone()),
-        Source::Table { name, columns } => crm::Source::Table {
-            name: name.clone(),
-            columns: crm::Columns {
-                id: columns.id.clone(),
-                name: columns.name.clone(),
-                phone: columns.phone.clone(),
-                active: columns.active.clone(),
-            },
-        },
-    };
+    let source = config.crm.source.clone();
     Crm::new(config.crm.url.options(), source, config.crm.query_timeout)
 }
 
 pub(super) fn state(config: &Config) -> State {
     State::new(
         config.state.url.options(),
-        &config.state.schema,
+        config.state.schema.as_str(),
         &config.account,
         config.wazzup.timeout,
     )
 }
 
 pub(super) fn wazzup(config: &Config) -> Client {
-    let key = match &config.wazzup.api_key {
-        ApiKey::Literal(key) => KeySource::Literal(key.clone()),
-        ApiKey::File(path) => KeySource::File(path.clone()),
-    };
     Client::new(Settings {
         base_url: config.wazzup.base_url.clone(),
         timeout: config.wazzup.timeout,
         requests_per_minute: config.wazzup.requests_per_minute,
-        key,
+        key: config.wazzup.api_key.clone(),
     })
 }
 

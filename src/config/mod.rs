@@ -1,8 +1,8 @@
 //! The configuration: a TOML file, then the environment over it (`WAZZUP_SYNC__WAZZUP__API_KEY`).
 //!
 //! `config/wazzup-sync.toml` explains every key. [`keys`] lists the keys with their defaults, [`reading`] merges file
-//! and environment, serde turns the result into the sections below, and [`rules`] checks them. All mistakes are reported
-//! at once, each with its key and where it was set, and none with the value of a secret.
+//! and environment, and serde turns the result into the sections below, by the [`rules`]. All mistakes are reported at
+//! once, each with its key and where it was set, and none with the value of a secret.
 
 mod database;
 mod keys;
@@ -20,17 +20,22 @@ use std::{
 };
 
 use reqwest::Url;
-use secrecy::SecretString;
 use serde::Deserialize;
 
 pub(crate) use self::database::DatabaseUrl;
 use self::reading::Reading;
-use crate::telemetry::LogFormat;
+use crate::{
+    crm::Source,
+    postgres::Identifier,
+    secret::SecretSource,
+    telemetry::{LogFormat, LogLevel},
+};
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     /// Names this Wazzup account in the state database.
+    #[serde(deserialize_with = "rules::one_line")]
     pub(crate) account: String,
     pub(crate) crm: Crm,
     pub(crate) wazzup: Wazzup,
@@ -48,80 +53,50 @@ pub(crate) struct Crm {
     pub(crate) url: DatabaseUrl,
     pub(crate) source: Source,
     /// A region that the phone crate has rules for.
+    #[serde(deserialize_with = "rules::region")]
     pub(crate) phone_region: String,
-    /// 1 ms to 1 day.
-    #[serde(deserialize_with = "rules::duration")]
+    #[serde(deserialize_with = "rules::time_limit")]
     pub(crate) query_timeout: Duration,
-}
-
-/// What is read in the CRM. The names are not quoted yet.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub(crate) enum Source {
-    Table {
-        /// `[table]` or `[schema, table]`.
-        #[serde(deserialize_with = "rules::table")]
-        name: Vec<String>,
-        columns: Columns,
-    },
-    /// SQL without a semicolon at its end. It may end with a `--` comment.
-    Query(#[serde(deserialize_with = "rules::query")] String),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Columns {
-    pub(crate) id: String,
-    pub(crate) name: String,
-    pub(crate) phone: Option<String>,
-    pub(crate) active: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Wazzup {
     /// `https://`, or `http://` to a loopback host; with or without a slash at its end.
-    #[serde(deserialize_with = "rules::url")]
+    #[serde(deserialize_with = "rules::base_url")]
     pub(crate) base_url: Url,
-    pub(crate) api_key: ApiKey,
-    /// 1 ms to 1 day.
-    #[serde(deserialize_with = "rules::duration")]
+    /// A key in a file is read in every cycle and not at load, so a replaced key needs no restart.
+    #[serde(deserialize_with = "rules::api_key")]
+    pub(crate) api_key: SecretSource,
+    #[serde(deserialize_with = "rules::time_limit")]
     pub(crate) timeout: Duration,
     #[serde(deserialize_with = "rules::positive")]
     pub(crate) requests_per_minute: NonZeroU32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum ApiKey {
-    Literal(#[serde(deserialize_with = "rules::trimmed_secret")] SecretString),
-    /// Read in every cycle and not at load, so a replaced key needs no restart.
-    File(PathBuf),
-}
-
-#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct State {
     pub(crate) url: DatabaseUrl,
-    /// Not quoted yet.
-    pub(crate) schema: String,
-    /// At least twice `wazzup.timeout`, at most 1 day.
-    #[serde(deserialize_with = "rules::duration")]
+    #[serde(deserialize_with = "rules::own_schema")]
+    pub(crate) schema: Identifier,
+    /// At least twice `wazzup.timeout`.
+    #[serde(deserialize_with = "rules::time_limit")]
     pub(crate) lease: Duration,
-    #[serde(deserialize_with = "rules::duration")]
+    #[serde(deserialize_with = "rules::period")]
     pub(crate) keep_history: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Schedule {
-    #[serde(deserialize_with = "rules::duration")]
+    #[serde(deserialize_with = "rules::period")]
     pub(crate) every: Duration,
-    #[serde(deserialize_with = "rules::duration")]
+    #[serde(deserialize_with = "rules::period")]
     pub(crate) verify_every: Duration,
-    /// A channel of the CRM database; not quoted yet.
-    pub(crate) listen: Option<String>,
-    #[serde(deserialize_with = "rules::duration")]
+    /// A channel of the CRM database.
+    pub(crate) listen: Option<Identifier>,
+    #[serde(deserialize_with = "rules::period")]
     pub(crate) unhealthy_after: Duration,
 }
 
@@ -130,10 +105,9 @@ pub(crate) struct Schedule {
 pub(crate) struct Removals {
     pub(crate) policy: RemovalPolicy,
     pub(crate) hold_above: u64,
-    /// 0 to 100.
+    #[serde(deserialize_with = "rules::percent")]
     pub(crate) hold_above_percent: u64,
-    /// May be zero.
-    #[serde(deserialize_with = "rules::duration")]
+    #[serde(deserialize_with = "rules::period_or_zero")]
     pub(crate) grace: Duration,
 }
 
@@ -149,7 +123,7 @@ pub(crate) enum RemovalPolicy {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Updates {
     pub(crate) hold_above: u64,
-    /// 0 to 100.
+    #[serde(deserialize_with = "rules::percent")]
     pub(crate) hold_above_percent: u64,
 }
 
@@ -172,8 +146,7 @@ pub(crate) enum TakeoverPolicy {
 pub(crate) struct Log {
     /// None: text on a terminal, else JSON.
     pub(crate) format: Option<LogFormat>,
-    /// `error`, `warn`, `info`, `debug` or `trace`.
-    pub(crate) level: String,
+    pub(crate) level: LogLevel,
 }
 
 /// The configuration cannot be used. The messages name keys and where they are set, and never a secret.
@@ -219,10 +192,6 @@ impl Config {
         let mut reading = Reading::new(path);
         reading.add_file(&text)?;
         reading.add_environment(environment);
-        let config = reading.deserialize();
-        if let Some(config) = &config {
-            rules::check(config, &mut reading);
-        }
-        reading.finish(config)
+        reading.finish()
     }
 }

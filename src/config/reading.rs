@@ -4,11 +4,12 @@
 //! which stops at its first error, can be asked again and the rest is examined too.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
     path::Path,
 };
 
+use jiff::SignedDuration;
 use toml::{Table, Value};
 
 use super::{
@@ -18,9 +19,9 @@ use super::{
 
 pub(super) struct Reading<'a> {
     file: &'a Path,
-    values: BTreeMap<String, Value>,
-    /// Keys that the environment set, and the variable's name.
-    variables: BTreeMap<String, String>,
+    /// By the path of the key.
+    values: BTreeMap<&'static str, Value>,
+    set_by_environment: BTreeSet<&'static str>,
     /// One line for each key or variable that is wrong.
     problems: BTreeMap<String, String>,
 }
@@ -30,7 +31,7 @@ impl<'a> Reading<'a> {
         Self {
             file,
             values: BTreeMap::new(),
-            variables: BTreeMap::new(),
+            set_by_environment: BTreeSet::new(),
             problems: BTreeMap::new(),
         }
     }
@@ -49,22 +50,19 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
+    /// Adds the keys of a table whose own path is `parent`: "", or one that ends with a dot.
     fn add_table(&mut self, parent: &str, table: Table) {
         for (name, value) in table {
-            let path = if parent.is_empty() {
-                name
-            } else {
-                format!("{parent}.{name}")
-            };
-            match value {
-                Value::Table(table) if keys::is_section(&path) => self.add_table(&path, table),
-                _ if keys::is_section(&path) => {
+            let path = format!("{parent}{name}");
+            match (value, keys::find(&path)) {
+                (value, Some((key, _))) => {
+                    self.values.insert(key, value);
+                }
+                (Value::Table(table), None) if keys::is_section(&path) => self.add_table(&format!("{path}."), table),
+                (_, None) if keys::is_section(&path) => {
                     self.problem(&path, &format!("must be a table: [{path}] with its keys below"));
                 }
-                _ if keys::find(&path).is_none() => self.problem(&path, &keys::unknown_key(&path)),
-                _ => {
-                    self.values.insert(path, value);
-                }
+                (_, None) => self.problem(&path, &keys::unknown_key(&path)),
             }
         }
     }
@@ -79,59 +77,58 @@ impl<'a> Reading<'a> {
     }
 
     fn add_variable(&mut self, name: &str, value: &OsStr) {
-        let Some(key) = KEYS.iter().find(|key| key.variable() == name) else {
-            let problem = format!(
-                "environment variable {} {}",
-                name.escape_debug(),
-                keys::unknown_variable(name)
-            );
-            self.problems.insert(name.to_owned(), problem);
+        let Some((key, sample)) = KEYS.iter().find(|(path, _)| keys::variable(path) == name) else {
+            let problem = keys::unknown_variable(name);
+            let line = format!("environment variable {} {problem}", name.escape_debug());
+            self.problems.insert(name.to_owned(), line);
             return;
         };
-        self.variables.insert(key.path.to_owned(), name.to_owned());
+        self.set_by_environment.insert(key);
         let Some(text) = value.to_str() else {
-            self.reject(key.path, "is not valid UTF-8");
+            self.reject(key, "is not valid UTF-8");
             return;
         };
         // A variable has no type. Only numbers are read as such: the account "00123" is a text.
-        let number = match key.sample {
+        let number = match sample {
             Sample::Number(_) => text.trim().parse().ok().map(Value::Integer),
-            Sample::Text(_) => None,
+            Sample::Text(_) | Sample::Example(_) => None,
         };
-        let value = number.unwrap_or_else(|| Value::String(text.to_owned()));
-        self.values.insert(key.path.to_owned(), value);
+        self.values.insert(key, number.unwrap_or_else(|| text.into()));
     }
 
-    /// The configuration, or one in which samples stand for what is wrong; [`Reading::finish`] tells them apart.
-    pub(super) fn deserialize(&mut self) -> Option<Config> {
-        self.check_types();
+    /// The configuration, unless something is wrong.
+    pub(super) fn finish(mut self) -> Result<Config, ConfigError> {
+        self.check_values();
         self.check_alternatives();
         self.add_defaults();
-        // Each round but the last one settles one key.
-        for _ in 0..=KEYS.len() {
-            let error = match serde_path_to_error::deserialize(Value::Table(self.tree())) {
-                Ok(config) => return Some(config),
-                Err(error) => error,
-            };
-            let path = error.path().to_string();
-            let key = self.values.keys().find(|key| is_at_or_below(&place(key), &path));
-            let key = key.cloned().unwrap_or(path);
-            self.reject(&key, error.inner().message());
+        let config = self.deserialize();
+        if let Some(config) = &config {
+            self.check_lease(config);
         }
-        None
+        match config {
+            Some(config) if self.problems.is_empty() => Ok(config),
+            _ => Err(ConfigError::Invalid {
+                problems: self.problems.into_values().collect(),
+            }),
+        }
     }
 
-    fn check_types(&mut self) {
-        for key in KEYS {
-            let problem = match (key.sample, self.values.get(key.path)) {
-                (Sample::Number(_), Some(Value::Integer(number))) if u32::try_from(*number).is_ok() => continue,
-                (Sample::Number(_), Some(_)) => "must be a whole number from 0 to 4294967295, without quotes",
-                (Sample::Text(_), Some(Value::String(text))) if text.trim().is_empty() => "is empty",
-                (Sample::Text(_), Some(Value::String(text))) if text.contains('\0') => "contains a NUL character",
-                (_, None) | (Sample::Text(_), Some(Value::String(_))) => continue,
-                (Sample::Text(_), Some(_)) => "must be a text in quotes",
+    /// Types are not left to serde, whose errors quote the value: it may be a secret.
+    fn check_values(&mut self) {
+        for &(key, sample) in KEYS {
+            let Some(value) = self.values.get(key) else { continue };
+            let problem = match (sample, value) {
+                (Sample::Number(_), Value::Integer(number)) if u32::try_from(*number).is_ok() => continue,
+                (Sample::Number(_), _) => "must be a whole number from 0 to 4294967295, without quotes",
+                (_, Value::String(text)) if text.trim().is_empty() => "is empty",
+                (_, Value::String(text)) if text.contains('\0') => "contains a NUL character",
+                (_, Value::String(text)) if key.ends_with("_file") && text.contains("://") => {
+                    "must be the path of a file and not a URL"
+                }
+                (_, Value::String(_)) => continue,
+                _ => "must be a text in quotes",
             };
-            self.reject(key.path, problem);
+            self.reject(key, problem);
         }
     }
 
@@ -139,23 +136,20 @@ impl<'a> Reading<'a> {
         for &(first, second) in ALTERNATIVES {
             match (self.values.contains_key(first), self.values.contains_key(second)) {
                 (true, true) => {
-                    let problem = format!(
-                        "and `{second}` ({}) are two forms of one setting; keep only one of them",
-                        self.origin(second)
-                    );
+                    let origin = self.origin(second);
+                    let problem =
+                        format!("and `{second}` ({origin}) are two forms of one setting; keep only one of them");
                     self.problem(first, &problem);
                     self.values.remove(second);
                 }
                 (false, false) => {
+                    let variable = keys::variable(first);
                     let note = match first {
                         "state.url" => "; it may be the CRM's database, with a role that may write there",
                         _ => "",
                     };
-                    let variable = keys::variable(first);
-                    self.reject(
-                        first,
-                        &format!("is missing; set `{first}`, `{second}` or the variable {variable}{note}"),
-                    );
+                    let problem = format!("is missing; set `{first}`, `{second}` or the variable {variable}{note}");
+                    self.reject(first, &problem);
                 }
                 _ => {}
             }
@@ -164,18 +158,31 @@ impl<'a> Reading<'a> {
 
     fn add_defaults(&mut self) {
         let has_query = self.values.contains_key("crm.query");
-        for key in KEYS {
-            if has_query && key.path.starts_with("crm.columns.") {
-                if self.values.remove(key.path).is_some() {
-                    self.problem(
-                        key.path,
-                        "goes with `crm.table`; in `crm.query`, name the columns with AS",
-                    );
+        for &(key, sample) in KEYS {
+            if has_query && key.starts_with("crm.columns.") {
+                if self.values.remove(key).is_some() {
+                    self.problem(key, "goes with `crm.table`; in `crm.query`, name the columns with AS");
                 }
-            } else if key.has_default && !self.values.contains_key(key.path) {
-                self.values.insert(key.path.to_owned(), key.sample.value());
+            } else if !matches!(sample, Sample::Example(_)) {
+                self.values.entry(key).or_insert_with(|| sample.value());
             }
         }
+    }
+
+    /// The configuration, in which samples stand for what is wrong.
+    fn deserialize(&mut self) -> Option<Config> {
+        // Each round but the last one settles one key.
+        for _ in 0..=KEYS.len() {
+            let error = match serde_path_to_error::deserialize(Value::Table(self.tree())) {
+                Ok(config) => return Some(config),
+                Err(error) => error,
+            };
+            let path = error.path().to_string();
+            let key = self.values.keys().find(|key| place(key).starts_with(&path));
+            let key = (*key?).to_owned();
+            self.reject(&key, error.inner().message());
+        }
+        None
     }
 
     /// The values in the shape of [`Config`].
@@ -187,44 +194,41 @@ impl<'a> Reading<'a> {
         tree
     }
 
-    /// Reports that the value of `key` is wrong, and puts the key's sample in its place.
-    pub(super) fn reject(&mut self, path: &str, problem: &str) {
-        let Some(key) = keys::find(path) else {
-            self.problem(path, problem);
-            return;
-        };
-        let name = path.rsplit('.').next().unwrap_or(path);
-        self.problem(path, &format!("{problem}; for example: {name} = {}", key.sample));
-        self.values.remove(path);
-        // The sample of a file's path would be read: its other form is replaced instead.
-        let replaced = path.strip_suffix("_file").and_then(keys::find).unwrap_or(key);
-        self.values.insert(replaced.path.to_owned(), replaced.sample.value());
+    fn check_lease(&mut self, config: &Config) {
+        let twice = config.wazzup.timeout * 2;
+        let are_known = ["state.lease", "wazzup.timeout"]
+            .iter()
+            .all(|key| !self.problems.contains_key(*key));
+        if are_known && config.state.lease < twice {
+            let twice = SignedDuration::try_from(twice).unwrap_or(SignedDuration::MAX);
+            let problem = format!("must be at least \"{twice:#}\", twice `wazzup.timeout`; change one of them");
+            self.problem("state.lease", &problem);
+        }
     }
 
-    pub(super) fn problem(&mut self, key: &str, problem: &str) {
+    /// Reports that the value of a known key is wrong, and puts the key's sample in its place.
+    fn reject(&mut self, path: &str, problem: &str) {
+        let Some((key, sample)) = keys::find(path) else { return };
+        let name = path.rsplit('.').next().unwrap_or(path);
+        self.problem(path, &format!("{problem}; for example: {name} = {sample}"));
+        self.values.remove(key);
+        // The sample of a file's path would be read: its other form is replaced instead.
+        let other_form = path.strip_suffix("_file").and_then(keys::find);
+        let (replaced, sample) = other_form.unwrap_or((key, sample));
+        self.values.insert(replaced, sample.value());
+    }
+
+    fn problem(&mut self, key: &str, problem: &str) {
         let line = format!("`{}` ({}) {problem}", key.escape_debug(), self.origin(key));
         self.problems.entry(key.to_owned()).or_insert(line);
     }
 
     /// Where `key` was set, or where it would be.
     fn origin(&self, key: &str) -> String {
-        match self.variables.get(key) {
-            Some(variable) => format!("environment variable {variable}"),
-            None => self.file.display().to_string(),
-        }
-    }
-
-    pub(super) fn is_wrong(&self, key: &str) -> bool {
-        self.problems.contains_key(key)
-    }
-
-    /// `config`, unless something was wrong.
-    pub(super) fn finish(self, config: Option<Config>) -> Result<Config, ConfigError> {
-        match config {
-            Some(config) if self.problems.is_empty() => Ok(config),
-            _ => Err(ConfigError::Invalid {
-                problems: self.problems.into_values().collect(),
-            }),
+        if self.set_by_environment.contains(key) {
+            format!("environment variable {}", keys::variable(key))
+        } else {
+            self.file.display().to_string()
         }
     }
 }
@@ -264,9 +268,4 @@ fn insert(table: &mut Table, place: &str, value: Value) {
     if let Value::Table(section) = section {
         insert(section, rest, value);
     }
-}
-
-fn is_at_or_below(place: &str, path: &str) -> bool {
-    let rest = place.strip_prefix(path);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

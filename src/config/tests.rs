@@ -6,6 +6,7 @@ use sqlx::postgres::PgSslMode;
 use tempfile::NamedTempFile;
 
 use super::*;
+use crate::crm::{Columns, TableName};
 
 /// The least that is enough.
 const LEAST: [(&str, &str); 4] = [
@@ -56,19 +57,25 @@ fn url(text: &str) -> Result<DatabaseUrl, String> {
     load(&with(&[("crm.url", &format!("{text:?}"))]), &[]).map(|config| config.crm.url)
 }
 
+fn table_name(text: &str) -> TableName {
+    text.to_owned().try_into().unwrap()
+}
+
 #[test]
 fn the_sample_loads_and_says_the_defaults() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/wazzup-sync.toml");
     let sample = Config::load_from(&path, []).unwrap();
     assert_eq!(sample.account, "main");
-    assert!(matches!(&sample.wazzup.api_key, ApiKey::File(path) if path == Path::new("/run/secrets/wazzup_api_key")));
+    assert!(
+        matches!(&sample.wazzup.api_key, SecretSource::File(path) if path == Path::new("/run/secrets/wazzup_api_key"))
+    );
     let columns = Columns {
-        id: "id".into(),
-        name: "name".into(),
-        phone: Some("phone".into()),
-        active: Some("is_active".into()),
+        id: Identifier::known("id"),
+        name: Identifier::known("name"),
+        phone: Some(Identifier::known("phone")),
+        active: Some(Identifier::known("is_active")),
     };
-    let name = vec!["public".into(), "employees".into()];
+    let name = table_name("public.employees");
     assert_eq!(sample.crm.source, Source::Table { name, columns });
 
     let least = load(&with(&[]), &[]).unwrap();
@@ -88,12 +95,12 @@ fn the_sample_loads_and_says_the_defaults() {
     assert_eq!(least.log, sample.log);
     assert_eq!(least.log.format, None);
     let columns = Columns {
-        id: "id".into(),
-        name: "name".into(),
+        id: Identifier::known("id"),
+        name: Identifier::known("name"),
         phone: None,
         active: None,
     };
-    let name = vec!["employees".into()];
+    let name = table_name("employees");
     assert_eq!(least.crm.source, Source::Table { name, columns });
 }
 
@@ -121,18 +128,14 @@ fn the_defaults_are_those_of_the_design() {
 fn the_sample_mentions_every_key_and_each_is_taken() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/wazzup-sync.toml");
     let sample = fs::read_to_string(path).unwrap();
-    for key in keys::KEYS {
-        let name = key.path.rsplit('.').next().unwrap();
+    for (path, value) in keys::KEYS {
+        let name = path.rsplit('.').next().unwrap();
         let mut lines = sample.lines().map(|line| line.trim_start_matches("# "));
-        assert!(
-            lines.any(|line| line.starts_with(&format!("{name} = "))),
-            "{}",
-            key.path
-        );
+        assert!(lines.any(|line| line.starts_with(&format!("{name} = "))), "{path}");
 
-        let value = key.sample.to_string();
-        let mut changes = vec![(key.path, value.as_str())];
-        match key.path {
+        let value = value.to_string();
+        let mut changes = vec![(*path, value.as_str())];
+        match *path {
             // The files are not there.
             "crm.url_file" | "state.url_file" => continue,
             "crm.query" => changes.push(("crm.table", "")),
@@ -385,7 +388,7 @@ fn the_environment_takes_precedence_over_the_file() {
     assert_eq!(config.schedule.every, Duration::from_secs(30));
     assert_eq!(literal(&config.wazzup.api_key), Some("0815"));
     assert!(
-        matches!(config.crm.source, Source::Table { columns: Columns { phone: Some(phone), .. }, .. } if phone == "mobile")
+        matches!(config.crm.source, Source::Table { columns: Columns { phone: Some(phone), .. }, .. } if phone.as_str() == "mobile")
     );
 }
 
@@ -463,10 +466,10 @@ fn what_is_not_toml_is_refused_with_its_line(#[case] text: &str, #[case] line: &
 }
 
 /// The key, if it is not in a file.
-fn literal(key: &ApiKey) -> Option<&str> {
+fn literal(key: &SecretSource) -> Option<&str> {
     match key {
-        ApiKey::Literal(key) => Some(key.expose_secret()),
-        ApiKey::File(_) => None,
+        SecretSource::Literal(key) => Some(key.expose_secret().trim()),
+        SecretSource::File(_) => None,
     }
 }
 
@@ -484,7 +487,7 @@ fn secrets_come_from_files() {
     let config = load(&text, &[]).unwrap();
     assert_eq!(config.crm.url.options().get_username(), "reader");
     // Read in each cycle, and not here.
-    assert!(matches!(config.wazzup.api_key, ApiKey::File(path) if path == key.path()));
+    assert!(matches!(config.wazzup.api_key, SecretSource::File(path) if path == key.path()));
 
     fs::write(url.path(), "\n").unwrap();
     assert!(load(&text, &[]).unwrap_err().contains("`crm.url_file`"));
@@ -505,16 +508,16 @@ fn only_a_regular_file_is_read_as_a_url() {
 }
 
 #[rstest]
-#[case("employees", &["employees"])]
-#[case("public.Employees", &["public", "Employees"])]
-#[case("My Table", &["My Table"])]
-#[case(r#""My Schema"."Weird.Table""#, &["My Schema", "Weird.Table"])]
-#[case(r#"hr."a""b""#, &["hr", "a\"b"])]
-#[case(r#""a""""#, &["a\""])]
-#[case("сотрудники", &["сотрудники"])]
-fn a_table_has_one_or_two_names(#[case] text: &str, #[case] parts: &[&str]) {
+#[case("employees", r#""employees""#)]
+#[case("public.Employees", r#""public"."Employees""#)]
+#[case("My Table", r#""My Table""#)]
+#[case(r#""My Schema"."Weird.Table""#, r#""My Schema"."Weird.Table""#)]
+#[case(r#"hr."a""b""#, r#""hr"."a""b""#)]
+#[case(r#""a""""#, r#""a""""#)]
+#[case("сотрудники", r#""сотрудники""#)]
+fn a_table_has_one_or_two_names(#[case] text: &str, #[case] quoted: &str) {
     let config = load(&with(&[("crm.table", &format!("'{text}'"))]), &[]).unwrap();
-    assert!(matches!(config.crm.source, Source::Table { name, .. } if name == parts));
+    assert!(matches!(config.crm.source, Source::Table { name, .. } if name.quoted() == quoted));
 }
 
 #[rstest]

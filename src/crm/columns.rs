@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, postgres::PgConnection};
 
 use super::{Columns, Error, Source};
-use crate::postgres::{Reason, quoted, unnamed};
+use crate::postgres::{Identifier, Reason, quoted, unnamed};
 
 /// How many columns a message names at most.
 const SHOWN: usize = 20;
@@ -24,13 +24,13 @@ pub(super) async fn describe(tx: &mut PgConnection, from: &str) -> Result<Vec<St
 
 /// The columns to read: the configured ones of a table; of a query those that it gives.
 pub(super) fn choose(source: &Source, found: &[String]) -> Result<Columns, Error> {
-    let optional = |name: &str| has(found, name).then(|| name.to_owned());
+    let optional = |name: &'static str| has(found, name).then(|| Identifier::known(name));
     let (columns, keys) = match source {
         Source::Table { columns, .. } => (columns.clone(), Keys::OfTable),
         Source::Query(_) => {
             let columns = Columns {
-                id: "id".into(),
-                name: "name".into(),
+                id: Identifier::known("id"),
+                name: Identifier::known("name"),
                 phone: optional("phone"),
                 active: optional("active"),
             };
@@ -51,7 +51,7 @@ pub(super) fn choose(source: &Source, found: &[String]) -> Result<Columns, Error
     ];
     for (key, column) in wanted {
         let Some(column) = column else { continue };
-        if !has(found, column) {
+        if !has(found, column.as_str()) {
             return Err(missing(keys, key, column, found));
         }
     }
@@ -69,8 +69,8 @@ enum Keys {
     OfQuery,
 }
 
-fn missing(keys: Keys, key: &str, column: &str, found: &[String]) -> Error {
-    let column = quoted(column);
+fn missing(keys: Keys, key: &str, column: &Identifier, found: &[String]) -> Error {
+    let column = column.quoted();
     let problem = match keys {
         Keys::OfTable => format!("crm.columns.{key} is {column}, but the table has no such column"),
         Keys::OfQuery => format!("crm.query gives no column {column}"),
@@ -83,8 +83,8 @@ fn missing(keys: Keys, key: &str, column: &str, found: &[String]) -> Error {
 }
 
 /// The error of a SELECT whose condition, `active`, is no boolean. `reason` is the server's, which names the type.
-pub(super) fn not_boolean(source: &Source, active: &str, reason: &Reason) -> Error {
-    let active = quoted(active);
+pub(super) fn not_boolean(source: &Source, active: &Identifier, reason: &Reason) -> Error {
+    let active = active.quoted();
     let problem = match source {
         Source::Table { .. } => format!("crm.columns.active is {active}, which is not a boolean"),
         Source::Query(_) => format!("the column {active} of crm.query is not a boolean"),

@@ -10,6 +10,7 @@
 mod columns;
 mod encoding;
 mod rights;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -22,13 +23,14 @@ use sqlx::{
     postgres::{PgConnectOptions, PgConnection, PgRow},
 };
 
-pub use self::{
+pub(crate) use self::{
     encoding::Unconvertible,
     rights::{Role, TableSchemas},
+    source::{Columns, Source, TableName},
 };
 use crate::{
     employee::{PhoneReader, Roster, RosterBuilder, Row},
-    postgres::{self, CRM_MARGIN, Database, Reason, quoted, unnamed},
+    postgres::{self, CRM_MARGIN, Database, Identifier, Reason, unnamed},
 };
 
 /// What is cut off before a value is counted; the rest of Unicode's blanks is trimmed when it was read.
@@ -46,33 +48,6 @@ const PHONE_CUT: usize = 257;
 
 /// A text that is no phone, in place of one that was cut or cannot be converted to UTF-8.
 const UNREADABLE_PHONE: &str = "?";
-
-/// Where the employees are.
-#[derive(Debug, Clone)]
-pub enum Source {
-    /// A table: its name, with its schema before it if there is one, and its columns.
-    Table {
-        /// The parts of the name.
-        name: Vec<String>,
-        /// The columns.
-        columns: Columns,
-    },
-    /// A SELECT that gives `id`, `name` and, where there are such, `phone` and `active`.
-    Query(String),
-}
-
-/// The columns of a table.
-#[derive(Debug, Clone)]
-pub struct Columns {
-    /// The id: of any type.
-    pub id: String,
-    /// The name.
-    pub name: String,
-    /// The phone.
-    pub phone: Option<String>,
-    /// Whether the employee is active: boolean.
-    pub active: Option<String>,
-}
 
 /// The CRM cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -244,22 +219,6 @@ async fn read_texts(tx: &mut PgConnection, select: String) -> Result<Vec<Employe
     Ok(texts)
 }
 
-impl Source {
-    /// What stands behind FROM.
-    fn from(&self) -> String {
-        match self {
-            Self::Table { name, .. } => quoted_path(name),
-            // On lines of its own: it may end with a comment.
-            Self::Query(query) => format!("(\n{query}\n) AS crm_query"),
-        }
-    }
-}
-
-fn quoted_path(name: &[String]) -> String {
-    let parts: Vec<String> = name.iter().map(|part| quoted(part)).collect();
-    parts.join(".")
-}
-
 /// How values leave the server.
 #[derive(Clone, Copy)]
 enum Encoding {
@@ -280,7 +239,7 @@ impl Select {
     /// `id`, `name` and `phone` of the active employees.
     fn active(&self) -> String {
         let filter = match &self.columns.active {
-            Some(active) => format!(" WHERE {}", quoted(active)),
+            Some(active) => format!(" WHERE {}", active.quoted()),
             None => String::new(),
         };
         format!("SELECT {} FROM {}{filter}", self.values(), self.from)
@@ -288,8 +247,12 @@ impl Select {
 
     /// All columns of the rows with the id `$1`.
     fn with_id(&self) -> String {
-        let (values, from, id) = (self.values(), &self.from, quoted(&self.columns.id));
-        let active = self.columns.active.as_deref().map_or("true".to_owned(), quoted);
+        let (values, from, id) = (self.values(), &self.from, self.columns.id.quoted());
+        let active = self
+            .columns
+            .active
+            .as_ref()
+            .map_or("true".to_owned(), Identifier::quoted);
         format!(
             "SELECT {values}, {active} FROM {from} \
              WHERE lower(btrim({id}::text)) = lower(btrim($1)) ORDER BY {id}::text <> $1 LIMIT 20"
@@ -297,8 +260,9 @@ impl Select {
     }
 
     fn values(&self) -> String {
-        let id = format!("left({}::text, {ID_CUT})", quoted(&self.columns.id));
-        let trimmed = |column: &str, cut: usize| format!("left(btrim({}::text, {BLANKS}), {cut})", quoted(column));
+        let id = format!("left({}::text, {ID_CUT})", self.columns.id.quoted());
+        let trimmed =
+            |column: &Identifier, cut: usize| format!("left(btrim({}::text, {BLANKS}), {cut})", column.quoted());
         let name = trimmed(&self.columns.name, NAME_CUT);
         let phone = match &self.columns.phone {
             Some(phone) => trimmed(phone, PHONE_CUT),

@@ -2,7 +2,7 @@
 
 use sqlx::Row as _;
 
-use super::{Crm, Error, Source, columns::is_near, quoted_path};
+use super::{Crm, Error, Source, TableName, columns::is_near};
 use crate::postgres::unnamed;
 
 /// The role that reads the CRM.
@@ -33,7 +33,7 @@ impl Crm {
     /// If the database does not answer, or does not have the table.
     pub async fn role(&self, own_schema: &str) -> Result<Role, Error> {
         let table = match &self.source {
-            Source::Table { name, .. } => Some(quoted_path(name)),
+            Source::Table { name, .. } => Some(name.quoted()),
             Source::Query(_) => None,
         };
         self.transaction("reading the rights of the role", async |tx| {
@@ -68,7 +68,6 @@ impl Crm {
         let Source::Table { name, .. } = &self.source else {
             return Ok(Vec::new());
         };
-        let wanted = name.last().map(String::as_str).unwrap_or_default();
         let found: Vec<(String, String)> = self
             .transaction("looking for tables with similar names", async |tx| {
                 let found = sqlx::query_as(
@@ -84,7 +83,9 @@ impl Crm {
                 Ok(found)
             })
             .await?;
-        let near = found.into_iter().filter(|(_, table)| is_near(wanted, table));
+        let near = found
+            .into_iter()
+            .filter(|(_, table)| is_near(name.table.as_str(), table));
         Ok(near.map(|(schema, table)| format!("{schema}.{table}")).collect())
     }
 
@@ -94,9 +95,12 @@ impl Crm {
     /// # Errors
     /// If the database does not answer, or does not have the table.
     pub async fn ambiguous_schemas(&self) -> Result<Option<TableSchemas>, Error> {
-        let table = match &self.source {
-            Source::Table { name, .. } if name.len() == 1 => &name[0],
-            _ => return Ok(None),
+        let Source::Table {
+            name: TableName { schema: None, table },
+            ..
+        } = &self.source
+        else {
+            return Ok(None);
         };
         let schemas: Vec<(String, bool)> = self
             .transaction("looking for tables of the same name", async |tx| {
@@ -106,8 +110,8 @@ impl Crm {
                      WHERE c.relname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't' \
                      ORDER BY n.nspname",
                 )
-                .bind(table)
-                .bind(quoted_path(std::slice::from_ref(table)))
+                .bind(table.as_str())
+                .bind(table.quoted())
                 .fetch_all(unnamed(tx))
                 .await?;
                 Ok(schemas)

@@ -41,14 +41,14 @@ impl Fixture {
     }
 }
 
-fn table(name: &str, phone: Option<&str>, active: Option<&str>) -> Source {
+fn table(name: &str, phone: Option<&'static str>, active: Option<&'static str>) -> Source {
     Source::Table {
-        name: name.split('.').map(str::to_owned).collect(),
+        name: name.to_owned().try_into().expect("a name"),
         columns: Columns {
-            id: "id".into(),
-            name: "name".into(),
-            phone: phone.map(str::to_owned),
-            active: active.map(str::to_owned),
+            id: Identifier::known("id"),
+            name: Identifier::known("name"),
+            phone: phone.map(Identifier::known),
+            active: active.map(Identifier::known),
         },
     }
 }

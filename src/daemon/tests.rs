@@ -14,8 +14,9 @@ use crate::{
     employee::PhoneReader,
     plan::{Limit, Policy},
     proxy::{Behaviour, Proxy},
+    secret::SecretSource,
     state::State,
-    wazzup::{Client, KeySource, Settings},
+    wazzup::{Client, Settings},
 };
 
 const LEASE: Duration = Duration::from_secs(3);
@@ -60,7 +61,7 @@ impl Fixture {
                 base_url: self.wazzup.base_url().parse().expect("a URL"),
                 timeout: Duration::from_secs(1),
                 requests_per_minute: NonZeroU32::MAX,
-                key: KeySource::Literal(self.wazzup.key().into()),
+                key: SecretSource::Literal(self.wazzup.key().into()),
             }),
             phones: PhoneReader::new("RU").expect("a region"),
             policy: Policy {

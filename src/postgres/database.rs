@@ -114,9 +114,9 @@ impl Database {
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let server = server(&self.options);
+        let address = address(&self.options);
         f.debug_struct("Database")
-            .field("server", &server)
+            .field("address", &address)
             .finish_non_exhaustive()
     }
 }
@@ -143,14 +143,14 @@ pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Error> 
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(connect_error(options, error).await),
         Err(_) => Err(Error::NoConnection {
-            server: server(options),
+            server: address(options),
         }),
     }
 }
 
 /// `sqlx` says neither whom it asked nor, other than by text, whether the name or TLS failed, so this looks once more.
 async fn connect_error(options: &PgConnectOptions, source: sqlx::Error) -> Error {
-    let server = server(options);
+    let server = address(options);
     match &source {
         sqlx::Error::Io(_) if socket(options).is_none() => {
             if let Some(error) = look_up(options).await {
@@ -197,7 +197,7 @@ async fn lacks_tls(options: &PgConnectOptions) -> bool {
 }
 
 /// The directory or file of the socket, if the server is reached by one.
-fn socket(options: &PgConnectOptions) -> Option<String> {
+pub(crate) fn socket(options: &PgConnectOptions) -> Option<String> {
     match options.get_socket() {
         Some(path) => Some(path.display().to_string()),
         None if options.get_host().starts_with('/') => Some(options.get_host().to_owned()),
@@ -205,10 +205,7 @@ fn socket(options: &PgConnectOptions) -> Option<String> {
     }
 }
 
-/// Whom `options` lead to, for people.
-fn server(options: &PgConnectOptions) -> String {
-    match socket(options) {
-        Some(socket) => format!("the socket {socket}"),
-        None => format!("{}:{}", options.get_host(), options.get_port()),
-    }
+/// `db.example:5432`, or the directory or file of the socket.
+pub(crate) fn address(options: &PgConnectOptions) -> String {
+    socket(options).unwrap_or_else(|| format!("{}:{}", options.get_host(), options.get_port()))
 }

@@ -5,16 +5,18 @@
 
 mod database;
 mod error;
+mod identifier;
 #[cfg(test)]
 mod tests;
 mod unnamed;
 
 use std::time::Duration;
 
-pub(crate) use database::suitable;
 pub use database::{Database, connect};
+pub(crate) use database::{address, socket, suitable};
 pub(crate) use error::seconds;
 pub use error::{Error, Reason, describe};
+pub(crate) use identifier::Identifier;
 pub use unnamed::unnamed;
 
 /// How long a server may take from the look-up of its name to a session.

@@ -9,10 +9,11 @@ use super::{
     attempt::causes,
     error::Error,
     gate::Gate,
-    key::KeySource,
+    key::Key,
     retry::{Pacer, Patience},
     trouble::Trouble,
 };
+use crate::secret::SecretSource;
 
 /// What a [`Client`] has to know.
 pub struct Settings {
@@ -23,7 +24,7 @@ pub struct Settings {
     /// How many requests a minute there may be at most, over all calls.
     pub requests_per_minute: NonZeroU32,
     /// Where the API key comes from.
-    pub key: KeySource,
+    pub key: SecretSource,
 }
 
 /// The way to one Wazzup account; one per process. It costs nothing until the first request, which sets up TLS.
@@ -33,7 +34,7 @@ pub struct Settings {
 /// host and neither key nor content. Plain `http` never goes through a proxy and needs no CA store.
 pub struct Client {
     pub(super) base_url: String,
-    key: KeySource,
+    key: SecretSource,
     pub(super) pacer: Pacer,
     pub(super) patience: Patience,
     http: OnceCell<reqwest::Client>,
@@ -81,7 +82,7 @@ impl Client {
     /// # Errors
     /// [`Error::Key`] if there is no usable key.
     pub fn session(&self, gate: Gate) -> Result<Session<'_>, Error> {
-        let key = self.key.read()?;
+        let key = Key::read(&self.key)?;
         Ok(Session {
             client: self,
             gate,

@@ -27,6 +27,6 @@ mod user;
 pub use client::{Client, Session, Settings};
 pub use error::Error;
 pub use gate::Gate;
-pub use key::KeySource;
+pub(crate) use key::Key;
 #[cfg(test)]
 pub use list::FetchedList;

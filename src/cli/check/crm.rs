@@ -10,8 +10,8 @@ use super::{
     Findings, NAMES_SHOWN, Report, Setup,
 };
 use crate::{
-    config::{Config, DatabaseUrl, Source},
-    crm::{Crm, CrmRows, Error, Role, TableSchemas, Unconvertible},
+    config::{Config, DatabaseUrl},
+    crm::{Crm, CrmRows, Error, Role, Source, TableSchemas, Unconvertible},
     employee::{Roster, RowProblem},
     plan::Operation,
     postgres::Reason,
@@ -105,7 +105,7 @@ fn report_ambiguous_table(report: &mut Report, config: &Config, schemas: &TableS
     let Source::Table { name, .. } = &config.crm.source else {
         return;
     };
-    let (table, read) = (name.join("."), &schemas.read);
+    let (table, read) = (name.to_string(), &schemas.read);
     let others = listed_ids(&schemas.others, NAMES_SHOWN);
     let in_schemas = noun_for(schemas.others.len(), "schema");
     let reason = format!(
@@ -218,7 +218,7 @@ fn remedy_for_query(config: &Config, reason: &Reason, crm: &CrmFindings) -> Stri
     let role = crm.role.as_ref();
     let role = role.map_or_else(|| "the role of crm.url".to_owned(), |role| format!("\"{}\"", role.name));
     let (columns, table) = match &config.crm.source {
-        Source::Table { name, .. } => ("crm.columns", name.join(".")),
+        Source::Table { name, .. } => ("crm.columns", name.to_string()),
         Source::Query(_) => ("crm.query", "the tables of crm.query".to_owned()),
     };
     match (reason.sqlstate(), &config.crm.source) {

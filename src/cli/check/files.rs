@@ -6,7 +6,6 @@ use super::{
     super::{invocation::shell_quoted, page::Advice},
     Report, Setup,
 };
-use crate::config::{ApiKey, Config};
 
 /// Bits of a file's mode: everybody who is neither the owner nor in the file's group.
 const OTHERS_READ: u32 = 0o004;
@@ -20,7 +19,11 @@ pub(super) fn report(report: &mut Report, setup: Setup<'_>, config_path: &Path) 
         Advice::good(format!("{path}, account \"{}\"", config.account)),
     );
     report_file(report, config_path, forbidden_of_configuration(config_path));
-    let secrets = [config.crm.url.file(), config.state.url.file(), key_file(config)];
+    let secrets = [
+        config.crm.url.file(),
+        config.state.url.file(),
+        config.wazzup.api_key.file(),
+    ];
     for path in secrets.into_iter().flatten() {
         report_file(report, path, OTHERS_READ | OTHERS_WRITE);
     }
@@ -51,13 +54,6 @@ fn report_file(report: &mut Report, path: &Path, forbidden: u32) {
     let reason = format!("every user of this machine can {what} {}", path.display());
     let remedy = format!("run `chmod {mode} {argument}`; the daemon's own user must still be able to read it");
     report.add("Files", Advice::warning(reason).with(remedy));
-}
-
-fn key_file(config: &Config) -> Option<&Path> {
-    match &config.wazzup.api_key {
-        ApiKey::Literal(_) => None,
-        ApiKey::File(path) => Some(path),
-    }
 }
 
 /// Everybody may read a configuration that has no secret in it.

@@ -62,7 +62,7 @@ impl StateFindings {
 
 pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings) {
     let (config, state) = (setup.config, &findings.state);
-    let schema = &config.state.schema;
+    let schema = config.state.schema.as_str();
     let usable = match (&state.error, &state.rights) {
         (Some(Error::Unavailable(reason)), _) => unavailable(reason, "state.url"),
         (Some(error), _) => {
@@ -133,7 +133,7 @@ fn remedy_for_owner(foreign_owner: &ForeignOwner, role: &str) -> String {
 }
 
 fn version(setup: Setup<'_>, state: &StateFindings) -> Advice {
-    let schema = &setup.config.state.schema;
+    let schema = setup.config.state.schema.as_str();
     match state.version {
         None | Some(SchemaVersion::Absent) => Advice::good(format!(
             "the schema {schema} does not exist yet: `run` or `once` creates it"
@@ -167,7 +167,7 @@ fn report_access(report: &mut Report, setup: Setup<'_>, findings: &Findings, rig
     }
     if !rights.other_writers.is_empty() && rights.foreign_owner.is_none() {
         let writers = listed_ids(&rights.other_writers, NAMES_SHOWN);
-        let schema = &config.state.schema;
+        let schema = config.state.schema.as_str();
         let reason =
             format!("other roles may write in the schema {schema}, and so have anybody removed from Wazzup: {writers}");
         let remedy =

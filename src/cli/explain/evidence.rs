@@ -114,7 +114,7 @@ async fn ask_state(engine: &SyncEngine, id: &str) -> Result<(Peek, Person), stat
 async fn ask_wazzup(engine: &SyncEngine, id: &str) -> (Live, Option<String>) {
     let session = match engine.wazzup.session(Gate::without_lease(CancellationToken::new())) {
         Ok(session) => session,
-        Err(error) => return (unknown(error), None),
+        Err(error) => return (unknown(error.to_string()), None),
     };
     let live = match EmployeeId::parse(id) {
         Ok(id) if id.has_own_url() => {
@@ -127,10 +127,8 @@ async fn ask_wazzup(engine: &SyncEngine, id: &str) -> (Live, Option<String>) {
     (live, Some(session.fingerprint().to_owned()))
 }
 
-fn unknown(reason: impl ToString) -> Live {
-    Live::Unknown {
-        reason: reason.to_string(),
-    }
+fn unknown(reason: impl Into<String>) -> Live {
+    Live::Unknown { reason: reason.into() }
 }
 
 async fn look_up(session: &Session<'_>, id: &EmployeeId) -> Live {
@@ -140,7 +138,7 @@ async fn look_up(session: &Session<'_>, id: &EmployeeId) -> Live {
             phone: user.phone,
         }),
         Ok(None) => confirm_absence(session).await,
-        Err(error) => unknown(error),
+        Err(error) => unknown(error.to_string()),
     }
 }
 

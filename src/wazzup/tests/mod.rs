@@ -13,10 +13,11 @@ use std::{num::NonZeroU32, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use self::server::Server;
-use super::{Client, Gate, KeySource, Session, Settings, retry::Patience};
+use super::{Client, Gate, Session, Settings, retry::Patience};
 use crate::{
     delivery::{Attempts, BatchEntry, Change, Request},
     employee::{Employee, EmployeeId, FullName},
+    secret::SecretSource,
 };
 
 fn client(server: &Server) -> Client {
@@ -28,7 +29,7 @@ fn client_with(base: &str, timeout: Duration) -> Client {
         base_url: base.parse().expect("a URL"),
         timeout,
         requests_per_minute: NonZeroU32::MAX,
-        key: KeySource::Literal("the-key".into()),
+        key: SecretSource::Literal("the-key".into()),
     });
     client.patience = Patience {
         first_wait: Duration::from_millis(1),

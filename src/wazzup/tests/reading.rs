@@ -8,11 +8,15 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::{Client, Error, FetchedList, Gate, KeySource, Settings},
+    super::{Client, Error, FetchedList, Gate, Settings},
     client, client_with, id, open, open_gate,
     server::{Reply, Server, answer, ok},
 };
-use crate::{delivery::NotSent, delivery::Request, plan::Coverage};
+use crate::{
+    delivery::{NotSent, Request},
+    plan::Coverage,
+    secret::SecretSource,
+};
 
 /// Reads the list with `replies` waiting. Returns the result and the number of requests.
 async fn users(replies: Vec<Reply>) -> (Result<FetchedList, Error>, usize) {
@@ -182,7 +186,7 @@ async fn a_user_who_cannot_be_asked_for_is_unavailable(#[case] reply: Reply, #[c
     assert_eq!(server.requests().len(), attempts);
 }
 
-fn client_of(server: &Server, key: KeySource) -> Client {
+fn client_of(server: &Server, key: SecretSource) -> Client {
     Client::new(Settings {
         base_url: server.base.parse().expect("a URL"),
         timeout: Duration::from_secs(20),
@@ -195,7 +199,7 @@ fn client_of(server: &Server, key: KeySource) -> Client {
 async fn the_key_file_is_read_for_each_session() {
     let server = Server::new(vec![ok("[]")]).await;
     let file = tempfile::NamedTempFile::new().expect("a file");
-    let client = client_of(&server, KeySource::File(file.path().to_owned()));
+    let client = client_of(&server, SecretSource::File(file.path().to_owned()));
     let long = vec![b'k'; 70_000];
     for unusable in [
         &b""[..],
@@ -233,7 +237,7 @@ async fn only_a_regular_file_is_read_as_a_key() {
     let made = Command::new("mkfifo").arg(&fifo).status().expect("mkfifo is there");
     assert!(made.success());
     for path in [fifo, folder.path().to_owned(), "/dev/null".into()] {
-        let client = client_of(&server, KeySource::File(path));
+        let client = client_of(&server, SecretSource::File(path));
         let opened = tokio::task::spawn_blocking(move || client.session(open_gate()).err());
         let error = timeout(Duration::from_secs(20), opened)
             .await
@@ -250,7 +254,7 @@ async fn the_fingerprint_stands_for_address_and_key() {
             base_url: base.parse().expect("a URL"),
             timeout: Duration::from_secs(20),
             requests_per_minute: NonZeroU32::MAX,
-            key: KeySource::Literal(key.into()),
+            key: SecretSource::Literal(key.into()),
         });
         let session = client.session(open_gate()).expect("a key");
         session.fingerprint().to_owned()

@@ -1,0 +1,48 @@
+//! Names of tables, columns, schemas and channels.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+/// Postgres cuts longer names silently, and then finds another object.
+const LONGEST_BYTES: usize = 63;
+
+/// A name as the database has it, and as the operator wrote it. Not quoted, except by [`Identifier::quoted`].
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Identifier {
+    name: String,
+}
+
+impl Identifier {
+    /// For a name that is part of the program.
+    pub(crate) fn known(name: &'static str) -> Self {
+        Self { name: name.to_owned() }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.name
+    }
+
+    /// As SQL, whatever it consists of.
+    pub(crate) fn quoted(&self) -> String {
+        super::quoted(&self.name)
+    }
+}
+
+impl TryFrom<String> for Identifier {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        if name.trim().is_empty() || name.len() > LONGEST_BYTES {
+            return Err(format!("must have names of 1 to {LONGEST_BYTES} bytes"));
+        }
+        Ok(Self { name })
+    }
+}
+
+impl fmt::Display for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
