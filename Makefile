@@ -26,9 +26,19 @@ check: programs ## Format, lints, docs, .sqlx
 sqlx: programs ## Write .sqlx anew after a change of our SQL or migrations
 	tests/sqlx.sh write
 
-.PHONY: soak
-soak: programs ## Run the simulation for many seeds (SEEDS=1000, or SEEDS=17..18 to replay one)
+.PHONY: simulation
+simulation: programs ## Run the simulation for many seeds (SEEDS=1000, or SEEDS=17..18 to replay one)
 	SEEDS=$(or $(SEEDS),1000) cargo test --locked --test it -- simulation --nocapture
+
+.PHONY: soak
+soak: programs ## Watch the release build of the daemon for an hour (MINUTES=60)
+	cargo build --locked --release --bin wazzup-sync
+	SOAK_MINUTES=$(or $(MINUTES),60) WAZZUP_SYNC_BINARY=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/wazzup-sync \
+		cargo test --locked --test it -- soak --ignored --nocapture
+
+.PHONY: evidence
+evidence: programs ## Try to break the product, and write the figures into docs/reliability.md (PARTS="crash soak")
+	tests/evidence.sh $(PARTS)
 
 .PHONY: bench
 bench: programs ## Compare with a shell and a Python script that do the same (ROWS="1000 100000")

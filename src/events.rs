@@ -2,12 +2,41 @@
 //!
 //! Ids and counts only: never a name, a phone, a key or anything that the service wrote.
 
-use std::{collections::BTreeSet, fmt::Display, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
+    time::Duration,
+};
 
 use crate::{
+    crm::Unconvertible,
     delivery::{FailedAttempt, Refusal},
     plan::{Drift, HoldKind, Operation},
+    state::Finished,
 };
+
+/// How loud an event is whose level is decided when it happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Severity {
+    Debug,
+    Info,
+    /// It may pass by itself, or was reported already.
+    Warn,
+    /// A human is needed.
+    Error,
+}
+
+/// `tracing` wants to know the level when the program is compiled.
+macro_rules! log {
+    ($severity:expr, $($event:tt)+) => {
+        match $severity {
+            Severity::Debug => tracing::debug!($($event)+),
+            Severity::Info => tracing::info!($($event)+),
+            Severity::Warn => tracing::warn!($($event)+),
+            Severity::Error => tracing::error!($($event)+),
+        }
+    };
+}
 
 /// How many ids one line names.
 const IDS_PER_LINE: usize = 100;
@@ -38,6 +67,11 @@ pub(crate) fn daemon_started(version: &str, holder: &str) {
 
 pub(crate) fn daemon_stopped() {
     tracing::info!(event = "daemon.stopped", "The daemon stopped");
+}
+
+/// A connection whose encryption protects from nobody who can pose as the server. `key` names its URL.
+pub(crate) fn tls_unverified(key: &str, address: &str, warning: &str) {
+    tracing::warn!(event = "tls.unverified", key, address, "{key}: {warning}");
 }
 
 pub(crate) fn lease_acquired(token: i64) {
@@ -73,6 +107,13 @@ pub(crate) fn lease_lost() {
     );
 }
 
+pub(crate) fn lease_expired() {
+    tracing::warn!(
+        event = "lease.lost",
+        "The lease expired because the state database did not answer: this process asks for it again"
+    );
+}
+
 pub(crate) fn lease_kept(error: &dyn Display) {
     tracing::warn!(
         event = "lease.kept",
@@ -93,119 +134,46 @@ pub(crate) fn cycle_started() {
     tracing::debug!(event = "cycle.started", "A cycle started");
 }
 
-/// What `cycle.finished` says.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct CycleSummary {
-    pub outcome: &'static str,
-    pub eligible: usize,
-    pub in_sync: usize,
-    pub failing: usize,
-    pub waiting_for_seat: usize,
-    pub pending: usize,
-    pub missing_ids: usize,
-    pub held: usize,
-    pub requests: usize,
-    pub added: usize,
-    pub updated: usize,
-    pub removed: usize,
-    pub duration: Duration,
-}
-
 /// At INFO if something happened or a sign of life is due, else at DEBUG.
-pub(crate) fn cycle_finished(summary: &CycleSummary, is_worth_info: bool) {
-    let CycleSummary {
-        outcome,
+pub(crate) fn cycle_finished(finished: &Finished, took: Duration, is_worth_info: bool) {
+    let severity = if is_worth_info { Severity::Info } else { Severity::Debug };
+    let counts = finished.counts.unwrap_or_default();
+    let (in_sync, eligible) = (counts.in_sync, counts.eligible);
+    log!(
+        severity,
+        event = "cycle.finished",
+        outcome = finished.outcome.as_str(),
         eligible,
         in_sync,
-        failing,
-        waiting_for_seat,
-        pending,
-        missing_ids,
-        held,
-        requests,
-        added,
-        updated,
-        removed,
-        duration,
-    } = *summary;
-    let duration_ms = milliseconds(duration);
-    if is_worth_info {
-        tracing::info!(
-            event = "cycle.finished",
-            outcome,
-            eligible,
-            in_sync,
-            failing,
-            waiting_for_seat,
-            pending,
-            missing_ids,
-            held,
-            requests,
-            added,
-            updated,
-            removed,
-            duration_ms,
-            "Finished a cycle: {in_sync} of {eligible} in sync"
-        );
-    } else {
-        tracing::debug!(
-            event = "cycle.finished",
-            outcome,
-            eligible,
-            in_sync,
-            failing,
-            waiting_for_seat,
-            pending,
-            missing_ids,
-            held,
-            requests,
-            added,
-            updated,
-            removed,
-            duration_ms,
-            "Finished a cycle: {in_sync} of {eligible} in sync"
-        );
-    }
-}
-
-/// How loud a failed cycle is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Severity {
-    /// Nothing is wrong: the process was asked to stop.
-    Info,
-    /// It may pass by itself, or was reported already.
-    Warn,
-    /// A human is needed.
-    Error,
+        failing = counts.failing,
+        waiting_for_seat = counts.waiting_for_seat,
+        pending = counts.pending,
+        missing_ids = counts.missing_ids,
+        held = finished.held,
+        requests = finished.requests,
+        added = finished.added,
+        updated = finished.updated + finished.adopted,
+        removed = finished.removed,
+        duration_ms = milliseconds(took),
+        "Finished a cycle: {in_sync} of {eligible} in sync"
+    );
 }
 
 pub(crate) fn cycle_failed(severity: Severity, error_kind: &str, error: &str, failing_for_s: i64, requests: usize) {
-    match severity {
-        Severity::Info => tracing::info!(
-            event = "cycle.failed",
-            error_kind,
-            error,
-            failing_for_s,
-            requests,
-            "The cycle was interrupted; the next one continues"
-        ),
-        Severity::Warn => tracing::warn!(
-            event = "cycle.failed",
-            error_kind,
-            error,
-            failing_for_s,
-            requests,
-            "The cycle failed; nothing is lost, and the next one continues"
-        ),
-        Severity::Error => tracing::error!(
-            event = "cycle.failed",
-            error_kind,
-            error,
-            failing_for_s,
-            requests,
-            "The cycle failed; somebody should look at it"
-        ),
-    }
+    let message = match severity {
+        Severity::Debug | Severity::Info => "The cycle was interrupted; the next one continues",
+        Severity::Warn => "The cycle failed; nothing is lost, and the next one continues",
+        Severity::Error => "The cycle failed; somebody should look at it",
+    };
+    log!(
+        severity,
+        event = "cycle.failed",
+        error_kind,
+        error,
+        failing_for_s,
+        requests,
+        "{message}"
+    );
 }
 
 pub(crate) fn cycle_recovered(error_kind: &str, failed_for_s: i64) {
@@ -219,17 +187,12 @@ pub(crate) fn cycle_recovered(error_kind: &str, failed_for_s: i64) {
 
 pub(crate) fn batch_delivered(operation: &str, entries: usize, absent: usize) {
     let users = counted(entries, "user");
-    if operation == "remove" {
-        tracing::info!(event = "batch.delivered", operation, entries, absent, "Removed {users}");
+    let what = if operation == "remove" {
+        "Removed"
     } else {
-        tracing::info!(
-            event = "batch.delivered",
-            operation,
-            entries,
-            absent,
-            "Wazzup took {users}"
-        );
-    }
+        "Wazzup took"
+    };
+    tracing::info!(event = "batch.delivered", operation, entries, absent, "{what} {users}");
 }
 
 pub(crate) fn batch_refused(entries: usize, refusal: &Refusal) {
@@ -279,6 +242,27 @@ pub(crate) fn employee_rejected(code: &str, ids: &BTreeSet<&str>) {
     );
 }
 
+/// Values are left out because they cannot be converted to UTF-8.
+pub(crate) fn values_unconvertible(values: &Unconvertible) {
+    let Unconvertible {
+        encoding,
+        ids,
+        unreadable_ids,
+        query,
+    } = values;
+    let count = ids.len() + unreadable_ids;
+    let rows = counted(count, "row");
+    tracing::warn!(
+        event = "employee.rejected",
+        code = "UNCONVERTIBLE",
+        count,
+        ids = listed(ids.iter().map(String::as_str)),
+        encoding,
+        query,
+        "Values in {rows} of the CRM cannot be converted from {encoding} to UTF-8 and are left out; `query` shows them"
+    );
+}
+
 pub(crate) fn rows_without_id(count: usize) {
     let rows = counted(count, "row");
     tracing::warn!(
@@ -309,18 +293,12 @@ pub(crate) fn employee_failing(operation: Operation, code: &str, ids: &BTreeSet<
 }
 
 pub(crate) fn failed_attempts(attempts: &[FailedAttempt]) {
-    let mut groups: Vec<(Operation, &str)> = attempts
-        .iter()
-        .map(|attempt| (attempt.key.operation, attempt.code.as_str()))
-        .collect();
-    groups.sort_unstable();
-    groups.dedup();
-    for (operation, code) in groups {
-        let ids = attempts
-            .iter()
-            .filter(|attempt| attempt.key.operation == operation && attempt.code == code)
-            .map(|attempt| &*attempt.key.user_id)
-            .collect();
+    let mut groups: BTreeMap<(Operation, &str), BTreeSet<&str>> = BTreeMap::new();
+    for attempt in attempts {
+        let group = groups.entry((attempt.key.operation, &attempt.code)).or_default();
+        group.insert(&attempt.key.user_id);
+    }
+    for ((operation, code), ids) in groups {
         employee_failing(operation, code, &ids);
     }
 }

@@ -12,7 +12,7 @@ pub(super) async fn erase(context: &Context, id: &str) -> Result<Exit, Error> {
     let shown = printable(id);
     let explain = context.invocation.command_for("explain", id);
     let rows = setup::crm(&context.config).rows_of(id).await?;
-    if rows.iter().any(|row| row.id == id && row.is_active) {
+    if rows.iter().any(|row| row.id.as_deref() == Some(id) && row.is_active) {
         return Err(Error::Refused(format!(
             "nothing was erased: {shown} is an employee, since the CRM has an active row with this id"
         )));

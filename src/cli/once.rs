@@ -18,6 +18,7 @@ use crate::{
 
 pub(super) async fn once(context: &Context) -> Result<Exit, Error> {
     let stop = daemon::stop_signal()?;
+    setup::report_unverified_tls(&context.config);
     let engine = setup::engine(&context.config)?;
     let once = match daemon::once(&engine, context.config.state.lease, &stop).await {
         Ok(once) => once,

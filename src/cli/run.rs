@@ -6,6 +6,7 @@ use crate::daemon::{self, Listener, Schedule};
 pub(super) async fn run(context: &Context) -> Result<Exit, Error> {
     let config = &context.config;
     let stop = daemon::stop_signal()?;
+    setup::report_unverified_tls(config);
     let engine = setup::engine(config)?;
     let schedule = Schedule {
         every: config.schedule.every,

@@ -10,6 +10,7 @@ use crate::{
     crm::Crm,
     cycle::SyncEngine,
     employee::PhoneReader,
+    events,
     plan::{Limit, Policy},
     state::State,
     wazzup::{Client, Settings},
@@ -27,6 +28,15 @@ pub(super) fn engine(config: &Config) -> Result<SyncEngine, Error> {
         keep_history: signed(config.state.keep_history),
         unhealthy_after: signed(config.schedule.unhealthy_after),
     })
+}
+
+/// Says in the log which connections are encrypted and yet open to anybody on the way.
+pub(super) fn report_unverified_tls(config: &Config) {
+    for (key, url) in [("crm.url", &config.crm.url), ("state.url", &config.state.url)] {
+        if let Some(warning) = url.ssl_warning() {
+            events::tls_unverified(key, &url.address(), warning);
+        }
+    }
 }
 
 pub(super) fn crm(config: &Config) -> Crm {

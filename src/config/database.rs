@@ -62,9 +62,13 @@ impl DatabaseUrl {
         self.file.as_deref()
     }
 
-    /// The connection is encrypted, but anybody on the way could pose as the server.
-    pub(crate) fn accepts_any_certificate(&self) -> bool {
-        matches!(self.options.get_ssl_mode(), PgSslMode::Require) && is_remote(&self.options)
+    /// What is unsafe about the way the connection is encrypted.
+    pub(crate) fn ssl_warning(&self) -> Option<&'static str> {
+        let accepts_any_certificate = matches!(self.options.get_ssl_mode(), PgSslMode::Require);
+        (accepts_any_certificate && is_remote(&self.options)).then_some(
+            "sslmode=require accepts any certificate, so anybody on the way can pose as the database and read the \
+             password; write sslmode=verify-full, with sslrootcert=… for a private CA",
+        )
     }
 }
 

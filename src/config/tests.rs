@@ -565,7 +565,7 @@ fn the_password_is_encrypted_unless_the_url_says_otherwise(#[case] text: &str, #
     let mode: PgSslMode = mode.parse().unwrap();
     assert_eq!(format!("{:?}", url.options().get_ssl_mode()), format!("{mode:?}"));
     assert_eq!(
-        url.accepts_any_certificate(),
+        url.ssl_warning().is_some(),
         matches!(mode, PgSslMode::Require),
         "{text}"
     );

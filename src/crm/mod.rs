@@ -10,6 +10,7 @@
 mod columns;
 mod encoding;
 mod rights;
+mod select;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -19,10 +20,11 @@ use std::{fmt, time::Duration};
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
 use sqlx::{
-    AssertSqlSafe, Row as _,
+    Row as _,
     postgres::{PgConnectOptions, PgConnection, PgRow},
 };
 
+use self::select::{Encoding, Select, Whose};
 pub(crate) use self::{
     encoding::Unconvertible,
     rights::{Role, TableSchemas},
@@ -30,17 +32,11 @@ pub(crate) use self::{
 };
 use crate::{
     employee::{PhoneReader, Roster, RosterBuilder, Row},
-    postgres::{self, CRM_MARGIN, Database, Identifier, Reason, unnamed},
+    postgres::{self, CRM_MARGIN, Database, Reason, unnamed},
 };
 
-/// What is cut off before a value is counted; the rest of Unicode's blanks is trimmed when it was read.
-const BLANKS: &str = r"E' \t\n\x0B\f\r'";
-
-/// Values are cut by the SELECT itself, so that a few huge ones cost no memory: so many characters of an id are read (bytes
-/// in a database that is `SQL_ASCII`). An id of 200 characters has 800 bytes at most; a longer one is rejected anyway.
-const ID_CUT: usize = 801;
-
-/// The same for a name: 800 bytes and as many for blanks around it.
+/// Values are cut by the SELECT itself, so that a few huge ones cost no memory. Of a name so many characters are read (bytes
+/// in a database that is `SQL_ASCII`): 800 bytes of 200 characters, and as many for blanks around them.
 const NAME_CUT: usize = 1_601;
 
 /// The same for a phone: one of more than 64 characters is not read.
@@ -124,46 +120,37 @@ impl Crm {
     /// Reads whom the CRM wants in Wazzup.
     ///
     /// If a value cannot be converted to UTF-8, everything is read a second time, and that value is left out.
-    ///
-    /// # Errors
-    /// If the database does not answer or refuses the query.
-    pub async fn read(&self) -> Result<CrmRows, Error> {
-        let purpose = "reading the employees";
-        let rows = self.transaction(purpose, async |tx| {
-            let select = self.select(tx, Encoding::Converted).await?;
-            let rows = read_texts(tx, select.active()).await;
+    pub(crate) async fn read(&self) -> Result<CrmRows, Error> {
+        self.read_rows("reading the employees", Whose::AllActive).await
+    }
+
+    /// The rows whose id is `id`, or differs from it by case and blanks alone, as the CRM has them, but cut: at most 20,
+    /// those that are not active too. For `explain`.
+    pub(crate) async fn rows_of(&self, id: &str) -> Result<Vec<CrmRow>, Error> {
+        let rows = self.read_rows("reading one employee's rows", Whose::Id(id)).await?;
+        Ok(rows.rows)
+    }
+
+    async fn read_rows(&self, purpose: &str, whose: Whose<'_>) -> Result<CrmRows, Error> {
+        let converted = self.transaction(purpose, async |tx| {
+            let select = Select::new(tx, &self.source).await?;
+            let rows = read_converted(tx, &select, whose).await;
             rows.map_err(|error| self.explain_datatype(error, &select.columns))
         });
-        match rows.await {
+        match converted.await {
             Ok(rows) => Ok(CrmRows {
                 rows,
                 unconvertible: None,
             }),
-            Err(error) if encoding::is_conversion_failure(error.sqlstate()) => {
+            Err(error) if encoding::is_conversion_failure(&error) => {
                 self.transaction(purpose, async |tx| {
-                    let select = self.select(tx, Encoding::AsStored).await?;
-                    encoding::read_convertible(tx, &select.active()).await
+                    let select = Select::new(tx, &self.source).await?;
+                    encoding::read_convertible(tx, &select, whose).await
                 })
                 .await
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// The rows whose id is `id`, or differs from it by case and blanks alone, as the CRM has them, but cut: at most 20,
-    /// those that are not active too. For `explain`.
-    ///
-    /// # Errors
-    /// If the database does not answer or refuses the query.
-    pub async fn rows_of(&self, id: &str) -> Result<Vec<CrmRow>, Error> {
-        let rows = self.transaction("reading one employee's rows", async |tx| {
-            let select = self.select(tx, Encoding::Converted).await?;
-            Ok(sqlx::query(AssertSqlSafe(select.with_id()))
-                .bind(id)
-                .fetch_all(unnamed(tx))
-                .await?)
-        });
-        rows.await?.iter().map(CrmRow::from_row).collect()
     }
 
     async fn transaction<T>(
@@ -196,90 +183,27 @@ impl Crm {
             (error, _) => error,
         }
     }
-
-    /// The SELECT for the columns that there are.
-    async fn select(&self, tx: &mut PgConnection, encoding: Encoding) -> Result<Select, Error> {
-        let from = self.source.from();
-        let found = columns::describe(tx, &from).await?;
-        let columns = columns::choose(&self.source, &found)?;
-        Ok(Select {
-            from,
-            columns,
-            encoding,
-        })
-    }
 }
 
-async fn read_texts(tx: &mut PgConnection, select: String) -> Result<Vec<EmployeeTexts>, Error> {
-    let mut rows = sqlx::query(AssertSqlSafe(select)).fetch(unnamed(tx));
-    let mut texts = Vec::new();
-    while let Some(row) = rows.try_next().await? {
-        texts.push(EmployeeTexts::from_row(&row)?);
-    }
-    Ok(texts)
-}
-
-/// How values leave the server.
-#[derive(Clone, Copy)]
-enum Encoding {
-    /// As text in UTF-8.
-    Converted,
-    /// As the bytes that the database has.
-    AsStored,
-}
-
-/// The SELECT of the employees, with values cut to what can matter.
-struct Select {
-    from: String,
-    columns: Columns,
-    encoding: Encoding,
-}
-
-impl Select {
-    /// `id`, `name` and `phone` of the active employees.
-    fn active(&self) -> String {
-        let filter = match &self.columns.active {
-            Some(active) => format!(" WHERE {}", active.quoted()),
-            None => String::new(),
-        };
-        format!("SELECT {} FROM {}{filter}", self.values(), self.from)
-    }
-
-    /// All columns of the rows with the id `$1`.
-    fn with_id(&self) -> String {
-        let (values, from, id) = (self.values(), &self.from, self.columns.id.quoted());
-        let active = self
-            .columns
-            .active
-            .as_ref()
-            .map_or("true".to_owned(), Identifier::quoted);
-        format!(
-            "SELECT {values}, {active} FROM {from} \
-             WHERE lower(btrim({id}::text)) = lower(btrim($1)) ORDER BY {id}::text <> $1 LIMIT 20"
-        )
-    }
-
-    fn values(&self) -> String {
-        let id = format!("left({}::text, {ID_CUT})", self.columns.id.quoted());
-        let trimmed =
-            |column: &Identifier, cut: usize| format!("left(btrim({}::text, {BLANKS}), {cut})", column.quoted());
-        let name = trimmed(&self.columns.name, NAME_CUT);
-        let phone = match &self.columns.phone {
-            Some(phone) => trimmed(phone, PHONE_CUT),
-            None => "NULL::text".to_owned(),
-        };
-        let values = [id, name, phone].map(|value| match self.encoding {
-            Encoding::Converted => value,
-            Encoding::AsStored => format!("convert_to({value}, getdatabaseencoding())"),
+async fn read_converted(tx: &mut PgConnection, select: &Select, whose: Whose<'_>) -> Result<Vec<CrmRow>, Error> {
+    let query = select.query(whose, Encoding::Converted);
+    let mut found = query.fetch(unnamed(tx));
+    let mut rows = Vec::new();
+    while let Some(row) = found.try_next().await? {
+        rows.push(CrmRow {
+            id: row.try_get(0)?,
+            name: row.try_get(1)?,
+            phone: row.try_get(2)?,
+            is_active: CrmRow::read_active(&row)?,
         });
-        values.join(", ")
     }
+    Ok(rows)
 }
 
 /// The employees' rows, as they were read.
 #[derive(Debug)]
 pub struct CrmRows {
-    rows: Vec<EmployeeTexts>,
+    rows: Vec<CrmRow>,
     /// The values that could not be converted to UTF-8, if there are such.
     pub unconvertible: Option<Unconvertible>,
 }
@@ -296,20 +220,20 @@ impl CrmRows {
     }
 }
 
-/// A row of the SELECT. `Debug` hides it.
-struct EmployeeTexts {
-    id: Option<String>,
-    name: Option<String>,
-    phone: Option<String>,
+/// A row as the CRM has it. `Debug` hides what is personal.
+#[derive(Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct CrmRow {
+    #[serde(skip)]
+    pub(crate) id: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) phone: Option<String>,
+    #[serde(rename = "active")]
+    pub(crate) is_active: bool,
 }
 
-impl EmployeeTexts {
-    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: row.try_get(0)?,
-            name: row.try_get(1)?,
-            phone: row.try_get(2)?,
-        })
+impl CrmRow {
+    fn read_active(row: &PgRow) -> Result<bool, sqlx::Error> {
+        Ok(row.try_get::<Option<bool>, _>(3)?.unwrap_or(false))
     }
 
     /// The row with what may have been cut left out: trimmed, the rest of it could pass for a valid value.
@@ -326,40 +250,6 @@ impl EmployeeTexts {
                 }
             }),
         }
-    }
-}
-
-impl fmt::Debug for EmployeeTexts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EmployeeTexts")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A row as the CRM has it, for `explain`. `Debug` hides what is personal.
-#[derive(Clone, PartialEq, Eq, Serialize)]
-pub struct CrmRow {
-    /// The id.
-    #[serde(skip)]
-    pub id: String,
-    /// The name.
-    pub name: Option<String>,
-    /// The phone.
-    pub phone: Option<String>,
-    /// Whether the row counts.
-    #[serde(rename = "active")]
-    pub is_active: bool,
-}
-
-impl CrmRow {
-    fn from_row(row: &PgRow) -> Result<Self, Error> {
-        Ok(Self {
-            id: row.try_get(0)?,
-            name: row.try_get(1)?,
-            phone: row.try_get(2)?,
-            is_active: row.try_get::<Option<bool>, _>(3)?.unwrap_or(false),
-        })
     }
 }
 

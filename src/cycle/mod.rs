@@ -142,6 +142,9 @@ impl SyncEngine {
             .plan_with_answers(&roster, &snapshot, &wazzup, list_is_due, cycle.now)
             .await?;
         reporter.planned(&plan, &roster, &snapshot, &list);
+        if let Some(values) = &rows.unconvertible {
+            reporter.left_out(values, &plan);
+        }
         let mut delivery = Delivery::new(&plan, snapshot.failures);
         progress.planned(&roster, plan, &list);
         let sent = self

@@ -14,9 +14,10 @@ use super::{
     seconds, signed,
 };
 use crate::{
+    crm::Unconvertible,
     delivery::{Change, Delivery, Outcome, Request, Step},
     employee::{Roster, RowProblem},
-    events::{self, CycleSummary, HeldUsers, ReleasedUsers, Severity},
+    events::{self, HeldUsers, ReleasedUsers, Severity},
     plan::{Coverage, Hold, HoldKey, HoldKind, Operation, Plan, Policy, RemoteList, Snapshot},
     state::{Account, CycleOutcome, Finished, Opening},
 };
@@ -126,6 +127,18 @@ impl<'m> Reporter<'m> {
         self.report_held(plan, snapshot, holds_are_due);
     }
 
+    /// Says which of the CRM's values were left out, when the first of them appear.
+    pub(super) fn left_out(&self, values: &Unconvertible, plan: &Plan) {
+        let last = self.account.last_cycle.as_ref().map(|cycle| cycle.counts);
+        let has_new_row_without_id =
+            values.unreadable_ids > 0 && last.is_none_or(|last| last.missing_ids != plan.missing_ids);
+        let mut opened = plan.marks.opened_failures.iter();
+        let has_new_failure = opened.any(|failure| values.ids.iter().any(|id| **id == *failure.key.user_id));
+        if has_new_row_without_id || has_new_failure {
+            events::values_unconvertible(values);
+        }
+    }
+
     fn is_due(&self, reported_at: Option<Timestamp>) -> bool {
         reported_at.is_none_or(|reported_at| self.now.duration_since(reported_at) >= AGAIN)
     }
@@ -218,7 +231,7 @@ impl<'m> Reporter<'m> {
                 Outcome::Removed { absent } => {
                     events::batch_delivered(operation, request.entry_count(), absent.len());
                 }
-                Outcome::Failed(_) | Outcome::Recovered(_) | Outcome::SeatsTaken(_) | Outcome::SeatLimit(_) => {}
+                Outcome::Failed(_) | Outcome::Recovered(_) | Outcome::SeatsTaken(_) | Outcome::AccountFull { .. } => {}
             }
         }
         let report = delivery.report();
@@ -272,31 +285,13 @@ impl<'m> Reporter<'m> {
 
     fn succeeded(&mut self, finished: &Finished, took: Duration) {
         self.memory.list_at_start = self.memory.list_at_start && !finished.had_list;
-        let counts = finished.counts.unwrap_or_default();
         let recovered = self.recovered();
         let sign_of_life = self.memory.finished_logged.is_none_or(|at| at.elapsed() >= HEARTBEAT);
         let is_worth_info = finished.noteworthy || recovered || sign_of_life;
         if is_worth_info {
             self.memory.finished_logged = Some(Instant::now());
         }
-        events::cycle_finished(
-            &CycleSummary {
-                outcome: finished.outcome.as_str(),
-                eligible: counts.eligible,
-                in_sync: counts.in_sync,
-                failing: counts.failing,
-                waiting_for_seat: counts.waiting_for_seat,
-                pending: counts.pending,
-                missing_ids: counts.missing_ids,
-                held: finished.held,
-                requests: finished.requests,
-                added: finished.added,
-                updated: finished.updated + finished.adopted,
-                removed: finished.removed,
-                duration: took,
-            },
-            is_worth_info,
-        );
+        events::cycle_finished(finished, took, is_worth_info);
     }
 
     /// Says that cycles succeed again, if the last one failed. Returns whether it did.

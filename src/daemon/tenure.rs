@@ -95,16 +95,9 @@ async fn keep(state: State, lease: Arc<Lease>, every: Duration, over: Cancellati
             Ok(Err(_)) | Err(_) => pause = every.min(TRY_AGAIN),
         }
         if *valid_until.borrow() <= Instant::now() {
-            lease_expired();
+            events::lease_expired();
             break;
         }
     }
     over.cancel();
-}
-
-fn lease_expired() {
-    tracing::warn!(
-        event = "lease.lost",
-        "The lease expired because the state database did not answer: this process asks for it again"
-    );
 }

@@ -34,7 +34,12 @@ pub enum Outcome {
     /// The number of used seats changed by this.
     SeatsTaken(i64),
     /// The service named the most users that the account may have.
-    SeatLimit(usize),
+    AccountFull {
+        /// The most users that it may have: what the service named, else how many there are.
+        limit: usize,
+        /// How many users it has; `None` leaves the count as it is.
+        used: Option<usize>,
+    },
 }
 
 /// An attempt that is charged to one user.

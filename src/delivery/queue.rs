@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::{
+    Outcome,
     refusal::NamedEntry,
     request::{Attempts, Refusal, Request},
 };
@@ -146,6 +147,8 @@ pub(super) struct Room {
     seats: Seats,
     /// How many more additions may be sent; `None` while no limit is known.
     left: Option<usize>,
+    /// How many users are ours: the fewest that the account can have.
+    managed: usize,
 }
 
 impl Queue {
@@ -180,6 +183,7 @@ impl Queue {
             room: Room {
                 seats: plan.seats,
                 left: plan.seats.free().map(|free| free + plan.seats.tried_beyond),
+                managed: plan.managed,
             },
             waiting_for_seat: Vec::new(),
             phone_pending: Vec::new(),
@@ -382,8 +386,15 @@ impl Queue {
     }
 
     /// The account is full: of the group's additions only so many go again as seats are free. Where that is not known, or
-    /// contradicts the refusal, updates go alone and the additions are halved.
-    pub(super) fn account_is_full(&mut self, items: Vec<Item>, limit: Option<usize>, attempts: Attempts) {
+    /// contradicts the refusal, updates go alone and the additions are halved, until a single one is refused: then there are as
+    /// many users as the account may have. Returns what is to be remembered, so that nobody is tried in vain in each cycle.
+    pub(super) fn account_is_full(
+        &mut self,
+        items: Vec<Item>,
+        limit: Option<usize>,
+        attempts: Attempts,
+    ) -> Option<Outcome> {
+        let mut found = limit.map(|limit| Outcome::AccountFull { limit, used: None });
         self.room.seats.limit = limit.or(self.room.seats.limit);
         let (additions, updates): (Vec<Item>, Vec<Item>) = items.into_iter().partition(|item| item.upsert.takes_seat);
         let free = match (self.room.seats.used, self.room.seats.limit) {
@@ -403,7 +414,17 @@ impl Queue {
                 }
             }
             _ if additions.len() == 1 => {
+                let limit = limit.or(self.room.seats.used).unwrap_or(self.room.managed);
+                self.room.seats = Seats {
+                    used: Some(limit),
+                    limit: Some(limit),
+                    ..self.room.seats
+                };
                 self.room.left = Some(0);
+                found = Some(Outcome::AccountFull {
+                    limit,
+                    used: Some(limit),
+                });
                 self.leave_waiting(additions);
                 self.push_refused(Group::upsert(updates, attempts));
             }
@@ -418,6 +439,7 @@ impl Queue {
         if self.room.left == Some(0) {
             self.stop_additions();
         }
+        found
     }
 
     /// No further addition is tried: all that were to follow wait.

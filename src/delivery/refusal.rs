@@ -63,9 +63,8 @@ impl Delivery {
         if refusal.code == RefusalCode::UserLimitExceeded {
             if has_additions {
                 self.report.seats_exhausted = Some(refusal.limit);
-                outcomes.extend(refusal.limit.map(Outcome::SeatLimit));
                 items.extend(aside.into_iter().map(|named| named.item));
-                self.queue.account_is_full(items, refusal.limit, attempts);
+                outcomes.extend(self.queue.account_is_full(items, refusal.limit, attempts));
                 return;
             }
             self.requests_over_limit += 1;

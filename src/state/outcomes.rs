@@ -129,11 +129,17 @@ impl State {
         Ok(())
     }
 
-    pub(super) async fn write_seats_limit(&self, tx: &mut PgConnection, limit: usize) -> Result<(), Error> {
+    pub(super) async fn write_full_account(
+        &self,
+        tx: &mut PgConnection,
+        limit: usize,
+        used: Option<usize>,
+    ) -> Result<(), Error> {
         sqlx::query!(
-            "UPDATE accounts SET seats_limit = $2 WHERE account = $1",
+            "UPDATE accounts SET seats_limit = $2, seats_used = COALESCE($3, seats_used) WHERE account = $1",
             self.account,
-            stored_count(limit)
+            stored_count(limit),
+            used.map(stored_count)
         )
         .execute(unnamed(tx))
         .await?;

@@ -6,7 +6,10 @@ use futures_util::StreamExt as _;
 use sandbox::{Fault, What, When};
 use tokio::process::Command;
 
-use crate::app::{App, ids, phone};
+use crate::{
+    app::{App, ids, phone},
+    evidence,
+};
 
 /// A cycle with everything in it: leavers, a swap of phones, a rename, hires, a row that cannot be taken, a refused entry.
 async fn eventful_day() -> App {
@@ -80,6 +83,13 @@ async fn a_death_at_any_step_heals() {
     assert!(died[..=last].iter().all(|died| *died), "each step is there");
     assert!(last + 1 < died.len(), "the cycle has more steps than were tried");
     assert!(last > 20, "a cycle with everything in it has more than {last} steps");
+    let steps = last + 1;
+    evidence::publish(
+        "crash",
+        &format!(
+            "Killed at each of {steps} steps of a cycle, of {steps} that there are: all healed in the next cycle.\n"
+        ),
+    );
 }
 
 #[tokio::test]

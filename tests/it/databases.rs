@@ -104,3 +104,25 @@ async fn the_crm_goes_and_comes_back() {
     daemon.stop().await;
     app.settled().await;
 }
+
+/// Nobody has to ask `check` to learn of it.
+#[tokio::test]
+async fn a_certificate_that_nobody_verifies_is_told_at_the_start() {
+    let mut app = app().await;
+    app.set("crm.url", "postgres://reader@db.invalid/crm?sslmode=require");
+    let run = app.once_exits(1).await;
+    let told = run.events("tls.unverified");
+    assert_eq!(told.len(), 1, "{run}");
+    assert_eq!(
+        (&told[0]["key"], &told[0]["level"]),
+        (&"crm.url".into(), &"WARN".into()),
+        "{run}"
+    );
+    assert_eq!(told[0]["address"], "db.invalid:5432");
+    let mut daemon = app.daemon();
+    daemon.wait_for("tls.unverified", |_| true).await;
+    daemon.wait_for("cycle.failed", |_| true).await;
+    daemon.stop().await;
+    let check = app.run(&["check"]).await;
+    assert!(check.stdout.contains("sslmode=require"), "{check}");
+}

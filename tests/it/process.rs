@@ -1,7 +1,8 @@
 //! The real binary as a process.
 
 use std::{
-    fmt,
+    ffi::OsString,
+    fmt, fs,
     path::Path,
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
@@ -52,8 +53,13 @@ impl Run {
     }
 }
 
+/// The binary: this build's, or the one that `WAZZUP_SYNC_BINARY` names, so that a release build can be watched for an hour.
+fn binary() -> OsString {
+    std::env::var_os("WAZZUP_SYNC_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_wazzup-sync").into())
+}
+
 fn command(config: &Path, env: &[(String, String)], arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wazzup-sync"));
+    let mut command = Command::new(binary());
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WAZZUP_SYNC") || name == "RUST_LOG") {
         command.env_remove(name);
     }
@@ -177,6 +183,17 @@ impl Daemon {
         self.seen = self.log().len();
         self.wait_for("cycle.started", |_| true).await;
         self.wait_for("cycle.finished", |_| true).await
+    }
+
+    /// Its resident memory in kB.
+    pub fn resident_kb(&self) -> u64 {
+        let id = self.child.id().expect("the daemon runs");
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("the kernel tells");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let number = line
+            .and_then(|line| line.split_whitespace().nth(1))
+            .and_then(|number| number.parse().ok());
+        number.expect("VmRSS is a number of kB")
     }
 
     pub fn text(&self) -> String {

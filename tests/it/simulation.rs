@@ -16,7 +16,7 @@ use futures_util::StreamExt as _;
 use sandbox::{ErrorStyle, Fault, ListStyle, OmittedPhone, Origin, Poison, PoisonReply, PostAnswer, What, When};
 use tokio::process::Command;
 
-use crate::{app::App, process::PATIENCE};
+use crate::{app::App, evidence, process::PATIENCE};
 
 /// How many seeds a plain test run plays.
 const SEEDS: u64 = 60;
@@ -40,17 +40,40 @@ fn seeds() -> Range<u64> {
 async fn simulation() {
     let played = futures_util::stream::iter(seeds()).map(|seed| async move {
         let story = tokio::spawn(async move { World::new(seed).await.play().await }).await;
-        story.is_err().then_some(seed)
+        story.map_err(|_| seed)
     });
+    let played: Vec<Result<Tally, u64>> = played.buffer_unordered(3).collect().await;
     let failed: Vec<u64> = played
-        .buffer_unordered(3)
-        .filter_map(std::future::ready)
-        .collect()
-        .await;
+        .iter()
+        .filter_map(|story| story.as_ref().err().copied())
+        .collect();
     assert!(
         failed.is_empty(),
-        "seeds that fail (replay with `make soak SEEDS=n..n+1`): {failed:?}"
+        "seeds that fail (replay with `make simulation SEEDS=n..n+1`): {failed:?}"
     );
+    evidence::publish(
+        "simulation",
+        &table(played.iter().filter_map(|story| story.as_ref().ok())),
+    );
+}
+
+/// How often each kind of thing happened in a story.
+type Tally = BTreeMap<String, u64>;
+
+/// A row for each kind of thing, with its number over all stories.
+fn table<'a>(tallies: impl Iterator<Item = &'a Tally>) -> String {
+    let mut total = Tally::new();
+    for tally in tallies {
+        *total.entry("seeds".to_owned()).or_default() += 1;
+        for (what, count) in tally {
+            *total.entry(what.clone()).or_default() += count;
+        }
+    }
+    let mut text = "| what happened | times |\n|---|---|\n".to_owned();
+    for (what, count) in total {
+        writeln!(text, "| {what} | {count} |").expect("a text grows");
+    }
+    text + "| violations | 0 |\n"
 }
 
 /// A row of the CRM's table.
@@ -66,6 +89,7 @@ struct World {
     crm: BTreeMap<String, Person>,
     /// What happened, for whoever has to understand a failing seed.
     story: String,
+    tally: Tally,
     omitted_phones_stay: bool,
     /// A request landed after later ones: what it did to a phone shows nowhere, since no list has phones.
     late: bool,
@@ -133,6 +157,7 @@ impl World {
             rng,
             crm: BTreeMap::new(),
             story: format!("seed {seed}\n"),
+            tally: Tally::new(),
             omitted_phones_stay,
             late: false,
         };
@@ -146,7 +171,11 @@ impl World {
         writeln!(self.story, "{}", what.as_ref()).expect("a text grows");
     }
 
-    async fn play(mut self) {
+    fn count(&mut self, what: &str, times: usize) {
+        *self.tally.entry(what.to_owned()).or_default() += times as u64;
+    }
+
+    async fn play(mut self) -> Tally {
         for round in 0..10 {
             self.tell(format!("round {round}"));
             for _ in 0..self.rng.usize(..5) {
@@ -181,6 +210,7 @@ impl World {
         assert!(last == 0 || last == 3, "ends with {last}");
         self.must_agree(last).await;
         self.app.quiet(last).await;
+        std::mem::take(&mut self.tally)
     }
 
     /// Wazzup has what the CRM says.
@@ -382,12 +412,14 @@ impl World {
                     _ => PoisonReply::Status(500),
                 };
                 self.tell(format!("  fault: {id} is poison: {reply:?}"));
+                self.count("fault: an entry that the service refuses or fails on", 1);
                 self.app.wazzup.poison(Poison::ids([id], reply));
                 return;
             }
             12 => {
                 let seats = self.app.wazzup.users().len() + self.rng.usize(..3);
                 self.tell(format!("  fault: {seats} seats"));
+                self.count("fault: the account is nearly full", 1);
                 self.app.wazzup.vary(|variant| variant.seats = seats);
                 return;
             }
@@ -406,6 +438,7 @@ impl World {
         };
         let (skip, times) = (self.rng.usize(..3), self.rng.usize(1..8));
         self.tell(format!("  fault: {target:?} {what:?}, after {skip}, {times} times"));
+        self.count(class_of(&what), 1);
         self.app.wazzup.order(Fault::new(target, what).skip(skip).times(times));
     }
 
@@ -422,6 +455,7 @@ impl World {
             }
             7 => {
                 self.tell("  two copies");
+                self.count("two copies at once", 1);
                 self.app.wazzup.clear_log();
                 let (one, two) = (self.spawn_once(None), self.spawn_once(None));
                 let (one, two) = tokio::join!(one, two);
@@ -429,6 +463,7 @@ impl World {
             }
             _ => {
                 self.tell("  the state's connections are cut");
+                self.count("state connections cut in the middle of a cycle", 1);
                 let cut = async {
                     // Without a request there is nothing to cut in between.
                     let patience = std::time::Duration::from_millis(300);
@@ -457,6 +492,11 @@ impl World {
     async fn once(&mut self, step: Option<u32>) -> i32 {
         self.app.wazzup.clear_log();
         let code = self.spawn_once(step).await;
+        self.count("cycles", 1);
+        self.count("requests to Wazzup", self.app.wazzup.requests().len());
+        if code == -1 {
+            self.count("processes killed in the middle of a cycle", 1);
+        }
         self.tell(format!(
             "  once, killed at {step:?}: exit {code}\n{}",
             self.app.requests_as_text()
@@ -540,6 +580,19 @@ impl World {
     async fn has_state(&self) -> bool {
         let there = "SELECT count(*) FROM pg_tables WHERE schemaname = 'wazzup_sync' AND tablename = 'users'";
         self.app.state_number(there).await > 0
+    }
+}
+
+/// The class of a fault of the service, for the table.
+fn class_of(fault: &What) -> &'static str {
+    match fault {
+        What::CutAfter => "fault: answer lost after acting",
+        What::CutBefore => "fault: request lost before acting",
+        What::HoldBack => "fault: request lost, landing at any later moment",
+        What::Garbage | What::BrokenJson | What::EmptyList | What::ShortList { .. } => {
+            "fault: a list or answer that lies"
+        }
+        _ => "fault: answered by 500 or 503",
     }
 }
 

@@ -165,3 +165,42 @@ async fn a_crm_that_is_not_there_fails_the_cycle() {
     app.set("crm.url", &right);
     app.settled().await;
 }
+
+#[rstest]
+#[case("WIN1251")]
+#[case("SQL_ASCII")]
+#[tokio::test]
+async fn values_that_are_no_text_stay_with_their_rows_and_are_named_once(#[case] encoding: &str) {
+    let mut app = App::new().await;
+    let crm = format!("{}_{}", app.database, encoding.to_lowercase());
+    let create = format!("CREATE DATABASE {crm} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'");
+    app.server.sql("postgres", &create).expect("created");
+    app.server
+        .sql(
+            &crm,
+            "CREATE TABLE employees (id text, name text, phone text, is_active boolean DEFAULT true); \
+             INSERT INTO employees SELECT n, 'Employee ' || n FROM generate_series(1, 8) AS n; \
+             INSERT INTO employees VALUES ('bad name', E'A\\x98', NULL), ('bad phone', 'Boris', E'\\x98'), (E'\\x98', 'Vera', NULL)",
+        )
+        .expect("filled");
+    app.set("crm.url", &app.server.url(&crm));
+    let run = app.once_exits(3).await;
+    assert_eq!(app.users().len(), 9, "{run}");
+    let events = run.events("employee.rejected");
+    let left_out = events.iter().find(|event| event["code"] == "UNCONVERTIBLE");
+    let left_out = left_out.unwrap_or_else(|| panic!("nothing is said: {run}"));
+    assert_eq!(
+        (&left_out["encoding"], &left_out["count"]),
+        (&encoding.into(), &3.into())
+    );
+    assert_eq!(left_out["ids"], "bad name,bad phone");
+    let query = left_out["query"].as_str().expect("a query");
+    let found = app.server.sql(&crm, query).expect("the query runs");
+    assert_eq!(found.lines().count(), 3, "{query}: {found}");
+    let check = app.run(&["check"]).await;
+    assert!(check.stdout.contains(encoding), "{check}");
+
+    let again = app.once_exits(3).await;
+    assert!(again.events("employee.rejected").is_empty(), "said once: {again}");
+    app.quiet(3).await;
+}

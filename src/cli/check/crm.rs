@@ -91,13 +91,8 @@ pub(super) fn unavailable(reason: &Reason, key: &str) -> Advice {
 }
 
 pub(super) fn report_certificate(report: &mut Report, label: &'static str, url: &DatabaseUrl, key: &str) {
-    if url.accepts_any_certificate() {
-        let reason = format!(
-            "{key} has sslmode=require, which accepts any certificate: anybody on the way can pose as the database and \
-             read the password"
-        );
-        let remedy = "write sslmode=verify-full, with sslrootcert=… for a private CA";
-        report.add(label, Advice::warning(reason).with(remedy));
+    if let Some(warning) = url.ssl_warning() {
+        report.add(label, Advice::warning(format!("{key}: {warning}")));
     }
 }
 
@@ -166,6 +161,7 @@ fn report_unconvertible(report: &mut Report, unconvertible: &Unconvertible) {
         encoding,
         ids,
         unreadable_ids,
+        query,
     } = unconvertible;
     let mut places = Vec::new();
     if !ids.is_empty() {
@@ -180,7 +176,8 @@ fn report_unconvertible(report: &mut Report, unconvertible: &Unconvertible) {
         "values that cannot be converted to UTF-8 are left out: {}; the database's encoding is {encoding}",
         places.join(", and ")
     );
-    report.add("Rows", Advice::warning(reason).with("correct these values in the CRM"));
+    let remedy = format!("correct these values in the CRM; this query shows them: `{query}`");
+    report.add("Rows", Advice::warning(reason).with(remedy));
 }
 
 fn report_role(report: &mut Report, role: &Role) {

@@ -100,6 +100,7 @@ fn suspicious() -> Findings {
         encoding: "WIN1251".into(),
         ids: vec!["7".into()],
         unreadable_ids: 1,
+        query: "SELECT …".into(),
     });
     findings.state.other_accounts = vec!["pilot".into()];
     findings.state.rights.as_mut().unwrap().other_writers = vec!["PUBLIC".into(), "anna\u{1b}[2J".into()];
@@ -263,10 +264,9 @@ fn much_is_suspicious() {
     assert!(report.ok);
     insta::assert_snapshot!(shown(&suspicious(), "require", 80), @r#"
     ✓ CRM           the database at db:5432 answers
-    ! CRM           crm.url has sslmode=require, which accepts any certificate:
-                    anybody on the way can pose as the database and read the
-                    password
-                    → write sslmode=verify-full, with sslrootcert=… for a private CA
+    ! CRM           crm.url: sslmode=require accepts any certificate, so anybody on
+                    the way can pose as the database and read the password; write
+                    sslmode=verify-full, with sslrootcert=… for a private CA
     ! CRM table     crm.table names no schema: public.employees is read, but the
                     schema archive also has a table employees
                     → write `table = "public.employees"`
@@ -274,7 +274,8 @@ fn much_is_suspicious() {
     ! Rows          values that cannot be converted to UTF-8 are left out: in the
                     name or phone of 1 employee (7), and in the id of 1 row; the
                     database's encoding is WIN1251
-                    → correct these values in the CRM
+                    → correct these values in the CRM; this query shows them:
+                      `SELECT …`
     ! Rows          1 employee rejected, INVALID_NAME: the name is blank or longer
                     than 200 characters (24)
                     → correct it in the CRM
@@ -283,10 +284,9 @@ fn much_is_suspicious() {
                     → correct it in the CRM
     ✓ CRM role      "syncer" may only read
     ✓ State         the schema wazzup_sync is up to date; 7 managed users
-    ! State         state.url has sslmode=require, which accepts any certificate:
-                    anybody on the way can pose as the database and read the
-                    password
-                    → write sslmode=verify-full, with sslrootcert=… for a private CA
+    ! State         state.url: sslmode=require accepts any certificate, so anybody
+                    on the way can pose as the database and read the password; write
+                    sslmode=verify-full, with sslrootcert=… for a private CA
     ! State access  "syncer" is the role of both crm.url and state.url, so it may do
                     more than either needs
                     → use two roles: one that may only read the employees, and one

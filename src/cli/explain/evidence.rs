@@ -154,8 +154,8 @@ async fn confirm_absence(session: &Session<'_>) -> Live {
 impl Findings {
     fn add_crm(&mut self, rows: Vec<CrmRow>, roster: &Roster, peek: &Peek) {
         let id = self.id.as_str();
-        let (rows, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.id == id);
-        let mut similar_ids: Vec<String> = others.into_iter().map(|row| row.id).collect();
+        let (rows, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.id.as_deref() == Some(id));
+        let mut similar_ids: Vec<String> = others.into_iter().filter_map(|row| row.id).collect();
         sort_ids(&mut similar_ids);
         similar_ids.dedup();
         let rejected = roster.rejected.iter().find(|row| *row.id == *id);

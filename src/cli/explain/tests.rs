@@ -73,7 +73,7 @@ impl Findings {
 
     fn with_row(mut self, is_active: bool) -> Self {
         self.crm_mut().rows = vec![CrmRow {
-            id: "7".into(),
+            id: Some("7".into()),
             name: Some("Anna".into()),
             phone: Some("8 926 123-45-67".into()),
             is_active,

@@ -1,0 +1,130 @@
+//! The SELECT of the employees, with values cut to what can matter.
+
+use sqlx::{
+    AssertSqlSafe, Postgres,
+    postgres::{PgArguments, PgConnection},
+    query::Query,
+};
+
+use super::{Columns, Error, NAME_CUT, PHONE_CUT, Source, columns};
+use crate::postgres::Identifier;
+
+/// What is cut off before a value is counted; the rest of Unicode's blanks is trimmed when it was read.
+const BLANKS: &str = r"E' \t\n\x0B\f\r'";
+
+/// So many characters of an id are read (bytes in a database that is `SQL_ASCII`). An id of 200 characters has 800 bytes at
+/// most; a longer one is rejected anyway.
+const ID_CUT: usize = 801;
+
+/// How values leave the server.
+#[derive(Clone, Copy)]
+pub(super) enum Encoding {
+    /// As text in UTF-8.
+    Converted,
+    /// As the bytes that the database has.
+    AsStored,
+}
+
+/// Whose rows are read.
+#[derive(Clone, Copy)]
+pub(super) enum Whose<'a> {
+    AllActive,
+    /// At most 20 rows whose id is this one, or differs from it by case and blanks alone; those that are not active too.
+    Id(&'a str),
+}
+
+pub(super) struct Select {
+    from: String,
+    pub(super) columns: Columns,
+}
+
+impl Select {
+    /// For the columns that there are.
+    pub(super) async fn new(tx: &mut PgConnection, source: &Source) -> Result<Self, Error> {
+        let from = source.from();
+        let found = columns::describe(tx, &from).await?;
+        let columns = columns::choose(source, &found)?;
+        Ok(Self { from, columns })
+    }
+
+    /// Gives `id`, `name`, `phone` and whether the employee is active.
+    pub(super) fn query<'a>(&self, whose: Whose<'a>, encoding: Encoding) -> Query<'a, Postgres, PgArguments> {
+        let (values, from, id) = (self.values(encoding), &self.from, self.columns.id.quoted());
+        let active = self.columns.active.as_ref().map(Identifier::quoted);
+        match whose {
+            Whose::AllActive => {
+                let filter = active.map_or(String::new(), |active| format!(" WHERE {active}"));
+                sqlx::query(AssertSqlSafe(format!("SELECT {values}, true FROM {from}{filter}")))
+            }
+            Whose::Id(wanted) => {
+                let active = active.unwrap_or_else(|| "true".to_owned());
+                let sql = format!(
+                    "SELECT {values}, {active} FROM {from} \
+                     WHERE lower(btrim({id}::text)) = lower(btrim($1)) ORDER BY {id}::text <> $1 LIMIT 20"
+                );
+                sqlx::query(AssertSqlSafe(sql)).bind(wanted)
+            }
+        }
+    }
+
+    fn values(&self, encoding: Encoding) -> String {
+        let id = format!("left({}::text, {ID_CUT})", self.columns.id.quoted());
+        let trimmed =
+            |column: &Identifier, cut: usize| format!("left(btrim({}::text, {BLANKS}), {cut})", column.quoted());
+        let name = trimmed(&self.columns.name, NAME_CUT);
+        let phone = match &self.columns.phone {
+            Some(phone) => trimmed(phone, PHONE_CUT),
+            None => "NULL::text".to_owned(),
+        };
+        let values = [id, name, phone].map(|value| match encoding {
+            Encoding::Converted => value,
+            Encoding::AsStored => format!("convert_to({value}, getdatabaseencoding())"),
+        });
+        values.join(", ")
+    }
+
+    /// A query for people: the values of the rows with these ids and, `with_odd_ids`, of those whose id is not ASCII. Bytes
+    /// that are not ASCII are shown as numbers, so that every client can show them.
+    pub(super) fn escaped(&self, ids: &[String], with_odd_ids: bool) -> String {
+        let id = self.columns.id.quoted();
+        let quoted_ids: Vec<String> = ids.iter().map(|id| format!("'{}'", id.replace('\'', "''"))).collect();
+        let mut conditions = Vec::new();
+        if !ids.is_empty() {
+            conditions.push(format!("{id}::text IN ({})", quoted_ids.join(", ")));
+        }
+        if with_odd_ids {
+            conditions.push(beyond_ascii(&self.columns.id));
+        }
+        self.escaped_where(&conditions)
+    }
+
+    /// The same for all rows whose name or phone is not ASCII.
+    pub(super) fn escaped_beyond_ascii(&self) -> String {
+        let columns = [&self.columns.name].into_iter().chain(&self.columns.phone);
+        let conditions: Vec<String> = columns.map(beyond_ascii).collect();
+        self.escaped_where(&conditions)
+    }
+
+    fn escaped_where(&self, conditions: &[String]) -> String {
+        let Columns { id, name, phone, .. } = &self.columns;
+        let columns = [id, name].into_iter().chain(phone);
+        let values: Vec<String> = columns
+            .map(|column| {
+                format!(
+                    "encode(convert_to({}::text, getdatabaseencoding()), 'escape')",
+                    column.quoted()
+                )
+            })
+            .collect();
+        format!(
+            "SELECT {} FROM {} WHERE {}",
+            values.join(", "),
+            self.from,
+            conditions.join(" OR ")
+        )
+    }
+}
+
+fn beyond_ascii(column: &Identifier) -> String {
+    format!("{}::text ~ '[^[:ascii:]]'", column.quoted())
+}
