@@ -14,8 +14,8 @@ use crate::{
     cycle::SyncEngine,
     delivery::{Request, Verdict},
     employee::{EmployeeId, Phone, Roster, RowProblem},
-    plan::{LocalFailure, Operation, Plan, User},
-    state::{self, OpenFailure, OpenHold, Peek, Person},
+    plan::{Operation, Plan, User},
+    state::{self, OpenHold, Peek, Person},
     wazzup::{Gate, Session},
 };
 
@@ -188,13 +188,12 @@ impl Findings {
                 self.held.push(OpenHold {
                     key: key.clone(),
                     hold: hold.clone(),
-                    name: None,
                 });
             }
         }
         for local in &plan.local_failures {
             if *local.key.user_id == *self.id && self.failure(local.key.operation).is_none() {
-                self.failures.push(new_failure(local, peek.now));
+                self.failures.push(local.opened(peek.now));
             }
         }
         self.plan = Some(plan);
@@ -215,21 +214,6 @@ impl Findings {
             name: entry.employee.name.to_string(),
             phone: phone.as_ref().map(Phone::to_string),
         });
-    }
-}
-
-fn new_failure(local: &LocalFailure, now: Timestamp) -> OpenFailure {
-    OpenFailure {
-        user_id: local.key.user_id.to_string(),
-        operation: local.key.operation,
-        code: local.problem.as_str().to_owned(),
-        detail: local.problem.reason().to_owned(),
-        request_id: None,
-        attempts: 0,
-        is_local: true,
-        first_at: now,
-        last_at: now,
-        next_attempt_at: None,
     }
 }
 

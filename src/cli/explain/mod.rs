@@ -21,8 +21,8 @@ use super::{
 use crate::{
     crm::CrmRow,
     employee::RowProblem,
-    plan::{LostEntry, Operation, Plan},
-    state::{HistoryEntry, OpenFailure, OpenHold},
+    plan::{Failure, LostEntry, Operation, Plan},
+    state::{HistoryEntry, OpenHold},
 };
 
 /// The answer. Serialised, it is the one for programs; `docs/json.md` documents it.
@@ -48,7 +48,7 @@ struct Findings {
     /// Oldest first.
     lost: Vec<LostEntry>,
     wazzup: Live,
-    failures: Vec<OpenFailure>,
+    failures: Vec<Failure>,
     #[serde(serialize_with = "serialize_holds")]
     held: Vec<OpenHold>,
     /// Newest first.
@@ -149,7 +149,7 @@ impl Explanation {
 }
 
 impl Findings {
-    fn failure(&self, operation: Operation) -> Option<&OpenFailure> {
+    fn failure(&self, operation: Operation) -> Option<&Failure> {
         self.failures.iter().find(|failure| failure.operation == operation)
     }
 }

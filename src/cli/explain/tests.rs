@@ -93,7 +93,7 @@ impl Findings {
     }
 
     fn with_failure(mut self, operation: Operation, code: &str, is_local: bool) -> Self {
-        self.failures.push(OpenFailure {
+        self.failures.push(Failure {
             user_id: "7".into(),
             operation,
             code: code.into(),
@@ -104,6 +104,9 @@ impl Findings {
             first_at: now() - HOUR,
             last_at: now() - HOUR,
             next_attempt_at: (!is_local).then(|| now() + SignedDuration::from_mins(5)),
+            name: None,
+            phone: None,
+            spelling: None,
         });
         self
     }
@@ -237,7 +240,7 @@ fn everything() -> Findings {
         at: now(),
         by: "boris@crm-host".into(),
     });
-    findings.held.push(OpenHold { key, hold, name: None });
+    findings.held.push(OpenHold { key, hold });
     findings.held_in_words.push("name: “Anna” → “true”".into());
     findings.lost = vec![
         LostEntry {
@@ -401,7 +404,7 @@ fn the_json_is_documented() {
     let mut kept = nobody(staying(StayReason::Kept), down()).with_user(Some(3)).removed();
     kept.snapshot.as_mut().unwrap().synced_at = None;
     let (key, hold) = hold(HoldKind::Account, now());
-    kept.held.push(OpenHold { key, hold, name: None });
+    kept.held.push(OpenHold { key, hold });
     let samples = [everything(), known, unknown, rejected, kept];
     let samples = samples.map(|findings| serde_json::to_value(Explanation::new(findings)).unwrap());
     let unapproved: &Value = &samples[4]["held"][0];

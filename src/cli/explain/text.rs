@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     crm::CrmRow,
-    plan::{Change, HoldKind, LostContent, LostEntry, Operation},
-    state::{HistoryEntry, HistoryOperation, OpenFailure, OpenHold},
+    plan::{Change, Failure, HoldKind, LostContent, LostEntry, Operation},
+    state::{HistoryEntry, HistoryOperation, OpenHold},
 };
 
 /// Columns of the labels.
@@ -200,7 +200,7 @@ fn write_failures(page: &mut Page, findings: &Findings) {
     }
 }
 
-fn attempts_in_words(findings: &Findings, failure: &OpenFailure) -> String {
+fn attempts_in_words(findings: &Findings, failure: &Failure) -> String {
     let next = match failure.next_attempt_at {
         Some(at) if at > findings.now => {
             format!("tried again {}, or when the CRM's row changes", until(findings.now, at))

@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     employee::{EmployeeId, RowProblem},
-    plan::{Change, HoldKind, Operation, Plan, StayReason},
-    state::{HistoryOperation, OpenFailure},
+    plan::{Change, Failure, HoldKind, Operation, Plan, StayReason},
+    state::HistoryOperation,
 };
 
 /// The answer to "why is Anna not in Wazzup?".
@@ -221,7 +221,7 @@ impl Judge<'_> {
         None
     }
 
-    fn next_attempt(self, failure: &OpenFailure) -> String {
+    fn next_attempt(self, failure: &Failure) -> String {
         match failure.next_attempt_at {
             Some(at) => until(self.findings.now, at),
             None => "in the next cycle".to_owned(),
@@ -307,7 +307,7 @@ impl Judge<'_> {
         }
     }
 
-    fn without_phone(self, failure: &OpenFailure) -> Advice {
+    fn without_phone(self, failure: &Failure) -> Advice {
         let problem = RowProblem::parse(&failure.code);
         let reason = match problem.filter(|_| failure.is_local) {
             Some(problem) => format!("in Wazzup, but without the phone: {}", problem.reason()),

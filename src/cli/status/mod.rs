@@ -15,8 +15,8 @@ use super::{
     text::{natural_order, sort_ids},
 };
 use crate::{
-    plan::HoldKind,
-    state::{Account, Counts, LastCycle, OpenFailure, OpenHold, Overview, PastCycle},
+    plan::{Failure, HoldKind},
+    state::{Account, Counts, LastCycle, OpenHold, Overview, PastCycle},
 };
 
 pub(super) use self::text::{lease_in_words, operation_in_words};
@@ -39,7 +39,7 @@ struct StatusView {
     managed: u64,
     leaving: u64,
     unsettled: u64,
-    failing: Vec<OpenFailure>,
+    failing: Vec<Failure>,
     waiting_for_seat: Vec<String>,
     #[serde(serialize_with = "serialize_holds")]
     held: Vec<OpenHold>,

@@ -7,7 +7,7 @@ use super::{super::json_docs, *};
 use crate::{
     employee::EmployeeId,
     plan::{Approval, Hold, HoldKey, HoldKind, Operation},
-    state::{Counts, CycleOutcome, Holder, LastCycle, OpenFailure, OpenHold, PastCycle},
+    state::{Counts, CycleOutcome, Holder, LastCycle, OpenHold, PastCycle},
 };
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -16,8 +16,8 @@ fn now() -> Timestamp {
     "2026-03-02T12:00:00Z".parse().unwrap()
 }
 
-fn failure(id: &str, operation: Operation, code: &str, minutes: Option<i64>) -> OpenFailure {
-    OpenFailure {
+fn failure(id: &str, operation: Operation, code: &str, minutes: Option<i64>) -> Failure {
+    Failure {
         user_id: id.into(),
         operation,
         code: code.into(),
@@ -28,6 +28,9 @@ fn failure(id: &str, operation: Operation, code: &str, minutes: Option<i64>) -> 
         first_at: now() - HOUR,
         last_at: now() - HOUR,
         next_attempt_at: minutes.map(|minutes| now() + SignedDuration::from_mins(minutes)),
+        name: None,
+        phone: None,
+        spelling: None,
     }
 }
 
@@ -44,7 +47,6 @@ fn hold(kind: HoldKind, id: &str, reason: &str, approved: bool) -> OpenHold {
                 by: "anna@crm-host".into(),
             }),
         },
-        name: None,
     }
 }
 
@@ -405,7 +407,7 @@ fn the_json_has_everything() {
     cycle.error_kind = Some("wazzup_unavailable".into());
     failed.cycles[0].error = Some("no answer".into());
     failed.cycles[0].error_kind = Some("wazzup_unavailable".into());
-    failed.failures = vec![OpenFailure {
+    failed.failures = vec![Failure {
         request_id: Some("ab-1".into()),
         ..failure("u1", Operation::Upsert, "INVALID_USERS_DATA", Some(5))
     }];

@@ -1,6 +1,6 @@
 //! The status for people.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{cmp::Reverse, collections::BTreeMap, fmt::Display};
 
 use jiff::Timestamp;
 
@@ -13,8 +13,8 @@ use super::{
     LeaseView, StatusView,
 };
 use crate::{
-    plan::{HoldKind, Operation},
-    state::{Counts, CycleOutcome, LastCycle, OpenFailure, PastCycle},
+    plan::{Failure, HoldKind, Operation},
+    state::{Counts, CycleOutcome, LastCycle, PastCycle},
 };
 
 /// Columns of the labels.
@@ -152,10 +152,10 @@ fn write_employees(page: &mut Page, view: &StatusView, cycle: &LastCycle) {
 }
 
 /// `3 added`, `1 removed`; nothing for a count of 0.
-fn listed_counts(counts: &[(usize, &str)]) -> Vec<String> {
+fn listed_counts<Count: Default + PartialEq + Display>(counts: &[(Count, &str)]) -> Vec<String> {
     let mut listed = Vec::new();
     for (count, what) in counts {
-        if *count > 0 {
+        if *count != Count::default() {
             listed.push(format!("{count} {what}"));
         }
     }
@@ -274,7 +274,7 @@ fn write_failing(page: &mut Page, view: &StatusView) {
     let Some(example) = view.failing.first() else {
         return;
     };
-    let mut kinds: BTreeMap<(Operation, &str, &str), Vec<&OpenFailure>> = BTreeMap::new();
+    let mut kinds: BTreeMap<(Operation, &str, &str), Vec<&Failure>> = BTreeMap::new();
     for failure in &view.failing {
         let kind = (failure.operation, &*failure.code, &*failure.detail);
         kinds.entry(kind).or_default().push(failure);
@@ -308,7 +308,7 @@ pub(in super::super) fn operation_in_words(operation: Operation) -> &'static str
 }
 
 /// `12, 13; tried twice, tried again in 5 min`.
-fn who_and_when(now: Timestamp, failures: &[&OpenFailure]) -> String {
+fn who_and_when(now: Timestamp, failures: &[&Failure]) -> String {
     let mut text = listed_ids(failures.iter().map(|failure| &*failure.user_id), IDS_SHOWN);
     let attempts = failures.iter().map(|failure| failure.attempts).max();
     let attempts = attempts.unwrap_or_default();
