@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     crm::{self as crm_source, Role, TableSchemas, Unconvertible},
-    delivery::Verdict,
+    delivery::{Interruption, Verdict},
     postgres::Reason,
     state::{Account, Error as StateError, ForeignOwner, Rights, SchemaVersion},
 };
@@ -128,7 +128,7 @@ fn broken() -> Findings {
             }),
             ..StateFindings::default()
         },
-        wazzup: Ok(Verdict::Unauthorized { forbidden: false }),
+        wazzup: Ok(Verdict::Interrupted(Interruption::Unauthorized)),
         plan: None,
     }
 }
@@ -144,7 +144,7 @@ fn down() -> Findings {
             error: Some(StateError::Unavailable(reason())),
             ..StateFindings::default()
         },
-        wazzup: Ok(Verdict::Unavailable("no answer".into())),
+        wazzup: Ok(Verdict::Interrupted(Interruption::Unavailable("no answer".into()))),
         plan: None,
     }
 }

@@ -4,7 +4,11 @@ use super::{
     super::{page::Advice, text::counted},
     Findings, Report, Setup,
 };
-use crate::{delivery::Verdict, plan::Coverage, wazzup::Error};
+use crate::{
+    delivery::{Interruption, Verdict},
+    plan::Coverage,
+    wazzup::Error,
+};
 
 const REMEDY_FOR_KEY: &str = "put an API key from the account's settings in place; no restart is needed";
 
@@ -26,30 +30,32 @@ pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings)
             return;
         }
     };
-    let silence = match verdict {
-        Verdict::Accepted { .. } | Verdict::Unauthorized { .. } => None,
-        Verdict::Unavailable(reason) => Some(reason.clone()),
-        Verdict::Refused(refusal) | Verdict::NoDecision(refusal) => Some(refusal.to_string()),
-        Verdict::NotSent(reason) => Some(reason.to_string()),
-    };
-    if let Some(reason) = silence {
-        let remedy =
-            "correct wazzup.base_url, or look at DNS, firewall and proxy; an outage of Wazzup passes by itself";
-        report.add("Wazzup", Advice::bad(format!("{url}: {reason}")).with(remedy));
-        return;
-    }
-    report.add("Wazzup", Advice::good(format!("{url} answers")));
     let key = match verdict {
-        Verdict::Unauthorized { forbidden: true } => {
-            Advice::bad("refused (403): it is probably of the wrong type (\"sidecar\")").with(REMEDY_FOR_KEY)
+        Verdict::Accepted { .. } => Ok(Advice::good("accepted")),
+        Verdict::Interrupted(Interruption::Unauthorized) => {
+            let reason = "refused (401): it is not, or no longer, a key of a Wazzup account";
+            Ok(Advice::bad(reason).with(REMEDY_FOR_KEY))
         }
-        Verdict::Unauthorized { forbidden: false } => {
-            Advice::bad("refused (401): it is not, or no longer, a key of a Wazzup account").with(REMEDY_FOR_KEY)
+        Verdict::Interrupted(Interruption::Forbidden) => {
+            let reason = "refused (403): it is probably of the wrong type (\"sidecar\")";
+            Ok(Advice::bad(reason).with(REMEDY_FOR_KEY))
         }
-        _ => Advice::good("accepted"),
+        Verdict::Interrupted(Interruption::Unavailable(reason)) => Err(reason.clone()),
+        Verdict::Interrupted(Interruption::NotSent(reason)) => Err(reason.to_string()),
+        Verdict::Refused(refusal) | Verdict::NoDecision(refusal) => Err(refusal.to_string()),
     };
-    report.add("API key", key);
-    report_list(report, setup, findings);
+    match key {
+        Ok(key) => {
+            report.add("Wazzup", Advice::good(format!("{url} answers")));
+            report.add("API key", key);
+            report_list(report, setup, findings);
+        }
+        Err(reason) => {
+            let remedy =
+                "correct wazzup.base_url, or look at DNS, firewall and proxy; an outage of Wazzup passes by itself";
+            report.add("Wazzup", Advice::bad(format!("{url}: {reason}")).with(remedy));
+        }
+    }
 }
 
 fn report_list(report: &mut Report, setup: Setup<'_>, findings: &Findings) {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     crm::{self, CrmRow, CrmRows},
     cycle::SyncEngine,
-    delivery::{Request, Verdict},
+    delivery::{Interruption, Request, Verdict},
     employee::{EmployeeId, Phone, Roster, RowProblem},
     plan::{Operation, Plan, User},
     state::{self, OpenHold, Peek, Person},
@@ -146,7 +146,9 @@ async fn look_up(session: &Session<'_>, id: &EmployeeId) -> Live {
 async fn confirm_absence(session: &Session<'_>) -> Live {
     match session.send(&Request::Ping).await.verdict {
         Verdict::Accepted { .. } => Live::Absent,
-        Verdict::Unauthorized { .. } => unknown("Wazzup does not accept the API key"),
+        Verdict::Interrupted(Interruption::Unauthorized | Interruption::Forbidden) => {
+            unknown("Wazzup does not accept the API key")
+        }
         _ => unknown("404, but so is the list of users: check wazzup.base_url, which usually ends with /v3"),
     }
 }
