@@ -5,8 +5,6 @@ mod answer;
 pub(super) mod tests;
 mod text;
 
-use std::io;
-
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
@@ -62,7 +60,7 @@ pub(super) async fn plan(context: &Context, offline: bool, exit_code: bool, form
             text::write(&mut page, &view, &answer, &context.invocation);
             page.print()?;
         }
-        Format::Json => page::print_json(&serde_json::to_value(&answer).map_err(io::Error::from)?)?,
+        Format::Json => page::print_json(&answer)?,
     }
     let would_act = view.plan.requests() > 0;
     Ok(if exit_code && would_act {
