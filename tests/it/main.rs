@@ -11,6 +11,7 @@ mod terminal;
 mod accounts;
 mod answers;
 mod brake;
+mod budget;
 mod configuration;
 mod crash;
 mod databases;

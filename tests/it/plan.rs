@@ -1,6 +1,6 @@
 //! `plan`: what a cycle would do, without doing any of it.
 
-use sandbox::{Poison, PoisonReply};
+use sandbox::{Named, What};
 use serde_json::{Value, json};
 
 use crate::{
@@ -122,7 +122,7 @@ async fn people_and_programs_get_the_same_in_natural_order() {
         app.hire(&number.to_string(), &format!("Employee {number}"), None).await;
     }
     app.hire("99", "Poison", None).await;
-    app.wazzup.poison(Poison::names(["Poison"], PoisonReply::NoData));
+    app.wazzup.poison(["Poison"], What::invalid(Named::Nobody, &[]));
     app.once_exits(3).await;
     app.wazzup.put("11x", "Somebody Else", None);
     app.wazzup.put("12x", "employee  twelve", None);
@@ -201,7 +201,7 @@ async fn without_the_list_it_says_so_and_plans_all_the_same() {
         (0, ""),
         "nobody asked for the list: {run}"
     );
-    app.wazzup.start_again().await.expect("the port is free");
+    app.wazzup.start_again().expect("the port is free");
     app.write_key("another-key");
     let run = app.run(&["plan"]).await;
     assert!(run.code == 0 && run.stderr.contains("key"), "{run}");

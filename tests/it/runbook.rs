@@ -11,7 +11,7 @@ use std::{
 use sandbox::{Fault, What, When};
 use serde_json::Value;
 
-use crate::{app::App, process::PATIENCE};
+use crate::app::App;
 
 const LEVELS: [&str; 5] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"];
 
@@ -200,8 +200,7 @@ async fn cycles_end_at_every_level_that_the_readme_lists() {
     // Interrupted; with changes; quiet.
     app.wazzup.order(Fault::new(When::Post, What::DelayAnswer { ms: 500 }));
     let mut daemon = app.daemon();
-    let first = |state: &sandbox::State| state.writing_requests().count() == 1;
-    app.wazzup.wait_until(first, PATIENCE).await.expect("the first request");
+    app.wazzup_reaches(|wazzup| wazzup.writing_requests().len() == 1).await;
     daemon.signal("TERM").await;
     assert_eq!(daemon.ended().await, Some(0), "{}", daemon.text());
     log.extend(daemon.log());
