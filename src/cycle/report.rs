@@ -231,7 +231,11 @@ impl<'m> Reporter<'m> {
                 Outcome::Removed { absent } => {
                     events::batch_delivered(operation, request.entry_count(), absent.len());
                 }
-                Outcome::Failed(_) | Outcome::Recovered(_) | Outcome::SeatsTaken(_) | Outcome::AccountFull { .. } => {}
+                Outcome::Failed(_)
+                | Outcome::Recovered(_)
+                | Outcome::SeatsTaken(_)
+                | Outcome::AccountFull { .. }
+                | Outcome::LimitExceeded => {}
             }
         }
         let report = delivery.report();

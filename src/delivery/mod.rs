@@ -50,6 +50,11 @@ pub struct Delivery {
     extra_requests: usize,
     requests_over_limit: usize,
     accepted_something: bool,
+    /// The service named a phone that another user has, so it does take decisions. It names one in each answer, and another
+    /// integration may have created many of the same people.
+    has_named_phone: bool,
+    /// The last request had one entry, and was not accepted.
+    failed_alone: bool,
     /// A whole group got no decision, and nothing was accepted since: retrying each further one costs too much.
     is_doubtful: bool,
     report: Report,
@@ -75,6 +80,10 @@ impl Delivery {
         for key in &plan.marks.closed_failures {
             failures.remove(key);
         }
+        // What is wrong in the CRM's own rows took the place of what was refused, and no answer ends it.
+        for local in &plan.local_failures {
+            failures.remove(&local.key);
+        }
         Self {
             queue: Queue::new(plan),
             under_way: None,
@@ -85,6 +94,8 @@ impl Delivery {
             extra_requests: 0,
             requests_over_limit: 0,
             accepted_something: false,
+            has_named_phone: false,
+            failed_alone: false,
             is_doubtful: false,
         }
     }
@@ -194,7 +205,9 @@ impl Delivery {
                 outcomes.push(Outcome::Upserted);
                 let taken = items.iter().filter(|item| item.upsert.takes_seat).count();
                 if taken > 0 {
-                    self.queue.seats_taken(taken);
+                    if self.queue.seats_taken(taken) {
+                        outcomes.push(Outcome::LimitExceeded);
+                    }
                     self.report.seats_taken = self.report.seats_taken.saturating_add_unsigned(taken);
                     outcomes.push(Outcome::SeatsTaken(i64::try_from(taken).unwrap_or(i64::MAX)));
                 }
@@ -239,6 +252,7 @@ impl Delivery {
     fn charge(&mut self, item: &Item, operation: Operation, refusal: &Refusal, outcomes: &mut Vec<Outcome>) {
         // Who has to give up a phone and does not is charged with that alone.
         let operation = if item.is_release { Operation::Phone } else { operation };
+        self.failed_alone = true;
         self.queue.did_not_give_up(item.id());
         let attempt = failed_attempt(&item.upsert, operation, refusal, &self.failures);
         self.report.failed(&attempt);
@@ -270,7 +284,7 @@ impl Delivery {
 
     /// Whether one more request may be spent beyond those that the plan needs.
     fn has_extra_request(&self) -> bool {
-        let most = if self.accepted_something {
+        let most = if self.accepted_something || self.has_named_phone {
             EXTRA_REQUESTS
         } else {
             EXTRA_REQUESTS_BEFORE_ACCEPTANCE - 1
@@ -293,8 +307,11 @@ impl Delivery {
         if let Some(group) = self.queue.next_planned(attempts) {
             return Some(self.send(group));
         }
+        // Small parts tell soon whether the service takes anything, unless they stem from a place where many entries fail:
+        // after one that failed alone, what waits for longest is tried.
+        let takes_longest_waiting = !self.accepted_something && std::mem::take(&mut self.failed_alone);
         if self.has_extra_request()
-            && let Some(group) = self.queue.next_refused()
+            && let Some(group) = self.queue.next_refused(takes_longest_waiting)
         {
             self.extra_requests += 1;
             return Some(self.send(group));

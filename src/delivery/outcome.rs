@@ -40,6 +40,8 @@ pub enum Outcome {
         /// How many users it has; `None` leaves the count as it is.
         used: Option<usize>,
     },
+    /// More users were accepted than the known limit: it is none.
+    LimitExceeded,
 }
 
 /// An attempt that is charged to one user.

@@ -219,11 +219,16 @@ impl Queue {
         None
     }
 
-    /// The next part of a refused group, the smallest first: so that a few requests tell whether the service takes anything.
-    /// When there is none left, whoever still waits for one is sent without.
-    pub(super) fn next_refused(&mut self) -> Option<Group> {
-        if let Some(group) = self.refused.pop_back() {
-            return Some(group);
+    /// The next part of a refused group, the smallest first, or the one that waits for longest. When there is none left,
+    /// whoever still waits for one is sent without.
+    pub(super) fn next_refused(&mut self, takes_longest_waiting: bool) -> Option<Group> {
+        let group = if takes_longest_waiting {
+            self.refused.pop_front()
+        } else {
+            self.refused.pop_back()
+        };
+        if group.is_some() {
+            return group;
         }
         let unresolved: Vec<EmployeeId> = self
             .blocked
@@ -349,10 +354,16 @@ impl Queue {
         }
     }
 
-    pub(super) fn seats_taken(&mut self, seats: usize) {
-        if let Some(used) = &mut self.room.seats.used {
-            *used += seats;
+    /// Returns whether this shows that the known limit is not the limit any more.
+    pub(super) fn seats_taken(&mut self, seats: usize) -> bool {
+        let known = &mut self.room.seats;
+        known.used = known.used.map(|used| used + seats);
+        let is_beyond_limit = known.limit.is_some() && known.used > known.limit;
+        if is_beyond_limit {
+            known.limit = None;
+            self.room.left = None;
         }
+        is_beyond_limit
     }
 
     /// Who waits for a seat now.

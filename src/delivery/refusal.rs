@@ -75,6 +75,7 @@ impl Delivery {
         if let Some(item) = Self::owner_of_named_phone(&mut items, refusal) {
             item.drop_phone();
             item.phone_refusal = Some(refusal.clone());
+            self.has_named_phone = true;
             self.queue.push_refused(Group::Upsert { items, aside, attempts });
             return;
         }
@@ -169,6 +170,7 @@ impl Delivery {
     }
 
     fn leave_unjudged(&mut self, attempt: FailedAttempt, refusal: &Refusal) {
+        self.failed_alone = true;
         self.unjudged.push(Unjudged {
             attempt,
             code: refusal.code.clone(),

@@ -1,6 +1,8 @@
 //! Is this the Wazzup account whose users we manage?
 
-use super::{Acknowledged, Coverage, HoldKey, RemoteList, Sighting, Snapshot};
+use super::{
+    Acknowledged, Coverage, HoldKey, LostContent, RemoteList, Sighting, Snapshot, leavers::is_name_of_lost_upsert,
+};
 use crate::employee::EmployeeId;
 
 /// How many users are looked up where the list proves nothing.
@@ -27,6 +29,7 @@ pub(super) fn judge(snapshot: &Snapshot, list: &RemoteList) -> AccountVerdict {
         .users
         .iter()
         .filter_map(|(id, user)| Some((id, user.acknowledged.as_ref()?)))
+        .filter(|(id, _)| !may_have_been_removed(id, snapshot, list))
         .collect();
     let changed = snapshot.account.fingerprint.as_deref() != Some(list.fingerprint.as_str());
     let is_held = snapshot.holds.contains_key(&HoldKey::account());
@@ -40,18 +43,22 @@ pub(super) fn judge(snapshot: &Snapshot, list: &RemoteList) -> AccountVerdict {
         };
     }
     match list.coverage() {
-        Coverage::Complete => judge_by_complete_list(&acknowledged, list),
+        Coverage::Complete => judge_by_complete_list(&acknowledged, snapshot, list),
         _ if !changed && !is_held => AccountVerdict::NotJudged,
         Coverage::Unread => AccountVerdict::NeedsList,
-        Coverage::Incomplete(_) | Coverage::Unavailable(_) => judge_by_sample(&acknowledged, list),
+        Coverage::Incomplete(_) | Coverage::Unavailable(_) => judge_by_sample(&acknowledged, snapshot, list),
     }
 }
 
-fn judge_by_complete_list(acknowledged: &[(&EmployeeId, &Acknowledged)], list: &RemoteList) -> AccountVerdict {
+fn judge_by_complete_list(
+    acknowledged: &[(&EmployeeId, &Acknowledged)],
+    snapshot: &Snapshot,
+    list: &RemoteList,
+) -> AccountVerdict {
     let managed = acknowledged.len();
     let found = acknowledged
         .iter()
-        .filter(|(id, user)| is_shown_as_acknowledged(id, user, list))
+        .filter(|(id, user)| is_shown_as_ours(id, user, snapshot, list))
         .count();
     let is_doubtful = if managed >= SAMPLE {
         found * 2 < managed
@@ -68,10 +75,14 @@ fn judge_by_complete_list(acknowledged: &[(&EmployeeId, &Acknowledged)], list: &
 }
 
 /// Without a complete list, some users are looked up: one of them under the acknowledged name is enough.
-fn judge_by_sample(acknowledged: &[(&EmployeeId, &Acknowledged)], list: &RemoteList) -> AccountVerdict {
+fn judge_by_sample(
+    acknowledged: &[(&EmployeeId, &Acknowledged)],
+    snapshot: &Snapshot,
+    list: &RemoteList,
+) -> AccountVerdict {
     if acknowledged
         .iter()
-        .any(|(id, user)| is_shown_as_acknowledged(id, user, list))
+        .any(|(id, user)| is_shown_as_ours(id, user, snapshot, list))
     {
         return AccountVerdict::Passed;
     }
@@ -95,9 +106,19 @@ fn judge_by_sample(acknowledged: &[(&EmployeeId, &Acknowledged)], list: &RemoteL
     ))
 }
 
-fn is_shown_as_acknowledged(id: &EmployeeId, user: &Acknowledged, list: &RemoteList) -> bool {
+/// Whether the user's absence shows nothing, since a lost removal of ours may be the reason.
+fn may_have_been_removed(id: &EmployeeId, snapshot: &Snapshot, list: &RemoteList) -> bool {
+    let is_removal_lost = snapshot
+        .lost_entries(id)
+        .iter()
+        .any(|entry| entry.content == LostContent::Removal);
+    is_removal_lost && list.find(id.as_str()) == Sighting::Absent
+}
+
+/// Whether Wazzup shows the user under a name of ours: the acknowledged one, or one that a lost request may have given.
+fn is_shown_as_ours(id: &EmployeeId, user: &Acknowledged, snapshot: &Snapshot, list: &RemoteList) -> bool {
     match list.find(id.as_str()) {
-        Sighting::Named(name) => user.name.is_same_as(name),
+        Sighting::Named(name) => user.name.is_same_as(name) || is_name_of_lost_upsert(snapshot, id, name),
         Sighting::Absent | Sighting::Unknown => false,
     }
 }

@@ -109,13 +109,12 @@ fn due(snapshot: &Snapshot, id: &EmployeeId, user: &User, list: &RemoteList, app
     let lost = snapshot.lost_entries(id);
     let can_land = lost.iter().any(|entry| entry.may_land_until > now);
     let removed_since = lost.iter().all(|entry| Some(entry.lost_at) <= user.synced_at);
-    if can_land && removed_since {
-        return Fate::Settling;
-    }
     match list.find(id.as_str()) {
-        Sighting::Unknown => Fate::Unknown,
-        Sighting::Absent if can_land => Fate::Settling,
         Sighting::Named(name) if is_name_of_lost_upsert(snapshot, id, name) => Fate::Removed { approved },
+        _ if can_land && removed_since => Fate::Settling,
+        Sighting::Unknown => Fate::Unknown,
+        // Somebody else's name may still become that of a lost take-over.
+        Sighting::Absent | Sighting::Named(_) if can_land => Fate::Settling,
         Sighting::Absent | Sighting::Named(_) => Fate::Forgotten,
     }
 }

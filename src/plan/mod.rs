@@ -124,11 +124,11 @@ pub struct Seats {
 }
 
 impl Seats {
-    /// How many seats are free, where that is known. More users than the limit mean that the limit was raised.
+    /// How many seats are free, where that is known.
     #[must_use]
     pub fn free(&self) -> Option<usize> {
         let (used, limit) = (self.used?, self.limit?);
-        limit.checked_sub(used)
+        Some(limit.saturating_sub(used))
     }
 }
 

@@ -152,7 +152,8 @@ fn decide(roster: &Roster, snapshot: &Snapshot, list: &RemoteList, policy: &Poli
         ..Plan::default()
     };
     plan.holds.extend(leavers.holds.clone());
-    if hold_updates(&mut plan, &mut wishes, snapshot, policy, now) {
+    // Whoever is held may leave a phone to somebody else, whose update counts as well.
+    while hold_updates(&mut plan, &mut wishes, snapshot, policy, now) {
         problems = phones::settle(&mut wishes, &leavers.leavers, snapshot, now);
     }
     plan.releases = phones::releases(&mut wishes, &mut problems, snapshot, now);
@@ -249,7 +250,7 @@ fn seats(snapshot: &Snapshot, list: &RemoteList) -> Seats {
     }
 }
 
-/// Holds updates if there are more than the policy lets through at once. Returns whether any is held.
+/// Holds updates if there are more than the policy lets through at once. Returns whether any was held that was not before.
 fn hold_updates(
     plan: &mut Plan,
     wishes: &mut [Wish<'_>],
@@ -263,7 +264,7 @@ fn hold_updates(
         let (Some(entry), Some(_)) = (wish.entry, wish.acknowledged()) else {
             continue;
         };
-        if !wish.differs() {
+        if wish.is_held || !wish.differs() || wish.retries_only_phone(snapshot) {
             continue;
         }
         let key = HoldKey::new(HoldKind::Update, wish.id.as_str());
@@ -275,8 +276,8 @@ fn hold_updates(
     }
     plan.holds.extend(approved);
     let limit = policy.updates.of(plan.managed);
-    let too_many = changes.len() > limit;
-    let count = changes.len();
+    let count = changes.len() + wishes.iter().filter(|wish| wish.is_held).count();
+    let too_many = count > limit;
     let mut any = false;
     for (index, key, content) in changes {
         let existing = snapshot.holds.get(&key).filter(|hold| hold.content == content);
@@ -360,6 +361,7 @@ impl Plan {
             .collect();
         let lookalikes = Lookalikes::new(leavers, snapshot);
         let mut additions: Vec<PlannedUpsert> = Vec::new();
+        let mut resent = None;
         for wish in wishes {
             if wish.phone_is_pending {
                 self.pending.insert(wish.id.clone());
@@ -384,6 +386,9 @@ impl Plan {
                 self.pending.insert(wish.id.clone());
                 continue;
             }
+            if wish.standing == Standing::Ours && !wish.differs() {
+                resent = resent.or(Some(wish));
+            }
             let mut upsert = wish.upsert();
             if release.is_some() {
                 upsert.phone_waits_for.push(wish.id.clone());
@@ -405,6 +410,10 @@ impl Plan {
             } else {
                 self.upserts.push(upsert);
             }
+        }
+        // After a lost request about everybody nobody is in sync for certain; whoever is sent again as acknowledged will do.
+        if let Some(wish) = resent {
+            self.propose_control(wish);
         }
         let unknown: BTreeSet<EmployeeId> = wishes
             .iter()

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    Acknowledged, BatchEntry, Change, HoldKey, HoldKind, Operation, PlannedUpsert, Policy, RemoteList, Sighting,
-    Snapshot, User, backing_off, leavers::is_name_of_lost_upsert,
+    Acknowledged, BatchEntry, Change, FailureKey, HoldKey, HoldKind, Operation, PlannedUpsert, Policy, RemoteList,
+    Sighting, Snapshot, User, backing_off, leavers::is_name_of_lost_upsert,
 };
 use crate::employee::{Employee, EmployeeId, FullName, Phone, Roster, RosterEntry, Spelling};
 
@@ -169,6 +169,19 @@ impl<'a> Wish<'a> {
     pub(super) fn backs_off(&self, snapshot: &Snapshot, now: Timestamp) -> bool {
         backing_off(&snapshot.failures, self.id, Operation::Upsert, now)
             .is_some_and(|attempt| attempt.name.as_ref() == Some(self.name()) && attempt.phone == self.phone)
+    }
+
+    /// Whether all that is new is a phone that Wazzup refused before: the CRM changed nothing since.
+    pub(super) fn retries_only_phone(&self, snapshot: &Snapshot) -> bool {
+        let has_name = self
+            .acknowledged()
+            .is_some_and(|acknowledged| acknowledged.name == *self.name());
+        let key = FailureKey::new(self.id.as_str(), Operation::Phone);
+        let is_refused_phone = snapshot
+            .failures
+            .get(&key)
+            .is_some_and(|failure| !failure.is_local && failure.phone.is_some() && failure.phone == self.sent_phone);
+        has_name && is_refused_phone
     }
 
     /// What is to be sent.

@@ -54,7 +54,8 @@ impl State {
             Outcome::Failed(attempt) => self.write_failed_attempt(tx, attempt).await,
             Outcome::Recovered(key) => self.close_failures(tx, std::slice::from_ref(key)).await,
             Outcome::SeatsTaken(number) => self.add_to_seats_used(tx, *number).await,
-            Outcome::AccountFull { limit, used } => self.write_full_account(tx, *limit, *used).await,
+            Outcome::AccountFull { limit, used } => self.write_seats_limit(tx, Some(*limit), *used).await,
+            Outcome::LimitExceeded => self.write_seats_limit(tx, None, None).await,
         }
     }
 

@@ -129,16 +129,16 @@ impl State {
         Ok(())
     }
 
-    pub(super) async fn write_full_account(
+    pub(super) async fn write_seats_limit(
         &self,
         tx: &mut PgConnection,
-        limit: usize,
+        limit: Option<usize>,
         used: Option<usize>,
     ) -> Result<(), Error> {
         sqlx::query!(
             "UPDATE accounts SET seats_limit = $2, seats_used = COALESCE($3, seats_used) WHERE account = $1",
             self.account,
-            stored_count(limit),
+            limit.map(stored_count),
             used.map(stored_count)
         )
         .execute(unnamed(tx))
