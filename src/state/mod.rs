@@ -67,7 +67,7 @@ pub struct State {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database does not answer.
-    #[error("the state database is unavailable: {0}")]
+    #[error("the state database is unavailable: {0}; {remedy}", remedy = .0.remedy("state.url"))]
     Unavailable(Reason),
     /// The database refuses.
     #[error("the state database refuses: {0}")]

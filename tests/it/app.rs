@@ -12,7 +12,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgPool, Row as _, postgres::PgPoolOptions};
 use tempfile::TempDir;
 
-use crate::process::{Daemon, Run, run};
+use crate::process::{Daemon, Run, run, run_measured};
 
 /// One account: a CRM database, a sandbox, a configuration file.
 pub struct App {
@@ -248,6 +248,11 @@ impl App {
         run(&self.config_file(), &self.env, arguments).await
     }
 
+    /// One cycle, with the most memory that the process had at once, in kB.
+    pub async fn once_measured(&self) -> (Run, u64) {
+        run_measured(&self.config_file(), &self.env, &["once"]).await
+    }
+
     /// One cycle.
     pub async fn once(&self) -> Run {
         self.run(&["once"]).await
@@ -272,6 +277,15 @@ impl App {
         let run = self.run(arguments).await;
         assert_eq!(run.code, 0, "{run}");
         serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
+    }
+
+    /// Starts the daemon with these environment variables, too.
+    pub fn daemon_with(&self, env: &[(&str, &str)]) -> Daemon {
+        let more = env
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let env: Vec<(String, String)> = self.env.iter().cloned().chain(more).collect();
+        Daemon::start(&self.config_file(), &env)
     }
 
     /// Starts the daemon.

@@ -4,11 +4,13 @@
 //! configuration file. Each test of a cycle ends with [`app::App::settled`]: run again, and no request is made.
 
 mod app;
+mod fake_postgres;
 mod process;
 mod proxy;
 
 mod accounts;
 mod brake;
+mod chaos;
 mod configuration;
 mod crash;
 mod databases;

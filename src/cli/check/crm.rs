@@ -68,7 +68,7 @@ pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings)
     let address = config.crm.url.address();
     match &crm.error {
         Some(Error::Unavailable(reason)) => {
-            let remedy = remedy_for_database(reason, "crm.url");
+            let remedy = reason.remedy("crm.url");
             report.failed(Subject::Crm, reason.to_string(), remedy);
         }
         _ => report.good(Subject::Crm, format!("the database at {address} answers")),
@@ -216,21 +216,6 @@ fn report_role(report: &mut Report, role: &Role) {
         message,
         "use a role in crm.url that may SELECT and nothing else",
     );
-}
-
-/// What to do about a database that cannot be used; `key` names its URL.
-pub(super) fn remedy_for_database(reason: &Reason, key: &str) -> String {
-    match reason.sqlstate() {
-        Some(code) if code.starts_with("28") => {
-            format!("correct the role and the password in {key}, or allow the role in pg_hba.conf")
-        }
-        Some("3D000") => format!("name a database that exists at the end of {key}"),
-        Some(code) if code.starts_with("53") => {
-            "raise the server's limit of connections, or close some of them".to_owned()
-        }
-        Some(_) => "see the server's log; the daemon tries again by itself".to_owned(),
-        None => format!("start the database, or correct {key}"),
-    }
 }
 
 /// What to do about a query that the CRM refuses.

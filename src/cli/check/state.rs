@@ -6,7 +6,7 @@ use super::{
         text::{counted, listed_ids},
     },
     Findings, Setup,
-    crm::{NAMES_SHOWN, remedy_for_database, report_ssl},
+    crm::{NAMES_SHOWN, report_ssl},
     report::{Report, Subject},
 };
 use crate::state::{Account, Error, ForeignOwner, Peek, Rights, SchemaVersion, State};
@@ -64,7 +64,7 @@ pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings)
     let schema = config.state.schema.as_str();
     match (&state.error, &state.rights) {
         (Some(Error::Unavailable(reason)), _) => {
-            let remedy = remedy_for_database(reason, "state.url");
+            let remedy = reason.remedy("state.url");
             report.failed(Subject::State, reason.to_string(), remedy);
         }
         (Some(error), _) => report.failed(
