@@ -13,7 +13,7 @@ use crate::{
     employee::{EmployeeId, FullName, PhoneReader, Roster, RosterBuilder, Row},
     plan::{
         AccountFacts, Acknowledged, Coverage, Failure, FailureKey, Hold, HoldKey, HoldKind, Limit, Operation, Plan,
-        Policy, RefusedAttempt, RemoteList, Snapshot, User,
+        Policy, RemoteList, Snapshot, User,
     },
 };
 
@@ -108,15 +108,23 @@ pub(super) fn everything() -> PlanView {
         ("11", "Fyodor", None, Some(2)),
         ("12", "Galina", None, None),
     ]);
-    let attempt = RefusedAttempt {
+    let failure = Failure {
+        user_id: "13".to_owned(),
+        operation: Operation::Upsert,
         code: "INVALID_USERS_DATA\u{1b}[2J".to_owned(),
+        detail: "Wazzup finds this entry invalid".to_owned(),
+        request_id: None,
+        attempts: 2,
+        is_local: false,
+        first_at: now() - SignedDuration::from_mins(2),
+        last_at: now() - SignedDuration::from_mins(1),
+        next_attempt_at: Some(now() + SignedDuration::from_mins(4)),
         name: Some(FullName::parse("Hanna").unwrap()),
         phone: None,
-        attempts: 2,
-        next_attempt_at: now() + SignedDuration::from_mins(4),
+        spelling: None,
     };
     let key = FailureKey::new("13", Operation::Upsert);
-    snapshot.failures.insert(key, Failure::Refused(attempt));
+    snapshot.failures.insert(key, failure);
     let roster = roster(&[
         ("1", "Anna", "+7 926 123-45-03"),
         ("2", "Boris B.", "+7 926 123-45-02"),

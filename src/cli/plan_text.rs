@@ -205,10 +205,10 @@ fn crm_name(view: &PlanView, id: &EmployeeId) -> String {
 /// `refused lately (INVALID_USERS_DATA), tried again in 5 min`.
 fn refused(view: &PlanView, id: &EmployeeId, operation: Operation) -> String {
     match backing_off(&view.snapshot.failures, id, operation, view.now) {
-        Some(attempt) => format!(
+        Some(failure) => format!(
             "refused lately ({}), tried again {}",
-            printable(&attempt.code),
-            until(view.now, attempt.next_attempt_at)
+            printable(&failure.code),
+            until(view.now, failure.next_attempt_at.unwrap_or(view.now))
         ),
         None => "refused lately".to_owned(),
     }

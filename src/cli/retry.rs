@@ -7,29 +7,33 @@ use super::{
     setup,
     text::{counted, listed_ids, noun_for},
 };
-use crate::state::RetryOrder;
 
 /// How many unknown ids are named.
 const IDS_SHOWN: usize = 10;
 
 pub(super) async fn retry(context: &Context, ids: &[String]) -> Result<Exit, Error> {
     let state = setup::state(&context.config);
-    let order = if state.is_there().await? {
-        state.order_retry(ids, &operator()).await?
-    } else if ids.is_empty() {
-        RetryOrder::Taken { concerned: 0 }
-    } else {
-        RetryOrder::Unknown(ids.to_vec())
-    };
-    match order {
-        RetryOrder::Taken { concerned } => {
-            let mut page = Page::new(0);
-            page.paragraph(&answer(concerned));
-            page.print()?;
-            Ok(Exit::Ok)
-        }
-        RetryOrder::Unknown(unknown) => Err(Error::Refused(refusal(context, &unknown))),
+    let snapshot = state.peek().await?.snapshot;
+    let unknown: Vec<&str> = ids
+        .iter()
+        .map(String::as_str)
+        .filter(|id| !snapshot.knows(id))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(Error::Refused(refusal(context, &unknown)));
     }
+    let concerned = if ids.is_empty() {
+        snapshot.retryable().len()
+    } else {
+        ids.len()
+    };
+    if concerned > 0 {
+        state.order_retry(ids, &operator()).await?;
+    }
+    let mut page = Page::new(0);
+    page.paragraph(&answer(concerned));
+    page.print()?;
+    Ok(Exit::Ok)
 }
 
 fn answer(concerned: usize) -> String {
@@ -39,10 +43,10 @@ fn answer(concerned: usize) -> String {
     }
 }
 
-fn refusal(context: &Context, unknown: &[String]) -> String {
+fn refusal(context: &Context, unknown: &[&str]) -> String {
     let ids = noun_for(unknown.len(), "id");
-    let shown = listed_ids(unknown.iter().map(String::as_str), IDS_SHOWN);
-    let first = unknown.first().map_or("", String::as_str);
+    let shown = listed_ids(unknown.iter().copied(), IDS_SHOWN);
+    let first = unknown.first().copied().unwrap_or_default();
     let explain = context.invocation.command_for("explain", first);
     format!("nothing was changed, because nothing is known of the {ids} {shown}; {explain} says more")
 }

@@ -8,7 +8,7 @@ use super::{
     queue::{Group, Item},
     request::{Attempts, Refusal, RefusalCode},
 };
-use crate::plan::{Failure, FailureKey, Failures, Operation, PlannedUpsert};
+use crate::plan::{FailureKey, Failures, Operation, PlannedUpsert};
 
 /// An entry that an answer named, and the answer.
 #[derive(Debug, Clone)]
@@ -253,8 +253,10 @@ pub(super) fn failed_attempt(
     let name = Some(upsert.entry.employee.name.clone());
     let phone = upsert.wanted_phone;
     let attempts = match failures.get(&key) {
-        Some(Failure::Refused(earlier))
-            if earlier.phone == phone && (earlier.name == name || operation == Operation::Phone) =>
+        Some(earlier)
+            if !earlier.is_local
+                && earlier.phone == phone
+                && (earlier.name == name || operation == Operation::Phone) =>
         {
             earlier.attempts + 1
         }
@@ -273,10 +275,7 @@ pub(super) fn failed_attempt(
 
 fn removal_attempt(id: &crate::employee::EmployeeId, refusal: &Refusal, failures: &Failures) -> FailedAttempt {
     let key = FailureKey::new(id.as_str(), Operation::Remove);
-    let attempts = match failures.get(&key) {
-        Some(Failure::Refused(earlier)) => earlier.attempts + 1,
-        _ => 1,
-    };
+    let attempts = failures.get(&key).map_or(0, |earlier| earlier.attempts) + 1;
     FailedAttempt {
         detail: detail(&refusal.code, Operation::Remove),
         code: refusal.code.as_str().into_owned(),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Interruption, Refusal, outcome::FailedAttempt, queue::Item};
 use crate::{
     employee::{EmployeeId, Phone},
-    plan::{Change, Failure, FailureKey, Failures, Operation, Plan, PlannedRemoval, PlannedUpsert},
+    plan::{Change, FailureKey, Failures, Operation, Plan, PlannedRemoval, PlannedUpsert},
 };
 
 /// What a delivery came to.
@@ -62,8 +62,8 @@ impl Report {
         failing.extend(plan.local_failures.iter().map(|local| local.key.clone()));
         let mut refused = BTreeMap::new();
         for (key, failure) in failures {
-            if let Failure::Refused(attempt) = failure {
-                refused.insert(key.clone(), attempt.phone);
+            if !failure.is_local {
+                refused.insert(key.clone(), failure.phone);
             }
         }
         let followed: BTreeSet<&EmployeeId> = plan.upserts.iter().map(PlannedUpsert::id).collect();

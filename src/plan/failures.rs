@@ -63,32 +63,38 @@ impl FailureKey {
 pub type Failures = BTreeMap<FailureKey, Failure>;
 
 /// An open failure.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
-    /// Found in the CRM's own rows: it opens and closes with them and has no retry schedule.
-    Local {
-        /// What is wrong.
-        problem: RowProblem,
-        /// The spelling that could not be read, for [`RowProblem::InvalidPhone`]: it is not read again.
-        spelling: Option<Spelling>,
-    },
-    /// Refused by the service.
-    Refused(RefusedAttempt),
-}
-
-/// The last attempt that the service refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefusedAttempt {
-    /// The service's code, as `status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    /// Whose.
+    pub user_id: String,
+    /// What failed.
+    pub operation: Operation,
+    /// The service's code, or that of a [`RowProblem`].
     pub code: String,
+    /// What it means, in our own words.
+    pub detail: String,
+    /// The service's id of the request.
+    pub request_id: Option<String>,
+    /// How often it was attempted with these values; 0 for one in the CRM's own rows.
+    pub attempts: u32,
+    /// Found in the CRM's own rows: it opens and closes with them and has no retry schedule.
+    #[serde(rename = "in_crm")]
+    pub is_local: bool,
+    /// Since when.
+    pub first_at: Timestamp,
+    /// The last attempt.
+    pub last_at: Timestamp,
+    /// When it is tried again; `None`: as soon as the CRM's row is corrected.
+    pub next_attempt_at: Option<Timestamp>,
     /// The name that was attempted.
+    #[serde(skip)]
     pub name: Option<FullName>,
     /// The phone that was attempted.
+    #[serde(skip)]
     pub phone: Option<Phone>,
-    /// How often it was attempted with these values.
-    pub attempts: u32,
-    /// When it is tried again.
-    pub next_attempt_at: Timestamp,
+    /// The spelling that could not be read, for [`RowProblem::InvalidPhone`]: it is not read again.
+    #[serde(skip)]
+    pub spelling: Option<Spelling>,
 }
 
 /// A failure in the CRM's own rows that the plan opens.
@@ -98,8 +104,30 @@ pub struct LocalFailure {
     pub key: FailureKey,
     /// What is wrong.
     pub problem: RowProblem,
-    /// See [`Failure::Local`].
+    /// See [`Failure::spelling`].
     pub spelling: Option<Spelling>,
+}
+
+impl LocalFailure {
+    /// As it is once a cycle has opened it `now`.
+    #[must_use]
+    pub fn opened(&self, now: Timestamp) -> Failure {
+        Failure {
+            user_id: self.key.user_id.to_string(),
+            operation: self.key.operation,
+            code: self.problem.as_str().to_owned(),
+            detail: self.problem.reason().to_owned(),
+            request_id: None,
+            attempts: 0,
+            is_local: true,
+            first_at: now,
+            last_at: now,
+            next_attempt_at: None,
+            name: None,
+            phone: None,
+            spelling: self.spelling.clone(),
+        }
+    }
 }
 
 /// The refused attempt of `id` at `operation`, if its next attempt is later than `now`.
@@ -108,14 +136,12 @@ pub(crate) fn backing_off<'a>(
     id: &EmployeeId,
     operation: Operation,
     now: Timestamp,
-) -> Option<&'a RefusedAttempt> {
+) -> Option<&'a Failure> {
     if failures.is_empty() {
         return None;
     }
-    match failures.get(&FailureKey::new(id.as_str(), operation))? {
-        Failure::Refused(attempt) if attempt.next_attempt_at > now => Some(attempt),
-        _ => None,
-    }
+    let failure = failures.get(&FailureKey::new(id.as_str(), operation))?;
+    Some(failure).filter(|failure| failure.next_attempt_at > Some(now))
 }
 
 /// How long a failure waits after its `attempts`-th attempt: 1 min, 5 min, 30 min, 2 h, 6 h, then a day each.

@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 
 pub use entry::{BatchEntry, Change, PlannedRemoval, PlannedUpsert};
 pub(crate) use failures::backing_off;
-pub use failures::{Failure, FailureKey, Failures, LocalFailure, Operation, RefusedAttempt, back_off};
+pub use failures::{Failure, FailureKey, Failures, LocalFailure, Operation, back_off};
 pub use holds::{Approval, Hold, HoldKey, HoldKind, Holds, Limit, Policy};
 pub use list::{Coverage, RemoteList, Sighting};
 pub use snapshot::{AccountFacts, Acknowledged, LostContent, LostEntry, RecentRemoval, Snapshot, User};

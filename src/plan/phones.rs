@@ -195,11 +195,8 @@ fn release_of(holder: &Wish<'_>) -> BatchEntry {
 
 /// Whether a refused phone, or a refused release, is still wanted.
 pub(super) fn wants_phone_failure(key: &FailureKey, failure: &Failure, wish: &Wish<'_>, snapshot: &Snapshot) -> bool {
-    let Failure::Refused(attempt) = failure else {
-        return false;
-    };
     debug_assert_eq!(key.operation, Operation::Phone);
-    match attempt.phone {
+    match failure.phone {
         Some(phone) => wish.phone == Some(phone),
         None => snapshot
             .possible_phones(wish.id)

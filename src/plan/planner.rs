@@ -507,10 +507,9 @@ impl Plan {
     fn follow_failures(&mut self, wishes: &[Wish<'_>], leavers: &Leavers<'_>, snapshot: &Snapshot) {
         let failures = &snapshot.failures;
         for local in &self.local_failures {
-            let is_open = matches!(
-                failures.get(&local.key),
-                Some(Failure::Local { problem, spelling }) if *problem == local.problem && *spelling == local.spelling
-            );
+            let is_open = failures.get(&local.key).is_some_and(|failure| {
+                failure.is_local && failure.code == local.problem.as_str() && failure.spelling == local.spelling
+            });
             if !is_open {
                 self.marks.opened_failures.push(local.clone());
             }
@@ -543,7 +542,7 @@ impl Plan {
             if local.contains(key) {
                 return true;
             }
-            if matches!(failure, Failure::Local { .. }) {
+            if failure.is_local {
                 return false;
             }
             match key.operation {

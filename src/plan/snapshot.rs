@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Failure, Failures, Holds};
+use super::{Failures, Holds};
 use crate::employee::{EmployeeId, FullName, KnownPhones, Phone, Spelling};
 
 /// Everything that [`Plan::between`](super::Plan::between) has to know of earlier cycles.
@@ -105,6 +105,25 @@ impl Snapshot {
         self.lost.get(id).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether anything is known of `id`.
+    #[must_use]
+    pub fn knows(&self, id: &str) -> bool {
+        self.users.contains_key(id)
+            || self.lost.contains_key(id)
+            || self.account.waiting_for_seat.contains(id)
+            || self.failures.keys().any(|key| *key.user_id == *id)
+            || self.holds.keys().any(|key| *key.user_id == *id)
+    }
+
+    /// Who is failing or waiting for a seat, and so can be tried again.
+    #[must_use]
+    pub fn retryable(&self) -> BTreeSet<&str> {
+        let refused = self.failures.values().filter(|failure| !failure.is_local);
+        let mut retryable: BTreeSet<&str> = refused.map(|failure| failure.user_id.as_str()).collect();
+        retryable.extend(self.account.waiting_for_seat.iter().map(EmployeeId::as_str));
+        retryable
+    }
+
     /// What the CRM's spellings that were read before mean.
     #[must_use]
     pub fn known_phones(&self) -> KnownPhones {
@@ -118,11 +137,7 @@ impl Snapshot {
             }
         }
         for failure in self.failures.values() {
-            if let Failure::Local {
-                spelling: Some(spelling),
-                ..
-            } = failure
-            {
+            if let Some(spelling) = &failure.spelling {
                 known.insert(spelling.clone(), None);
             }
         }

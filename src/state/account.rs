@@ -12,9 +12,10 @@ use crate::{employee::EmployeeId, postgres::unnamed};
 /// A lease that expires later was written by a wrong clock, and is none.
 const FARTHEST_EXPIRY: SignedDuration = SignedDuration::from_hours(24);
 
-/// How a cycle ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, sqlx::Type, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum CycleOutcome {
     /// Wazzup has everything that the CRM wants.
     InSync,
@@ -25,22 +26,8 @@ pub enum CycleOutcome {
 }
 
 impl CycleOutcome {
-    /// As the state, `status` and the log write it.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InSync => "in_sync",
-            Self::Incomplete => "incomplete",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// Reads what [`Self::as_str`] wrote.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::InSync, Self::Incomplete, Self::Failed]
-            .into_iter()
-            .find(|outcome| outcome.as_str() == text)
+        self.into()
     }
 }
 
@@ -49,11 +36,8 @@ impl CycleOutcome {
 pub struct Counts {
     /// Distinct ids that the CRM wants in Wazzup, rejected rows included.
     pub eligible: usize,
-    /// In Wazzup as the CRM wants them.
     pub in_sync: usize,
-    /// With an open failure.
     pub failing: usize,
-    /// Waiting for a seat.
     pub waiting_for_seat: usize,
     /// Changed and not delivered.
     pub pending: usize,
@@ -61,14 +45,12 @@ pub struct Counts {
     pub missing_ids: usize,
 }
 
-/// An account as its row says it.
 #[derive(Debug, Clone, Default)]
 pub struct Account {
     /// The database's clock when the row was read.
     pub now: Timestamp,
     /// Who holds the lease, and until when.
     pub lease: Option<(Holder, Timestamp)>,
-    /// The last cycle that ended.
     pub last_cycle: Option<LastCycle>,
     /// When a cycle last ended without failing.
     pub last_success_at: Option<Timestamp>,
@@ -90,38 +72,27 @@ pub struct Account {
     pub foreign_users: Option<usize>,
     /// The most users that the account may have, once Wazzup has named it.
     pub seats_limit: Option<usize>,
-    /// When the users were counted.
     pub seats_counted_at: Option<Timestamp>,
     /// Employees who waited for a seat at the end of the last cycle.
     pub waiting_for_seat: BTreeSet<EmployeeId>,
-    /// When history and cycles were last pruned.
-    #[expect(dead_code, reason = "goes with the next change of the state")]
-    pub pruned_at: Option<Timestamp>,
 }
 
 /// The last cycle that ended, quiet ones included.
 #[derive(Debug, Clone, Serialize)]
 pub struct LastCycle {
-    /// Its number.
     pub id: i64,
-    /// How it ended.
     pub outcome: CycleOutcome,
-    /// When it began.
     pub started_at: Timestamp,
-    /// When it ended.
     pub finished_at: Timestamp,
-    /// The kind of the error that it failed with.
     pub error_kind: Option<String>,
-    /// The error.
     pub error: Option<String>,
-    /// Its counts; those of the last cycle that counted, if this one failed before it could.
+    /// Those of the last cycle that counted, if this one failed before it could.
     #[serde(skip)]
     pub counts: Counts,
 }
 
 impl Account {
     /// For how long no cycle has succeeded.
-    #[must_use]
     pub fn failing_for(&self, now: Timestamp) -> SignedDuration {
         let since = self.last_success_at.or(self.failing_since).unwrap_or(now);
         now.duration_since(since)
@@ -129,19 +100,13 @@ impl Account {
 }
 
 impl State {
-    /// The account's row; `None` if nobody ever held its lease.
-    ///
-    /// # Errors
-    /// If the database does not answer, or if there is no schema.
+    /// The account's row; `None` if nobody ever held its lease. There has to be a schema.
     pub async fn account_row(&self) -> Result<Option<Account>, Error> {
         self.transaction("reading the account", async |tx| self.load_account(tx).await)
             .await
     }
 
     /// The other accounts in the schema, by name: to recognise a mistyped name.
-    ///
-    /// # Errors
-    /// If the database does not answer, or if there is no schema.
     pub async fn other_accounts(&self) -> Result<Vec<String>, Error> {
         self.transaction("reading the names of the accounts", async |tx| {
             let accounts = sqlx::query_scalar!(
@@ -159,11 +124,12 @@ impl State {
         // Not `*`: a newer version's columns would be taken for others.
         let row = sqlx::query!(
             r#"SELECT now() AS "now!", lease_holder, lease_host, lease_expires_at,
-                   last_cycle_id, last_started_at, last_finished_at, last_outcome, last_error_kind, last_error,
+                   last_cycle_id, last_started_at, last_finished_at, last_outcome AS "last_outcome: CycleOutcome",
+                   last_error_kind, last_error,
                    last_success_at, failing_since, error_reported_at, holds_reported_at,
                    eligible, in_sync, failing, waiting, pending, missing_ids,
                    list_read_at, list_passed_at, fingerprint,
-                   seats_used, foreign_users, seats_limit, seats_counted_at, waiting_for_seat, pruned_at
+                   seats_used, foreign_users, seats_limit, seats_counted_at, waiting_for_seat
                FROM accounts WHERE account = $1"#,
             self.account
         )
@@ -179,26 +145,23 @@ impl State {
             }
             _ => None,
         };
-        let outcome = row.last_outcome.as_deref().and_then(CycleOutcome::parse);
-        let last_cycle = match (outcome, row.last_cycle_id, row.last_started_at, row.last_finished_at) {
-            (Some(outcome), Some(id), Some(started_at), Some(finished_at)) => Some(LastCycle {
-                id,
-                outcome,
-                started_at: started_at.to_jiff(),
-                finished_at: finished_at.to_jiff(),
-                error_kind: row.last_error_kind,
-                error: row.last_error,
-                counts: Counts {
-                    eligible: read_count(row.eligible),
-                    in_sync: read_count(row.in_sync),
-                    failing: read_count(row.failing),
-                    waiting_for_seat: read_count(row.waiting),
-                    pending: read_count(row.pending),
-                    missing_ids: read_count(row.missing_ids),
-                },
-            }),
-            _ => None,
+        let counts = Counts {
+            eligible: read_count(row.eligible),
+            in_sync: read_count(row.in_sync),
+            failing: read_count(row.failing),
+            waiting_for_seat: read_count(row.waiting),
+            pending: read_count(row.pending),
+            missing_ids: read_count(row.missing_ids),
         };
+        let last_cycle = row.last_outcome.map(|outcome| LastCycle {
+            id: row.last_cycle_id.unwrap_or_default(),
+            outcome,
+            started_at: read_time(row.last_started_at).unwrap_or_default(),
+            finished_at: read_time(row.last_finished_at).unwrap_or_default(),
+            error_kind: row.last_error_kind,
+            error: row.last_error,
+            counts,
+        });
         let waiting_ids = row.waiting_for_seat.iter();
         Ok(Some(Account {
             now: row.now.to_jiff(),
@@ -216,7 +179,6 @@ impl State {
             seats_limit: row.seats_limit.map(read_count),
             seats_counted_at: read_time(row.seats_counted_at),
             waiting_for_seat: waiting_ids.filter_map(|id| EmployeeId::parse(id).ok()).collect(),
-            pruned_at: read_time(row.pruned_at),
         }))
     }
 }

@@ -16,7 +16,6 @@ use crate::{employee::EmployeeId, postgres::unnamed};
     reason = "independent facts, each of which becomes a column"
 )]
 pub struct Finished {
-    /// How it ended.
     pub outcome: CycleOutcome,
     /// What it failed with.
     pub error: Option<CycleFailure>,
@@ -24,13 +23,10 @@ pub struct Finished {
     pub counts: Option<Counts>,
     /// Requests that change something.
     pub requests: usize,
-    /// Users added.
     pub added: usize,
     /// Users adopted or taken over.
     pub adopted: usize,
-    /// Users changed.
     pub updated: usize,
-    /// Users removed.
     pub removed: usize,
     /// Open holds that are not approved.
     pub held: usize,
@@ -48,12 +44,10 @@ pub struct Finished {
     pub noteworthy: bool,
 }
 
-/// What a cycle failed with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CycleFailure {
-    /// The kind, as the log's `error_kind`.
+    /// As the log's `error_kind`.
     pub kind: &'static str,
-    /// The message.
     pub message: String,
 }
 
@@ -77,9 +71,6 @@ pub struct SeatsCounted {
 
 impl State {
     /// Records the end of a cycle. Once a day, history and cycles older than `keep_history` are pruned, in quiet times too.
-    ///
-    /// # Errors
-    /// If the database does not answer, or if the lease is lost.
     pub async fn finish_cycle(
         &self,
         lease: &Lease,
@@ -89,12 +80,7 @@ impl State {
     ) -> Result<(), Error> {
         let keep = signed_interval(keep_history);
         self.fenced(lease, "recording the end of a cycle", async |tx| {
-            let prune_is_due = self.write_end(tx, cycle, finished, keep).await?;
-            if finished.outcome == CycleOutcome::Failed {
-                self.write_failure(tx, cycle, finished).await?;
-            } else {
-                self.write_success(tx, finished).await?;
-            }
+            let prune_is_due = self.write_end(tx, cycle, finished, &keep).await?;
             if let Some(counts) = finished.counts {
                 self.write_counts(tx, counts).await?;
             }
@@ -113,7 +99,7 @@ impl State {
                 self.write_cycle(tx, cycle, finished).await?;
             }
             if prune_is_due {
-                self.prune(tx, keep).await?;
+                self.prune(tx, &keep).await?;
             }
             Ok(())
         })
@@ -126,53 +112,33 @@ impl State {
         tx: &mut PgConnection,
         cycle: OpenCycle,
         finished: &Finished,
-        keep: PgInterval,
+        keep: &PgInterval,
     ) -> Result<bool, Error> {
         let due = sqlx::query_scalar!(
-            r#"UPDATE accounts SET last_cycle_id = $8, last_started_at = $2, last_finished_at = now(), last_outcome = $3,
-                   last_error_kind = $4, last_error = $5,
-                   holds_reported_at = CASE WHEN $6 THEN now() ELSE holds_reported_at END
+            r#"UPDATE accounts SET last_cycle_id = $2, last_started_at = $3, last_finished_at = now(),
+                   last_outcome = $4, last_error_kind = $5, last_error = $6,
+                   last_success_at = CASE WHEN $7 THEN last_success_at ELSE now() END,
+                   failing_since = CASE WHEN $7 THEN COALESCE(failing_since, $3) END,
+                   error_reported_at = CASE WHEN NOT $7 THEN NULL WHEN $8 THEN now() ELSE error_reported_at END,
+                   holds_reported_at = CASE WHEN $9 THEN now() ELSE holds_reported_at END,
+                   list_read_at = CASE WHEN $10 THEN now() ELSE list_read_at END
                WHERE account = $1
-               RETURNING COALESCE(pruned_at <= now() - LEAST($7, interval '1 day'), true) AS "due!""#,
+               RETURNING COALESCE(pruned_at <= now() - LEAST($11, interval '1 day'), true) AS "due!""#,
             self.account,
+            cycle.id,
             cycle.now.to_sqlx() as _,
             finished.outcome.as_str(),
             finished.error.as_ref().map(|error| error.kind),
             finished.error.as_ref().map(|error| error.message.as_str()),
+            finished.outcome == CycleOutcome::Failed,
+            finished.reported_error,
             finished.reported_holds,
-            keep,
-            cycle.id
+            finished.had_list && finished.outcome != CycleOutcome::Failed,
+            keep.clone()
         )
         .fetch_one(unnamed(tx))
         .await?;
         Ok(due)
-    }
-
-    async fn write_failure(&self, tx: &mut PgConnection, cycle: OpenCycle, finished: &Finished) -> Result<(), Error> {
-        sqlx::query!(
-            "UPDATE accounts SET failing_since = COALESCE(failing_since, $2), \
-                 error_reported_at = CASE WHEN $3 THEN now() ELSE error_reported_at END \
-             WHERE account = $1",
-            self.account,
-            cycle.now.to_sqlx() as _,
-            finished.reported_error
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(())
-    }
-
-    async fn write_success(&self, tx: &mut PgConnection, finished: &Finished) -> Result<(), Error> {
-        sqlx::query!(
-            "UPDATE accounts SET last_success_at = now(), failing_since = NULL, error_reported_at = NULL, \
-                 list_read_at = CASE WHEN $2 THEN now() ELSE list_read_at END \
-             WHERE account = $1",
-            self.account,
-            finished.had_list
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(())
     }
 
     async fn write_counts(&self, tx: &mut PgConnection, counts: Counts) -> Result<(), Error> {
@@ -252,7 +218,7 @@ impl State {
     }
 
     /// Removals of the brake's 24 hours and additions of 7 days stay, without names and phones.
-    async fn prune(&self, tx: &mut PgConnection, keep: PgInterval) -> Result<(), Error> {
+    async fn prune(&self, tx: &mut PgConnection, keep: &PgInterval) -> Result<(), Error> {
         sqlx::query!(
             "DELETE FROM history WHERE account = $1 AND at <= now() - $2::interval \
                  AND NOT (operation = 'remove' AND at > now() - interval '24 hours') \
@@ -274,7 +240,7 @@ impl State {
         sqlx::query!(
             "DELETE FROM cycles WHERE account = $1 AND finished_at <= now() - $2::interval",
             self.account,
-            keep
+            keep.clone()
         )
         .execute(unnamed(tx))
         .await?;

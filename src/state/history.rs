@@ -12,15 +12,11 @@ use crate::{delivery::Change, postgres::unnamed};
 /// What was delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HistoryOperation {
-    /// An upsert, and what it meant.
     Upsert(Change),
-    /// A removal.
     Remove,
 }
 
 impl HistoryOperation {
-    /// As the state writes it.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Upsert(change) => change.as_str(),
@@ -28,9 +24,7 @@ impl HistoryOperation {
         }
     }
 
-    /// Reads what [`Self::as_str`] wrote.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         if text == Self::Remove.as_str() {
             return Some(Self::Remove);
         }
@@ -48,24 +42,19 @@ impl Serialize for HistoryOperation {
 /// A delivered change of one user. `Debug` hides names and phones.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct HistoryEntry {
-    /// When it was recorded.
     pub at: Timestamp,
-    /// The cycle that delivered it.
     pub cycle_id: i64,
-    /// What was delivered.
     pub operation: HistoryOperation,
     /// Of a removal: the user had been gone before.
     #[serde(rename = "was_absent")]
     pub absent: bool,
     /// Who approved it, where it was held.
     pub approved_by: Option<String>,
-    /// The acknowledged name before.
+    /// As acknowledged before.
     pub name_before: Option<String>,
-    /// The acknowledged phone before; never of a removal.
+    /// Never of a removal.
     pub phone_before: Option<String>,
-    /// The name since.
     pub name_after: Option<String>,
-    /// The phone since.
     pub phone_after: Option<String>,
 }
 
@@ -141,9 +130,6 @@ impl State {
 
     /// Removes the name and the phone of a departed person. The history's rows stay bare: the brake counts them. Whether the
     /// person is an employee is for the caller to ask.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn erase(&self, user_id: &str) -> Result<Erasure, Error> {
         self.transaction("erasing a person's values", async |tx| {
             // No cycle writes meanwhile: each of its transactions changes this row first.

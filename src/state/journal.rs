@@ -1,50 +1,18 @@
 //! The journal: a request stands in `in_flight` before it is sent; what was lost stands in `lost` until it is settled.
 
-use serde::Serialize;
-use sqlx::{PgConnection, types::Json};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
 
 use super::{Error, Lease, OpenCycle, State};
 use crate::{
     delivery::{BatchEntry, Loss, Outcome, Request, Step},
-    employee::EmployeeId,
+    employee::Spelling,
     plan::Marks,
     postgres::unnamed,
 };
 
-/// One entry of a request as the journal keeps it.
-#[derive(Default, Serialize)]
-struct JournalEntry<'a> {
-    user_id: &'a str,
-    name: Option<&'a str>,
-    phone: Option<String>,
-    phone_spelling: Option<&'a str>,
-    change: Option<&'static str>,
-}
-
-impl<'a> JournalEntry<'a> {
-    fn of_upsert(entry: &'a BatchEntry) -> Self {
-        Self {
-            user_id: entry.employee.id.as_str(),
-            name: Some(entry.employee.name.as_str()),
-            phone: entry.employee.phone.map(|phone| phone.to_string()),
-            phone_spelling: entry.phone_spelling.as_ref().map(crate::employee::Spelling::as_str),
-            change: Some(entry.change.as_str()),
-        }
-    }
-
-    fn of_removal(user_id: &'a EmployeeId) -> Self {
-        Self {
-            user_id: user_id.as_str(),
-            ..Self::default()
-        }
-    }
-}
-
 impl State {
     /// Writes down what the plan marks, and the first request before it is sent. Does nothing if there is neither.
-    ///
-    /// # Errors
-    /// If the database does not answer, or if the lease is lost.
     pub async fn begin(
         &self,
         lease: &Lease,
@@ -63,9 +31,6 @@ impl State {
     }
 
     /// Records what an answer came to, and the next request before it is sent.
-    ///
-    /// # Errors
-    /// If the database does not answer, or if the lease is lost.
     pub async fn record(&self, lease: &Lease, cycle: OpenCycle, step: &Step) -> Result<(), Error> {
         self.fenced(lease, "recording an answer", async |tx| {
             // Before the losses: an answer settles nothing of an earlier attempt of its own request.
@@ -99,15 +64,12 @@ impl State {
         cycle: OpenCycle,
         next: Option<&Request>,
     ) -> Result<(), Error> {
-        let (operation, entries) = match next {
+        let (operation, entries): (&str, Value) = match next {
             None | Some(Request::Ping) => return self.clear_journal(tx).await,
-            Some(Request::Upsert { entries, .. }) => {
-                let entries: Vec<_> = entries.iter().map(JournalEntry::of_upsert).collect();
-                ("upsert", entries)
-            }
+            Some(Request::Upsert { entries, .. }) => ("upsert", entries.iter().map(upsert_entry).collect()),
             Some(Request::Remove { user_ids, .. }) => {
-                let entries: Vec<_> = user_ids.iter().map(JournalEntry::of_removal).collect();
-                ("remove", entries)
+                let entries = user_ids.iter().map(|user_id| json!({"user_id": user_id}));
+                ("remove", entries.collect())
             }
         };
         sqlx::query!(
@@ -119,7 +81,7 @@ impl State {
             cycle.id,
             self.lands_within.clone(),
             operation,
-            Json(entries) as _
+            entries
         )
         .execute(unnamed(tx))
         .await?;
@@ -171,4 +133,15 @@ impl State {
         .await?;
         Ok(())
     }
+}
+
+/// An upsert as the journal keeps it.
+fn upsert_entry(entry: &BatchEntry) -> Value {
+    json!({
+        "user_id": entry.employee.id,
+        "name": entry.employee.name,
+        "phone": entry.employee.phone,
+        "phone_spelling": entry.phone_spelling.as_ref().map(Spelling::as_str),
+        "change": entry.change.as_str(),
+    })
 }

@@ -14,7 +14,6 @@ use crate::postgres::unnamed;
 pub struct Holder {
     /// Distinct for each process, and readable: host, process id and a random part.
     pub name: String,
-    /// The host's name.
     pub host: String,
 }
 
@@ -30,13 +29,11 @@ pub struct Lease {
 
 impl Lease {
     /// Until when the lease is good for sure, on this process's clock.
-    #[must_use]
     pub fn valid_until(&self) -> watch::Receiver<Instant> {
         self.valid_until.subscribe()
     }
 
     /// The fencing token.
-    #[must_use]
     pub fn token(&self) -> i64 {
         self.token
     }
@@ -51,11 +48,9 @@ impl Lease {
 /// The answer to asking for the lease.
 #[derive(Debug)]
 pub enum Acquired {
-    /// This process has it now.
     Ours(Lease),
     /// Another process has it.
     HeldBy {
-        /// That process.
         holder: Holder,
         /// For how long at least.
         expires_in: SignedDuration,
@@ -65,9 +60,6 @@ pub enum Acquired {
 impl State {
     /// Takes the lease if nobody holds it. Creates the schema before, if there is none; an older one is migrated after, so
     /// never under the holder of an older version.
-    ///
-    /// # Errors
-    /// If the database does not answer or refuses, or if the schema is newer than this program or somebody else's.
     pub async fn acquire(&self, holder: &Holder, duration: Duration) -> Result<Acquired, Error> {
         let version = self.version().await?;
         match version {
@@ -84,7 +76,7 @@ impl State {
 
     async fn take_lease(&self, holder: &Holder, duration: Duration) -> Result<Acquired, Error> {
         let asked_at = Instant::now();
-        let taken = self.transaction("asking for the lease", async |tx| {
+        self.transaction("asking for the lease", async |tx| {
             // An expiry more than a day ahead was written by a clock that was wrong.
             let token = sqlx::query_scalar!(
                 "INSERT INTO accounts AS a (account, lease_holder, lease_host, lease_token, lease_expires_at) \
@@ -101,57 +93,51 @@ impl State {
             )
             .fetch_optional(unnamed(tx))
             .await?;
-            match token {
-                Some(token) => Ok(Ok(token)),
-                None => self.current_holder(tx).await.map(Err),
-            }
-        });
-        Ok(match taken.await? {
-            Ok(token) => Acquired::Ours(Lease {
+            let Some(token) = token else {
+                return self.current_holder(tx).await;
+            };
+            Ok(Acquired::Ours(Lease {
                 holder: holder.name.clone(),
                 token,
                 duration,
                 valid_until: watch::channel(asked_at + duration).0,
-            }),
-            Err((holder, expires_in)) => Acquired::HeldBy { holder, expires_in },
+            }))
         })
+        .await
     }
 
     /// Reads the columns of the lease alone: the schema may be older than the rest of this program.
-    async fn current_holder(&self, tx: &mut PgConnection) -> Result<(Holder, SignedDuration), Error> {
+    async fn current_holder(&self, tx: &mut PgConnection) -> Result<Acquired, Error> {
         let row = sqlx::query!(
             r#"SELECT now() AS "now!", lease_holder, lease_host, lease_expires_at FROM accounts WHERE account = $1"#,
             self.account
         )
         .fetch_one(unnamed(tx))
         .await?;
-        let holder = Holder {
-            name: row.lease_holder.unwrap_or_else(|| "another process".into()),
-            host: row.lease_host.unwrap_or_default(),
-        };
         let now = row.now.to_jiff();
         let expires_at = read_time(row.lease_expires_at).unwrap_or(now);
-        Ok((holder, expires_at.duration_since(now)))
+        Ok(Acquired::HeldBy {
+            holder: Holder {
+                name: row.lease_holder.unwrap_or_else(|| "another process".into()),
+                host: row.lease_host.unwrap_or_default(),
+            },
+            expires_in: expires_at.duration_since(now),
+        })
     }
 
-    /// Renews the lease.
-    ///
-    /// # Errors
-    /// If the database does not answer, or if another process has taken the lease over.
+    /// Renews the lease, while another transaction of ours may be under way.
     pub async fn renew(&self, lease: &Lease) -> Result<(), Error> {
         let asked_at = Instant::now();
-        let purpose = "renewing the lease";
-        self.transaction_in(&self.renewals, purpose, async |tx| self.fence(tx, lease).await)
-            .await?;
+        self.transaction_in(&self.renewals, "renewing the lease", async |tx| {
+            self.fence(tx, lease).await
+        })
+        .await?;
         lease.renewed(asked_at);
         Ok(())
     }
 
     /// Gives the lease up, so that a standby need not wait for its end. What still stands in the journal is lost when the
     /// next cycle opens.
-    ///
-    /// # Errors
-    /// If the database does not answer, or if another process has taken the lease over.
     pub async fn give_up(&self, lease: &Lease) -> Result<(), Error> {
         self.transaction("giving the lease up", async |tx| {
             let given_up = sqlx::query!(

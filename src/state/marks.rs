@@ -88,7 +88,7 @@ impl State {
         Ok(())
     }
 
-    async fn open_holds(&self, tx: &mut PgConnection, opened: &[(HoldKey, Hold)]) -> Result<(), Error> {
+    pub(super) async fn open_holds(&self, tx: &mut PgConnection, opened: &[(HoldKey, Hold)]) -> Result<(), Error> {
         #[derive(Serialize)]
         struct Row<'a> {
             user_id: &'a str,

@@ -39,11 +39,12 @@ pub use finish::{CycleFailure, Finished, ListPassed, SeatsCounted};
 pub use history::{Erasure, ErasureRefusal, HistoryEntry, HistoryOperation};
 pub use lease::{Acquired, Holder, Lease};
 pub use opening::{OpenCycle, Opening, Peek};
-pub use orders::{DroppedOrder, RetryOrder};
-pub use overview::{OpenFailure, OpenHold, Overview, PastCycle, Person};
+pub use orders::DroppedOrder;
+pub use overview::{OpenHold, Overview, PastCycle, Person};
 pub use schema::{ForeignOwner, Rights, SchemaVersion};
 
-use crate::postgres::{self, Database, Reason, STATE_LIMIT, quoted, unnamed};
+pub use crate::plan::Failure as OpenFailure;
+use crate::postgres::{self, Database, Reason, STATE_LIMIT, quoted};
 
 /// [`STATE_LIMIT`] for the server, in case that it is us who vanish. Loading 100,000 users takes a fraction of a second.
 const STATEMENT_TIMEOUT: &str = "60s";
@@ -66,36 +67,23 @@ pub struct State {
 /// The state cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database does not answer.
     #[error("the state database is unavailable: {0}; {remedy}", remedy = .0.remedy("state.url"))]
     Unavailable(Reason),
-    /// The database refuses.
     #[error("the state database refuses: {0}")]
     Refused(Reason),
-    /// Another process has taken the lease over.
     #[error("the lease was lost to another process")]
     LeaseLost,
-    /// The schema was migrated by a newer version of this program.
     #[error(
         "the state schema {schema} is at version {found}, newer than this program knows ({known}): run the newer one"
     )]
     TooNew {
-        /// The schema's name.
         schema: String,
-        /// Its version.
         found: i64,
         /// The newest version that this program knows.
         known: i64,
     },
-    /// The schema cannot be created or migrated.
     #[error("the state schema {schema} cannot be migrated: {reason}")]
-    Migration {
-        /// The schema's name.
-        schema: String,
-        /// Why.
-        reason: String,
-    },
-    /// The schema belongs to somebody else.
+    Migration { schema: String, reason: String },
     #[error(transparent)]
     ForeignOwner(#[from] ForeignOwner),
 }
@@ -121,7 +109,6 @@ impl State {
     /// The state of `account` in `schema` of the database that `options` lead to. Connects when first used.
     ///
     /// A request that was lost may still act for twice `request_timeout`.
-    #[must_use]
     pub fn new(options: PgConnectOptions, schema: &str, account: &str, request_timeout: Duration) -> Self {
         let begin = format!(
             "BEGIN; SET LOCAL search_path TO {}; SET LOCAL statement_timeout TO '{STATEMENT_TIMEOUT}'; \
@@ -136,20 +123,6 @@ impl State {
             begin,
             lands_within: interval(request_timeout.saturating_mul(2)),
         }
-    }
-
-    /// The state database's clock.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn now(&self) -> Result<Timestamp, Error> {
-        self.transaction("reading its clock", async |tx| {
-            let now = sqlx::query_scalar!(r#"SELECT now() AS "now!""#)
-                .fetch_one(unnamed(tx))
-                .await?;
-            Ok(now.to_jiff())
-        })
-        .await
     }
 
     /// Runs `work` in one transaction in our schema. `purpose` completes the sentence "no answer while …".
@@ -184,17 +157,14 @@ fn signed_interval(duration: SignedDuration) -> PgInterval {
     interval(Duration::try_from(duration).unwrap_or_default())
 }
 
-/// A count as the database keeps it.
 fn stored_count(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// A count as the database gave it.
 fn read_count(count: i64) -> usize {
     usize::try_from(count).unwrap_or_default()
 }
 
-/// A time as the database gave it.
 fn read_time(time: Option<jiff_sqlx::Timestamp>) -> Option<Timestamp> {
     time.map(jiff_sqlx::Timestamp::to_jiff)
 }

@@ -1,11 +1,13 @@
-//! Opening a cycle: its number, its clock, the operators' orders, and the snapshot it starts from.
+//! What a cycle starts from: its number, its clock, the snapshot, and the operators' orders.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use sqlx::PgConnection;
 
 use super::{
     Account, DroppedOrder, Error, Lease, State,
-    orders::{Order, TakenOrders},
+    orders::{AppliedOrders, apply_orders},
     snapshot::Contents,
 };
 use crate::{
@@ -16,7 +18,6 @@ use crate::{
 /// A cycle that has its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenCycle {
-    /// The number.
     pub id: i64,
     /// The database's clock when the cycle began.
     pub now: Timestamp,
@@ -25,14 +26,12 @@ pub struct OpenCycle {
 /// What a cycle starts from.
 #[derive(Debug)]
 pub struct Opening {
-    /// The cycle.
     pub cycle: OpenCycle,
     /// What is known of earlier cycles. What was in flight is lost, and the orders are applied.
     pub snapshot: Snapshot,
-    /// The account's row.
     pub account: Account,
     /// The holds that orders taken by this cycle approved.
-    pub approved: Vec<(HoldKey, Approval)>,
+    pub approved: BTreeMap<HoldKey, Approval>,
     /// Approvals that match no hold any more.
     pub dropped_orders: Vec<DroppedOrder>,
 }
@@ -40,19 +39,15 @@ pub struct Opening {
 /// What the next cycle would start from.
 #[derive(Debug, Default)]
 pub struct Peek {
-    /// The database's clock.
     pub now: Timestamp,
     /// As in [`Opening`]; empty where there is no schema yet.
     pub snapshot: Snapshot,
-    /// The account's row; `None` if nobody ever held its lease.
+    /// `None` if nobody ever held the account's lease.
     pub account: Option<Account>,
 }
 
 impl State {
-    /// Opens a cycle: numbers it, notes what was in flight as lost, applies the operators' orders and loads the snapshot.
-    ///
-    /// # Errors
-    /// If the database does not answer, or if the lease is lost.
+    /// Opens a cycle: numbers it, notes what was in flight as lost, loads the snapshot and applies the operators' orders.
     pub async fn open_cycle(&self, lease: &Lease) -> Result<Opening, Error> {
         self.fenced(lease, "opening a cycle", async |tx| self.open(tx).await)
             .await
@@ -65,27 +60,23 @@ impl State {
             self.clear_journal(tx).await?;
             contents.lost = true;
         }
-        let mut taken = TakenOrders::default();
-        if contents.orders {
-            taken = self.take_orders(tx).await?;
-            contents.lost = true;
-        }
         let account = self.load_account(tx).await?.unwrap_or_default();
         let mut snapshot = self.load_snapshot(tx, contents, &account).await?;
-        snapshot.account.retry_seats = taken
-            .orders
-            .iter()
-            .any(|order| order.retries_seats(&account.waiting_for_seat));
+        let mut applied = AppliedOrders::default();
+        if contents.orders {
+            let orders = self.take_orders(tx).await?;
+            applied = apply_orders(orders, &mut snapshot, cycle.now);
+            self.write_applied_orders(tx, &applied, &snapshot).await?;
+        }
         Ok(Opening {
             cycle,
             snapshot,
             account,
-            approved: taken.approved,
-            dropped_orders: taken.dropped,
+            approved: applied.approved,
+            dropped_orders: applied.dropped,
         })
     }
 
-    /// Most tables are empty most of the time: what this says is not there is not asked for.
     async fn number_cycle(&self, tx: &mut PgConnection) -> Result<(OpenCycle, Contents), Error> {
         let row = sqlx::query!(
             r#"UPDATE accounts SET cycle_id = cycle_id + 1 WHERE account = $1
@@ -113,51 +104,37 @@ impl State {
         Ok((cycle, contents))
     }
 
-    /// What the next cycle would start from: what is in flight counts as lost, and orders that wait count as taken.
-    /// Writes nothing.
-    ///
-    /// # Errors
-    /// If the database does not answer, or if the schema is newer than this program or somebody else's.
+    /// What the next cycle would start from. Writes nothing.
     pub async fn peek(&self) -> Result<Peek, Error> {
-        if !self.is_there().await? {
-            return Ok(Peek {
-                now: self.now().await?,
-                ..Peek::default()
-            });
-        }
-        self.transaction("reading the snapshot", async |tx| {
-            let now = Self::begin_reading(tx).await?;
+        let is_there = self.is_there().await?;
+        self.read("reading the snapshot", async |tx, now| {
+            if !is_there {
+                return Ok(Peek { now, ..Peek::default() });
+            }
             let account = self.load_account(tx).await?;
             let facts = account.clone().unwrap_or_default();
             let mut snapshot = self.load_snapshot(tx, Contents::ALL, &facts).await?;
-            self.add_entries_in_flight(tx, &mut snapshot, now).await?;
-            for order in self.load_orders(tx).await? {
-                order.assume_taken(&mut snapshot, now);
-            }
+            apply_orders(self.load_orders(tx).await?, &mut snapshot, now);
             Ok(Peek { now, snapshot, account })
         })
         .await
     }
 
-    /// One view for all that follows, so that it fits together. Returns the time.
-    pub(super) async fn begin_reading(tx: &mut PgConnection) -> Result<Timestamp, Error> {
-        sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            .execute(&mut *tx)
-            .await?;
-        let now = sqlx::query_scalar!(r#"SELECT now() AS "now!""#)
-            .fetch_one(unnamed(tx))
-            .await?;
-        Ok(now.to_jiff())
-    }
-}
-
-impl Order {
-    /// Has the snapshot look as if a cycle had taken the order at `now`.
-    fn assume_taken(&self, snapshot: &mut Snapshot, now: Timestamp) {
-        if self.retries_seats(&snapshot.account.waiting_for_seat) {
-            snapshot.account.retry_seats = true;
-        }
-        self.approve_in(&mut snapshot.holds);
-        self.retry_in(snapshot, now);
+    /// Runs `work` in a transaction that changes nothing and sees one moment, so that what it reads fits together.
+    pub(super) async fn read<T>(
+        &self,
+        purpose: &str,
+        work: impl AsyncFnOnce(&mut PgConnection, Timestamp) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.transaction(purpose, async |tx| {
+            sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                .execute(&mut *tx)
+                .await?;
+            let now = sqlx::query_scalar!(r#"SELECT now() AS "now!""#)
+                .fetch_one(unnamed(tx))
+                .await?;
+            work(tx, now.to_jiff()).await
+        })
+        .await
     }
 }

@@ -1,4 +1,4 @@
-//! What `status`, `explain` and `approve` want to know, each read in one go so that it fits together.
+//! What `status` and `explain` want to know, each read in one go so that it fits together.
 
 use std::fmt;
 
@@ -6,10 +6,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::PgConnection;
 
-use super::{Account, CycleOutcome, Error, HistoryEntry, State, orders::Order, read_count, read_time};
+use super::{Account, CycleOutcome, Error, HistoryEntry, State, orders::apply_orders, snapshot::Contents};
 use crate::{
-    employee::FullName,
-    plan::{Hold, HoldKey, LostEntry, Operation},
+    plan::{Failure, Hold, HoldKey, HoldKind, Holds, LostEntry, Snapshot},
     postgres::unnamed,
 };
 
@@ -24,8 +23,8 @@ pub struct Overview {
     pub leaving: u64,
     /// Users in a request whose answer is outstanding, or was lost and is not settled yet.
     pub unsettled: u64,
-    /// The open failures, by id.
-    pub failures: Vec<OpenFailure>,
+    /// The open failures, by id. Those that waiting orders retry are due now.
+    pub failures: Vec<Failure>,
     /// The open holds, approved ones included.
     pub holds: Vec<OpenHold>,
     /// Who was added in the last 7 days and is still managed.
@@ -34,42 +33,12 @@ pub struct Overview {
     pub cycles: Vec<PastCycle>,
 }
 
-/// An open failure as people are shown it.
-#[derive(Debug, Clone, Serialize)]
-pub struct OpenFailure {
-    /// Whose.
-    pub user_id: String,
-    /// What failed.
-    pub operation: Operation,
-    /// The code.
-    pub code: String,
-    /// What it means.
-    pub detail: String,
-    /// The service's id of the request.
-    pub request_id: Option<String>,
-    /// How often it was attempted with these values; 0 for one in the CRM's own rows.
-    pub attempts: u32,
-    /// Found in the CRM's own rows.
-    #[serde(rename = "in_crm")]
-    pub is_local: bool,
-    /// Since when.
-    pub first_at: Timestamp,
-    /// The last attempt.
-    pub last_at: Timestamp,
-    /// When it is tried again; `None`: as soon as the CRM's row is corrected.
-    pub next_attempt_at: Option<Timestamp>,
-}
-
 /// An open hold as people are shown it. `Debug` hides names and phones.
 #[derive(Clone)]
 pub struct OpenHold {
-    /// What is held.
     pub key: HoldKey,
-    /// The hold. An approval that the next cycle will take counts as given.
+    /// An approval that the next cycle will take counts as given.
     pub hold: Hold,
-    /// The user's acknowledged name.
-    #[expect(dead_code, reason = "goes with the next change of the state")]
-    pub name: Option<FullName>,
 }
 
 impl fmt::Debug for OpenHold {
@@ -85,30 +54,21 @@ impl fmt::Debug for OpenHold {
 /// A cycle that did or failed something.
 #[derive(Debug, Clone, Serialize)]
 pub struct PastCycle {
-    /// Its number.
     pub id: i64,
-    /// When it began.
     pub started_at: Timestamp,
-    /// When it ended.
     pub finished_at: Timestamp,
-    /// How it ended.
     pub outcome: CycleOutcome,
-    /// The kind of the error that it failed with.
     pub error_kind: Option<String>,
-    /// The error.
     pub error: Option<String>,
     /// Requests that change something.
-    pub requests: usize,
-    /// Users added.
-    pub added: usize,
+    pub requests: i64,
+    pub added: i64,
     /// Users adopted or taken over.
-    pub adopted: usize,
-    /// Users changed.
-    pub updated: usize,
-    /// Users removed.
-    pub removed: usize,
+    pub adopted: i64,
+    pub updated: i64,
+    pub removed: i64,
     /// Open holds that were not approved.
-    pub held: usize,
+    pub held: i64,
 }
 
 /// What is known of one person, beside the snapshot.
@@ -116,9 +76,7 @@ pub struct PastCycle {
 pub struct Person {
     /// When Wazzup last acknowledged a request about the user.
     pub synced_at: Option<Timestamp>,
-    /// The open failures.
-    pub failures: Vec<OpenFailure>,
-    /// The open holds.
+    pub failures: Vec<Failure>,
     pub holds: Vec<OpenHold>,
     /// What was lost, oldest first.
     pub lost: Vec<LostEntry>,
@@ -127,144 +85,49 @@ pub struct Person {
 }
 
 impl State {
-    /// How the account stands, with the newest `cycles` cycles.
-    ///
-    /// # Errors
-    /// If the database does not answer, or if there is no schema.
+    /// How the account stands, with the newest `cycles` cycles. There has to be a schema.
     pub async fn overview(&self, cycles: u32) -> Result<Overview, Error> {
-        self.transaction("reading how the account stands", async |tx| {
-            let now = Self::begin_reading(tx).await?;
+        self.read("reading how the account stands", async |tx, now| {
             let account = self.load_account(tx).await?.unwrap_or_else(|| Account {
                 now,
                 ..Account::default()
             });
-            let orders = self.load_orders(tx).await?;
-            let numbers = sqlx::query!(
-                r#"SELECT count(name) AS "managed!",
-                       count(name) FILTER (WHERE absent_since IS NOT NULL AND NOT EXISTS (SELECT FROM holds h
-                           WHERE h.user_id = u.user_id AND h.account = u.account AND h.kind = 'remove')) AS "leaving!",
-                       (SELECT count(*) FROM (
-                           SELECT user_id FROM lost WHERE account = $1
-                           UNION SELECT user_id FROM in_flight_entries WHERE account = $1
-                       ) AS unsettled) AS "unsettled!"
-                   FROM users u WHERE account = $1"#,
-                self.account
-            )
-            .fetch_one(unnamed(tx))
-            .await?;
-            Ok(Overview {
+            let mut snapshot = self.load_snapshot(tx, Contents::ALL, &account).await?;
+            let mut overview = Overview {
+                unsettled: snapshot.lost.len() as u64,
                 account,
-                managed: numbers.managed.try_into().unwrap_or_default(),
-                leaving: numbers.leaving.try_into().unwrap_or_default(),
-                unsettled: numbers.unsettled.try_into().unwrap_or_default(),
-                failures: self.list_failures(tx, None, &orders, now).await?,
-                holds: self.list_holds(tx, &orders).await?,
                 added_lately: self.list_added_lately(tx).await?,
                 cycles: self.list_cycles(tx, cycles).await?,
-            })
+                ..Overview::default()
+            };
+            apply_orders(self.load_orders(tx).await?, &mut snapshot, now);
+            overview.count_users(&snapshot);
+            overview.failures = snapshot.failures.into_values().collect();
+            overview.holds = open_holds(snapshot.holds);
+            Ok(overview)
         })
         .await
     }
 
-    /// What is known of one person, with the newest `history` changes.
-    ///
-    /// # Errors
-    /// If the database does not answer, or if there is no schema.
+    /// What is known of one person, with the newest `history` changes. There has to be a schema.
     pub async fn person(&self, user_id: &str, history: u32) -> Result<Person, Error> {
-        self.transaction("reading what is known of a person", async |tx| {
-            let now = Self::begin_reading(tx).await?;
-            let synced_at = sqlx::query_scalar!(
-                "SELECT synced_at FROM users WHERE account = $1 AND user_id = $2",
-                self.account,
-                user_id
-            )
-            .fetch_optional(unnamed(tx))
-            .await?;
-            let orders = self.load_orders(tx).await?;
-            let mut holds = self.list_holds(tx, &orders).await?;
+        self.read("reading what is known of a person", async |tx, now| {
+            let mut snapshot = self.load_snapshot(tx, Contents::ALL, &Account::default()).await?;
+            let lost = snapshot.lost.remove(user_id).unwrap_or_default();
+            apply_orders(self.load_orders(tx).await?, &mut snapshot, now);
+            let mut failures: Vec<Failure> = snapshot.failures.into_values().collect();
+            failures.retain(|failure| failure.user_id == user_id);
+            let mut holds = open_holds(snapshot.holds);
             holds.retain(|open| *open.key.user_id == *user_id);
-            let lost = self.load_lost(tx, Some(user_id)).await?;
             Ok(Person {
-                synced_at: read_time(synced_at.flatten()),
-                failures: self.list_failures(tx, Some(user_id), &orders, now).await?,
+                synced_at: snapshot.users.get(user_id).and_then(|user| user.synced_at),
+                failures,
                 holds,
-                lost: lost.into_values().next().unwrap_or_default(),
+                lost,
                 history: self.load_history(tx, user_id, history).await?,
             })
         })
         .await
-    }
-
-    async fn list_holds(&self, tx: &mut PgConnection, orders: &[Order]) -> Result<Vec<OpenHold>, Error> {
-        let mut holds = self.load_holds(tx).await?;
-        if holds.is_empty() {
-            return Ok(Vec::new());
-        }
-        for order in orders {
-            order.approve_in(&mut holds);
-        }
-        let rows = sqlx::query!(
-            r#"SELECT DISTINCT user_id, name AS "name!" FROM users JOIN holds USING (user_id, account)
-               WHERE account = $1 AND name IS NOT NULL"#,
-            self.account
-        )
-        .fetch_all(unnamed(tx))
-        .await?;
-        let mut names = std::collections::BTreeMap::new();
-        for row in rows {
-            if let Ok(name) = FullName::parse(&row.name) {
-                names.insert(row.user_id, name);
-            }
-        }
-        let mut open_holds = Vec::new();
-        for (key, hold) in holds {
-            let name = names.get(&*key.user_id).cloned();
-            open_holds.push(OpenHold { key, hold, name });
-        }
-        Ok(open_holds)
-    }
-
-    /// The open failures, of `user_id` alone if given. Those that waiting `orders` retry are due `now`.
-    async fn list_failures(
-        &self,
-        tx: &mut PgConnection,
-        user_id: Option<&str>,
-        orders: &[Order],
-        now: Timestamp,
-    ) -> Result<Vec<OpenFailure>, Error> {
-        let rows = sqlx::query!(
-            "SELECT user_id, operation, code, detail, request_id, attempts, local, first_at, last_at, next_attempt_at \
-             FROM failures WHERE account = $1 AND ($2::text IS NULL OR user_id = $2) ORDER BY user_id, operation",
-            self.account,
-            user_id
-        )
-        .fetch_all(unnamed(tx))
-        .await?;
-        let mut failures = Vec::new();
-        for row in rows {
-            let Some(operation) = Operation::parse(&row.operation) else {
-                continue;
-            };
-            let is_ordered = !row.local && orders.iter().any(|order| order.retries(&row.user_id));
-            let next_attempt_at = if is_ordered {
-                Some(now)
-            } else {
-                read_time(row.next_attempt_at)
-            };
-            failures.push(OpenFailure {
-                user_id: row.user_id,
-                operation,
-                code: row.code,
-                detail: row.detail,
-                request_id: row.request_id,
-                attempts: row.attempts.try_into().unwrap_or_default(),
-                is_local: row.local,
-                first_at: row.first_at.to_jiff(),
-                last_at: row.last_at.to_jiff(),
-                next_attempt_at,
-            });
-        }
-        Ok(failures)
     }
 
     async fn list_added_lately(&self, tx: &mut PgConnection) -> Result<Vec<String>, Error> {
@@ -280,35 +143,35 @@ impl State {
     }
 
     async fn list_cycles(&self, tx: &mut PgConnection, most: u32) -> Result<Vec<PastCycle>, Error> {
-        let rows = sqlx::query!(
-            "SELECT cycle_id, started_at, finished_at, outcome, error_kind, error, requests, added, adopted, updated, \
-                 removed, held \
-             FROM cycles WHERE account = $1 ORDER BY cycle_id DESC LIMIT $2",
+        let cycles = sqlx::query_as!(
+            PastCycle,
+            r#"SELECT cycle_id AS id, started_at, finished_at, outcome AS "outcome: CycleOutcome", error_kind, error,
+                   requests, added, adopted, updated, removed, held
+               FROM cycles WHERE account = $1 ORDER BY cycle_id DESC LIMIT $2"#,
             self.account,
             i64::from(most)
         )
         .fetch_all(unnamed(tx))
         .await?;
-        let mut cycles = Vec::new();
-        for row in rows {
-            let Some(outcome) = CycleOutcome::parse(&row.outcome) else {
-                continue;
-            };
-            cycles.push(PastCycle {
-                id: row.cycle_id,
-                started_at: row.started_at.to_jiff(),
-                finished_at: row.finished_at.to_jiff(),
-                outcome,
-                error_kind: row.error_kind,
-                error: row.error,
-                requests: read_count(row.requests),
-                added: read_count(row.added),
-                adopted: read_count(row.adopted),
-                updated: read_count(row.updated),
-                removed: read_count(row.removed),
-                held: read_count(row.held),
-            });
-        }
         Ok(cycles)
     }
+}
+
+impl Overview {
+    fn count_users(&mut self, snapshot: &Snapshot) {
+        for (id, user) in &snapshot.users {
+            if user.acknowledged.is_none() {
+                continue;
+            }
+            self.managed += 1;
+            let hold = HoldKey::new(HoldKind::Remove, id.as_str());
+            if user.absent_since.is_some() && !snapshot.holds.contains_key(&hold) {
+                self.leaving += 1;
+            }
+        }
+    }
+}
+
+fn open_holds(holds: Holds) -> Vec<OpenHold> {
+    holds.into_iter().map(|(key, hold)| OpenHold { key, hold }).collect()
 }

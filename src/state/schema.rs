@@ -15,13 +15,10 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 /// How far a schema is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SchemaVersion {
-    /// Not created yet.
     Absent,
     /// Older than this program; the next holder of the lease migrates it.
     Older,
-    /// As this program needs it.
     Current,
-    /// Newer than this program.
     Newer(i64),
 }
 
@@ -29,11 +26,9 @@ pub enum SchemaVersion {
 /// rules and functions would run with our rights.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ForeignOwner {
-    /// The schema's name.
     pub schema: String,
     /// What is owned, such as `relation _sqlx_migrations`; `None`: the schema itself.
     pub object: Option<String>,
-    /// The role that owns it.
     pub owner: String,
 }
 
@@ -56,11 +51,9 @@ impl fmt::Display for ForeignOwner {
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "independent answers of the database")]
 pub struct Rights {
-    /// The role.
     pub role: String,
     /// The database takes no changes: a standby, or set to be read-only.
     pub read_only: bool,
-    /// The schema is there.
     pub schema_exists: bool,
     /// The role may use the schema and create in it, or create the schema where it is not there.
     pub may_create: bool,
@@ -74,9 +67,6 @@ pub struct Rights {
 
 impl State {
     /// How far the schema is; changes nothing.
-    ///
-    /// # Errors
-    /// If the database does not answer, or if the schema is somebody else's.
     pub async fn version(&self) -> Result<SchemaVersion, Error> {
         self.transaction("reading the schema's version", async |tx| {
             self.refuse_foreign_owner(tx).await?;
@@ -108,9 +98,6 @@ impl State {
     }
 
     /// Whether there is something to read. For the verbs that never migrate.
-    ///
-    /// # Errors
-    /// If the database does not answer, or if the schema is newer than this program or somebody else's.
     pub async fn is_there(&self) -> Result<bool, Error> {
         match self.version().await? {
             SchemaVersion::Absent => Ok(false),
@@ -231,9 +218,6 @@ impl State {
     }
 
     /// What our role may do; reads only the system's catalogs. For `check`.
-    ///
-    /// # Errors
-    /// If the database does not answer.
     pub async fn rights(&self) -> Result<Rights, Error> {
         self.transaction("reading the rights of our role", async |tx| {
             let row = sqlx::query!(

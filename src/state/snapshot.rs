@@ -3,20 +3,19 @@
 use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt as _;
-use jiff::Timestamp;
 use sqlx::PgConnection;
 
 use super::{Account, Error, State, read_time};
 use crate::{
-    employee::{EmployeeId, FullName, RowProblem, Spelling},
+    employee::{EmployeeId, FullName, Spelling},
     plan::{
         AccountFacts, Acknowledged, Approval, Failure, FailureKey, Failures, Hold, HoldKey, HoldKind, Holds,
-        LostContent, LostEntry, Operation, RecentRemoval, RefusedAttempt, Snapshot, User,
+        LostContent, LostEntry, Operation, RecentRemoval, Snapshot, User,
     },
     postgres::unnamed,
 };
 
-/// Which of the tables have rows of the account.
+/// Which tables have rows of the account. Most are empty most of the time, and what is not there is not asked for.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "independent answers of the database")]
 pub(super) struct Contents {
@@ -39,6 +38,7 @@ impl Contents {
 
 /// Reads back what this program wrote: values that do not parse could only be somebody else's, and their rows are left out.
 impl State {
+    /// What is in flight counts as lost now.
     pub(super) async fn load_snapshot(
         &self,
         tx: &mut PgConnection,
@@ -57,14 +57,20 @@ impl State {
             },
             ..Snapshot::default()
         };
-        if contents.lost {
-            snapshot.lost = self.load_lost(tx, None).await?;
+        if contents.in_flight || contents.lost {
+            snapshot.lost = self.load_lost(tx).await?;
         }
         if contents.failures {
             snapshot.failures = self.load_failures(tx).await?;
         }
         if contents.holds {
             snapshot.holds = self.load_holds(tx).await?;
+        }
+        for (id, entries) in &snapshot.lost {
+            let is_upsert = |entry: &LostEntry| matches!(entry.content, LostContent::Upsert { .. });
+            if entries.iter().any(is_upsert) {
+                snapshot.users.entry(id.clone()).or_default();
+            }
         }
         Ok(snapshot)
     }
@@ -81,13 +87,11 @@ impl State {
                 continue;
             };
             let name = row.name.and_then(|name| FullName::parse(&name).ok());
-            let phone = row.phone.and_then(|phone| phone.parse().ok());
-            let spelling = row.phone_spelling.map(|spelling| Spelling::from_stored(&spelling));
             let user = User {
                 acknowledged: name.map(|name| Acknowledged {
                     name,
-                    phone,
-                    phone_spelling: spelling,
+                    phone: row.phone.and_then(|phone| phone.parse().ok()),
+                    phone_spelling: row.phone_spelling.as_deref().map(Spelling::from_stored),
                 }),
                 absent_since: read_time(row.absent_since),
                 synced_at: read_time(row.synced_at),
@@ -97,69 +101,49 @@ impl State {
         Ok(users.into_iter().collect())
     }
 
-    /// What was lost, of `user_id` alone if given; the oldest entries of each user first.
-    pub(super) async fn load_lost(
-        &self,
-        tx: &mut PgConnection,
-        user_id: Option<&str>,
-    ) -> Result<BTreeMap<EmployeeId, Vec<LostEntry>>, Error> {
+    /// What was lost, the oldest entries of each user first, and what is in flight.
+    pub(super) async fn load_lost(&self, tx: &mut PgConnection) -> Result<BTreeMap<EmployeeId, Vec<LostEntry>>, Error> {
         let rows = sqlx::query!(
-            "SELECT user_id, operation, name, phone, lost_at, may_land_until FROM lost \
-             WHERE account = $1 AND ($2::text IS NULL OR user_id = $2) ORDER BY lost_at, name, phone",
-            self.account,
-            user_id
+            r#"SELECT user_id AS "user_id!", operation AS "operation!", name, phone,
+                   lost_at AS "lost_at!", may_land_until AS "may_land_until!"
+               FROM (
+                   SELECT user_id, operation, name, phone, lost_at, may_land_until FROM lost WHERE account = $1
+                   UNION ALL
+                   SELECT user_id, operation, name, phone, now(), now() + lands_within
+                   FROM in_flight_entries WHERE account = $1
+               ) AS entry
+               ORDER BY lost_at, name, phone"#,
+            self.account
         )
         .fetch_all(unnamed(tx))
         .await?;
         let mut lost: BTreeMap<EmployeeId, Vec<LostEntry>> = BTreeMap::new();
         for row in rows {
-            let content = lost_content(&row.operation, row.name.as_deref(), row.phone.as_deref());
-            if let (Ok(id), Some(content)) = (EmployeeId::parse(&row.user_id), content) {
-                lost.entry(id).or_default().push(LostEntry {
-                    content,
-                    lost_at: row.lost_at.to_jiff(),
-                    may_land_until: row.may_land_until.to_jiff(),
-                });
-            }
+            let name = row.name.and_then(|name| FullName::parse(&name).ok());
+            let content = match (row.operation.as_str(), name) {
+                ("remove", _) => LostContent::Removal,
+                (_, Some(name)) => LostContent::Upsert {
+                    name,
+                    phone: row.phone.and_then(|phone| phone.parse().ok()),
+                },
+                (_, None) => continue,
+            };
+            let Ok(id) = EmployeeId::parse(&row.user_id) else {
+                continue;
+            };
+            lost.entry(id).or_default().push(LostEntry {
+                content,
+                lost_at: row.lost_at.to_jiff(),
+                may_land_until: row.may_land_until.to_jiff(),
+            });
         }
         Ok(lost)
     }
 
-    /// Has the snapshot look as if the request in flight had been noted as lost at `now`.
-    pub(super) async fn add_entries_in_flight(
-        &self,
-        tx: &mut PgConnection,
-        snapshot: &mut Snapshot,
-        now: Timestamp,
-    ) -> Result<(), Error> {
+    pub(super) async fn load_failures(&self, tx: &mut PgConnection) -> Result<Failures, Error> {
         let rows = sqlx::query!(
-            r#"SELECT user_id AS "user_id!", operation AS "operation!", name, phone,
-                   now() + lands_within AS "may_land_until!"
-               FROM in_flight_entries WHERE account = $1"#,
-            self.account
-        )
-        .fetch_all(unnamed(tx))
-        .await?;
-        for row in rows {
-            let content = lost_content(&row.operation, row.name.as_deref(), row.phone.as_deref());
-            let (Ok(id), Some(content)) = (EmployeeId::parse(&row.user_id), content) else {
-                continue;
-            };
-            if matches!(content, LostContent::Upsert { .. }) {
-                snapshot.users.entry(id.clone()).or_default();
-            }
-            snapshot.lost.entry(id).or_default().push(LostEntry {
-                content,
-                lost_at: now,
-                may_land_until: row.may_land_until.to_jiff(),
-            });
-        }
-        Ok(())
-    }
-
-    async fn load_failures(&self, tx: &mut PgConnection) -> Result<Failures, Error> {
-        let rows = sqlx::query!(
-            "SELECT user_id, operation, local, code, spelling, attempted_name, attempted_phone, attempts, next_attempt_at \
+            "SELECT user_id, operation, local, code, detail, request_id, attempted_name, attempted_phone, spelling, \
+                 attempts, first_at, last_at, next_attempt_at \
              FROM failures WHERE account = $1",
             self.account
         )
@@ -170,24 +154,22 @@ impl State {
             let Some(operation) = Operation::parse(&row.operation) else {
                 continue;
             };
-            let failure = if row.local {
-                let Some(problem) = RowProblem::parse(&row.code) else {
-                    continue;
-                };
-                Failure::Local {
-                    problem,
-                    spelling: row.spelling.map(|spelling| Spelling::from_stored(&spelling)),
-                }
-            } else {
-                Failure::Refused(RefusedAttempt {
-                    code: row.code,
-                    name: row.attempted_name.and_then(|name| FullName::parse(&name).ok()),
-                    phone: row.attempted_phone.and_then(|phone| phone.parse().ok()),
-                    attempts: row.attempts.try_into().unwrap_or_default(),
-                    next_attempt_at: read_time(row.next_attempt_at).unwrap_or_default(),
-                })
+            let failure = Failure {
+                operation,
+                code: row.code,
+                detail: row.detail,
+                request_id: row.request_id,
+                attempts: row.attempts.try_into().unwrap_or_default(),
+                is_local: row.local,
+                first_at: row.first_at.to_jiff(),
+                last_at: row.last_at.to_jiff(),
+                next_attempt_at: read_time(row.next_attempt_at),
+                name: row.attempted_name.and_then(|name| FullName::parse(&name).ok()),
+                phone: row.attempted_phone.and_then(|phone| phone.parse().ok()),
+                spelling: row.spelling.as_deref().map(Spelling::from_stored),
+                user_id: row.user_id,
             };
-            failures.insert(FailureKey::new(&row.user_id, operation), failure);
+            failures.insert(FailureKey::new(&failure.user_id, operation), failure);
         }
         Ok(failures)
     }
@@ -235,15 +217,5 @@ impl State {
             }
         }
         Ok(removals)
-    }
-}
-
-fn lost_content(operation: &str, name: Option<&str>, phone: Option<&str>) -> Option<LostContent> {
-    match operation {
-        "remove" => Some(LostContent::Removal),
-        _ => Some(LostContent::Upsert {
-            name: FullName::parse(name?).ok()?,
-            phone: phone.and_then(|phone| phone.parse().ok()),
-        }),
     }
 }

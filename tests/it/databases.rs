@@ -181,6 +181,9 @@ async fn a_database_that_cannot_be_used_is_explained(#[case] url: &str, #[case] 
         error.contains("the CRM database is unavailable") && error.contains(said),
         "{error}"
     );
+    // The server without TLS gets a password only where the URL allows that.
+    let gives_password = url.contains("secret") && !url.contains("verify-full");
+    assert_eq!(!fake.passwords().is_empty(), gives_password, "{url}");
 }
 
 #[rstest]

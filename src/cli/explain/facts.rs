@@ -9,7 +9,7 @@ use super::super::{invocation::Invocation, plan::assumed_list, text::natural_ord
 use crate::{
     crm::{self, CrmRow},
     cycle::SyncEngine,
-    delivery::{Request, Verdict},
+    delivery::{Interruption, Request, Verdict},
     employee::{EmployeeId, Roster, RosterEntry, RowProblem},
     plan::{Change, HoldKey, HoldKind, LocalFailure, Operation, Plan, Policy, StayReason, User},
     state::{self, OpenFailure, OpenHold, Peek, Person},
@@ -226,7 +226,9 @@ async fn look_up(session: &Session<'_>, id: &EmployeeId) -> Live {
 async fn confirm_absence(session: &Session<'_>) -> Live {
     match session.send(&Request::Ping).await.verdict {
         Verdict::Accepted { .. } => Live::Absent,
-        Verdict::Unauthorized { .. } => Live::Unknown("Wazzup does not accept the API key".to_owned()),
+        Verdict::Interrupted(Interruption::Unauthorized | Interruption::Forbidden) => {
+            Live::Unknown("Wazzup does not accept the API key".to_owned())
+        }
         _ => Live::Unknown(
             "404, but so is the list of users: check wazzup.base_url, which usually ends with /v3".to_owned(),
         ),
@@ -261,7 +263,6 @@ fn add_new_holds(person: &mut Person, plan: &Plan, id: &str) {
             person.holds.push(OpenHold {
                 key: key.clone(),
                 hold: hold.clone(),
-                name: None,
             });
         }
     }
@@ -273,18 +274,7 @@ fn add_local_failure(person: &mut Person, local: &LocalFailure, now: Timestamp) 
     if person.failures.iter().any(|failure| failure.operation == operation) {
         return;
     }
-    person.failures.push(OpenFailure {
-        user_id: local.key.user_id.to_string(),
-        operation,
-        code: local.problem.as_str().to_owned(),
-        detail: local.problem.reason().to_owned(),
-        request_id: None,
-        attempts: 0,
-        is_local: true,
-        first_at: now,
-        last_at: now,
-        next_attempt_at: None,
-    });
+    person.failures.push(local.opened(now));
 }
 
 fn planned(plan: &Plan, roster: &Roster, peek: &Peek, id: &str) -> Planned {

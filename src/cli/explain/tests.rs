@@ -124,6 +124,9 @@ fn with_failure(mut facts: Facts, operation: Operation, code: &str, is_local: bo
         first_at: now() - HOUR,
         last_at: now() - HOUR,
         next_attempt_at: (!is_local).then(|| now() + SignedDuration::from_mins(5)),
+        name: None,
+        phone: None,
+        spelling: None,
     });
     facts
 }
@@ -141,7 +144,6 @@ fn with_hold(mut facts: Facts, kind: HoldKind, content: &str, approved: bool) ->
                 by: "boris@crm-host".into(),
             }),
         },
-        name: None,
     });
     facts
 }

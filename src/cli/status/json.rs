@@ -100,6 +100,7 @@ pub(in super::super) fn failure_to_json(failure: &OpenFailure) -> Value {
         first_at,
         last_at,
         next_attempt_at,
+        ..
     } = failure;
     json!({
         "user_id": user_id,

@@ -28,6 +28,9 @@ fn failure(id: &str, operation: Operation, code: &str, minutes: Option<i64>) -> 
         first_at: now() - HOUR,
         last_at: now() - HOUR,
         next_attempt_at: minutes.map(|minutes| now() + SignedDuration::from_mins(minutes)),
+        name: None,
+        phone: None,
+        spelling: None,
     }
 }
 
@@ -44,7 +47,6 @@ fn hold(kind: HoldKind, id: &str, reason: &str, approved: bool) -> OpenHold {
                 by: "anna@crm-host".into(),
             }),
         },
-        name: None,
     }
 }
 

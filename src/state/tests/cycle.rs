@@ -43,14 +43,8 @@ async fn orders_are_taken_by_the_next_cycle() {
         .order_approvals(&approvals, "olga@office")
         .await
         .expect("ordered");
-    let unknown = fixture
-        .state
-        .order_retry(&["1".into(), "9".into()], "olga@office")
-        .await;
-    assert_eq!(unknown.expect("an answer"), RetryOrder::Unknown(vec!["9".into()]));
     let ids = ["1", "2", "3", "4"].map(str::to_owned);
-    let taken = fixture.state.order_retry(&ids, "olga@office").await.expect("an answer");
-    assert_eq!(taken, RetryOrder::Taken { concerned: 4 });
+    fixture.state.order_retry(&ids, "olga@office").await.expect("ordered");
 
     let shown = fixture.state.overview(1).await.expect("an overview").holds;
     let approved: Vec<_> = shown
@@ -66,7 +60,9 @@ async fn orders_are_taken_by_the_next_cycle() {
         assert_eq!(snapshot.lost_entries(&id("1")).len(), 1, "who is in sync is sent again");
         assert_eq!(snapshot.lost.len(), 1);
     }
-    assert_eq!(opening.approved[0].0, update);
+    assert_eq!(opening.approved.keys().collect::<Vec<_>>(), [&update]);
+    let known = ["1", "2", "3", "4", "9"].map(|user_id| opening.snapshot.knows(user_id));
+    assert_eq!(known, [true, true, true, true, false]);
     assert_eq!(opening.dropped_orders[0].key, takeover);
     assert_eq!(
         fixture.sql("SELECT next_attempt_at <= now() FROM wazzup_sync.failures"),
@@ -84,8 +80,8 @@ async fn orders_are_taken_by_the_next_cycle() {
     let opening = fixture.open().await;
     assert!(!opening.snapshot.holds.contains_key(&update) && opening.snapshot.lost.is_empty());
     assert!(!opening.snapshot.account.retry_seats);
-    let all = fixture.state.order_retry(&[], "olga@office").await.expect("an answer");
-    assert_eq!(all, RetryOrder::Taken { concerned: 2 });
+    assert_eq!(opening.snapshot.retryable(), BTreeSet::from(["3", "4"]));
+    fixture.state.order_retry(&[], "olga@office").await.expect("ordered");
     assert!(fixture.open().await.snapshot.account.retry_seats);
 }
 
