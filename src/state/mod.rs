@@ -43,7 +43,6 @@ pub use orders::DroppedOrder;
 pub use overview::{OpenHold, Overview, PastCycle, Person};
 pub use schema::{ForeignOwner, Rights, SchemaVersion};
 
-pub use crate::plan::Failure as OpenFailure;
 use crate::postgres::{self, Database, Reason, STATE_LIMIT, quoted};
 
 /// [`STATE_LIMIT`] for the server, in case that it is us who vanish. Loading 100,000 users takes a fraction of a second.

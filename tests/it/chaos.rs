@@ -98,7 +98,7 @@ impl Chaos {
             }
         }
         let began = Instant::now();
-        let has_arrived = |state: &sandbox::State| state.users().get(&id).is_some_and(|user| user.name == name);
+        let has_arrived = |wazzup: &sandbox::Wazzup| wazzup.user(&id).is_some_and(|user| user.name == name);
         let arrived = self.app.wazzup.wait_until(has_arrived, LONGEST_ARRIVAL).await;
         let logs: Vec<String> = copies.iter().map(Daemon::text).collect();
         arrived.unwrap_or_else(|error| panic!("round {number}, {id}: {error}\n{}", logs.join("\n\n")));
@@ -115,7 +115,7 @@ async fn changes_arrive_whenever_both_databases_answer() {
     let mut chaos = Chaos::new(seed).await;
     let [_, first, second] = &chaos.proxies;
     let copies = [chaos.start_copy(first), chaos.start_copy(second)];
-    let all_are_there = |state: &sandbox::State| state.users().len() == EMPLOYEES;
+    let all_are_there = |wazzup: &sandbox::Wazzup| wazzup.users().len() == EMPLOYEES;
     let first_sync = chaos.app.wazzup.wait_until(all_are_there, LONGEST_ARRIVAL).await;
     first_sync.expect("the first sync");
     let began = Instant::now();

@@ -7,14 +7,18 @@ mod app;
 mod fake_postgres;
 mod process;
 mod proxy;
+mod terminal;
 
 mod accounts;
+mod answers;
 mod brake;
+mod budget;
 mod chaos;
 mod configuration;
 mod crash;
 mod databases;
 mod edges;
+mod erase;
 mod evidence;
 mod first_sync;
 mod healing;

@@ -19,6 +19,8 @@ use tokio::{
 };
 use wait4::Wait4 as _;
 
+use crate::runbook;
+
 /// How long anything may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -65,7 +67,7 @@ pub fn is_debug_build() -> bool {
     std::env::var_os("WAZZUP_SYNC_BINARY").is_none() && cfg!(debug_assertions)
 }
 
-fn command(config: &Path, env: &[(String, String)], arguments: &[&str]) -> Command {
+pub fn command(config: &Path, env: &[(String, String)], arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WAZZUP_SYNC") || name == "RUST_LOG") {
         command.env_remove(name);
@@ -140,6 +142,7 @@ fn log_line(line: &str) -> Value {
     for field in ["timestamp", "level", "event"] {
         assert!(value[field].is_string(), "no {field}: {line}");
     }
+    runbook::is_documented(&value);
     value
 }
 
