@@ -49,10 +49,8 @@ pub struct Delivery {
     failures: Failures,
     extra_requests: usize,
     requests_over_limit: usize,
-    accepted_something: bool,
-    /// The service named a phone that another user has, so it does take decisions. It names one in each answer, and another
-    /// integration may have created many of the same people.
-    has_named_phone: bool,
+    /// How many extra requests this cycle may spend, as far as is known of the service.
+    most_extra_requests: usize,
     /// The last request had one entry, and was not accepted.
     failed_alone: bool,
     /// A whole group got no decision, and nothing was accepted since: retrying each further one costs too much.
@@ -93,8 +91,7 @@ impl Delivery {
             failures,
             extra_requests: 0,
             requests_over_limit: 0,
-            accepted_something: false,
-            has_named_phone: false,
+            most_extra_requests: EXTRA_REQUESTS_BEFORE_ACCEPTANCE - 1,
             failed_alone: false,
             is_doubtful: false,
         }
@@ -175,7 +172,7 @@ impl Delivery {
         match verdict {
             Verdict::Accepted { .. } => {
                 outcomes.push(Outcome::Upserted);
-                self.accepted_something = true;
+                self.most_extra_requests = EXTRA_REQUESTS;
                 self.charge_unjudged(outcomes);
             }
             Verdict::Refused(_) | Verdict::NoDecision(_) => self.give_up_on_writes(),
@@ -184,7 +181,7 @@ impl Delivery {
     }
 
     fn accepted(&mut self, group: Group, absent: Vec<crate::employee::EmployeeId>, outcomes: &mut Vec<Outcome>) {
-        self.accepted_something = true;
+        self.most_extra_requests = EXTRA_REQUESTS;
         self.is_doubtful = false;
         match group {
             Group::Removal { removals, .. } => {
@@ -282,16 +279,6 @@ impl Delivery {
         )));
     }
 
-    /// Whether one more request may be spent beyond those that the plan needs.
-    fn has_extra_request(&self) -> bool {
-        let most = if self.accepted_something || self.has_named_phone {
-            EXTRA_REQUESTS
-        } else {
-            EXTRA_REQUESTS_BEFORE_ACCEPTANCE - 1
-        };
-        self.extra_requests < most
-    }
-
     fn next_request(&mut self) -> Option<Request> {
         if self.report.interruption.is_some() {
             return None;
@@ -309,8 +296,8 @@ impl Delivery {
         }
         // Small parts tell soon whether the service takes anything, unless they stem from a place where many entries fail:
         // after one that failed alone, what waits for longest is tried.
-        let takes_longest_waiting = !self.accepted_something && std::mem::take(&mut self.failed_alone);
-        if self.has_extra_request()
+        let takes_longest_waiting = self.most_extra_requests < EXTRA_REQUESTS && std::mem::take(&mut self.failed_alone);
+        if self.extra_requests < self.most_extra_requests
             && let Some(group) = self.queue.next_refused(takes_longest_waiting)
         {
             self.extra_requests += 1;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Delivery, EXTRA_REQUESTS_OVER_LIMIT, Outcome,
+    Delivery, EXTRA_REQUESTS, EXTRA_REQUESTS_OVER_LIMIT, Outcome,
     outcome::FailedAttempt,
     queue::{Group, Item},
     request::{Attempts, Refusal, RefusalCode},
@@ -75,7 +75,9 @@ impl Delivery {
         if let Some(item) = Self::owner_of_named_phone(&mut items, refusal) {
             item.drop_phone();
             item.phone_refusal = Some(refusal.clone());
-            self.has_named_phone = true;
+            // The service takes decisions. It names one phone in each answer, and another integration may have created many
+            // of the same people.
+            self.most_extra_requests = EXTRA_REQUESTS;
             self.queue.push_refused(Group::Upsert { items, aside, attempts });
             return;
         }
