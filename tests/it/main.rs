@@ -4,6 +4,7 @@
 //! configuration file. Each test of a cycle ends with [`app::App::settled`]: run again, and no request is made.
 
 mod app;
+mod probe;
 mod process;
 mod proxy;
 mod terminal;
