@@ -4,6 +4,7 @@
 //! configuration file. Each test of a cycle ends with [`app::App::settled`]: run again, and no request is made.
 
 mod app;
+mod fake_postgres;
 mod probe;
 mod process;
 mod proxy;
@@ -13,6 +14,7 @@ mod accounts;
 mod answers;
 mod brake;
 mod budget;
+mod chaos;
 mod configuration;
 mod crash;
 mod databases;

@@ -44,7 +44,7 @@ const fn case(question: &'static str, answer: &'static str, vary: fn(&mut Varian
 const CASES: [Case; 26] = [
     case("list", "an array of 5", |_| {}),
     case("offset of the list", "heeded", |variant| {
-        variant.list = ListStyle::ArrayPaged
+        variant.list = ListStyle::ArrayPaged;
     }),
     case("offset of the list", "ignored", |_| {}),
     case(
@@ -59,27 +59,27 @@ const CASES: [Case; 26] = [
     ),
     case("answer to an upsert", "HTTP 200, empty", |_| {}),
     case("answer to an upsert", "HTTP 201, text", |variant| {
-        variant.post_answer = PostAnswer::Text
+        variant.post_answer = PostAnswer::Text;
     }),
     case("answer to an upsert", "HTTP 200, JSON", |variant| {
-        variant.post_answer = PostAnswer::Json
+        variant.post_answer = PostAnswer::Json;
     }),
     case("other entries of a refusal", "refused with it", |_| {}),
     case("other entries of a refusal", "carried out", |variant| {
-        variant.atomic = false
+        variant.atomic = false;
     }),
     case("phone that is left out", "cleared", |_| {}),
     case("phone that is left out", "kept", |variant| {
-        variant.omitted_phone = OmittedPhone::Keeps
+        variant.omitted_phone = OmittedPhone::Keeps;
     }),
     case("phones in the list", "not shown", |_| {}),
     case("phones in the list", "shown", |variant| variant.list_phones = true),
     case("removal", "HTTP 200, JSON, absent ids are named", |_| {}),
     case("removal", "HTTP 200, JSON, absent ids are not named", |variant| {
-        variant.names_absent = false
+        variant.names_absent = false;
     }),
     case("phone of another user", "accepted", |variant| {
-        variant.unique_phones = false
+        variant.unique_phones = false;
     }),
     case("user who is not there", "HTTP 404", |_| {}),
     case(
@@ -93,10 +93,10 @@ const CASES: [Case; 26] = [
         |variant| variant.errors = ErrorStyle::WithRequestId,
     ),
     case("errors", "HTTP 400, an empty body", |variant| {
-        variant.errors = ErrorStyle::Empty
+        variant.errors = ErrorStyle::Empty;
     }),
     case("errors", "HTTP 400, a web page", |variant| {
-        variant.errors = ErrorStyle::Html
+        variant.errors = ErrorStyle::Html;
     }),
     case(
         "errors",
