@@ -270,7 +270,7 @@ fn run(cli: Cli, matches: &ArgMatches) -> Result<Exit, Error> {
 
 async fn follow(verb: Verb, context: &Context) -> Result<Exit, Error> {
     match verb {
-        Verb::Run => run::run(context).await,
+        Verb::Run => Box::pin(run::run(context)).await,
         Verb::Once => once::once(context).await,
         Verb::Plan {
             offline,

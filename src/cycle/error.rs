@@ -44,19 +44,17 @@ impl CycleError {
             Self::State(state::Error::LeaseLost) => "lease_lost",
             Self::State(state::Error::Unavailable(_)) => "state_unavailable",
             Self::State(_) => "state_refused",
-            Self::Wazzup(error) => match error {
-                wazzup::Error::Unauthorized | wazzup::Error::Forbidden | wazzup::Error::Key { .. } => {
-                    "wazzup_unauthorized"
+            Self::Wazzup(wazzup::Error::Interrupted(interruption)) | Self::Interrupted(interruption) => {
+                match interruption {
+                    Interruption::Unauthorized | Interruption::Forbidden => "wazzup_unauthorized",
+                    Interruption::Unavailable(_) => "wazzup_unavailable",
+                    Interruption::NotSent(NotSent::Stopping) => "interrupted",
+                    Interruption::NotSent(NotSent::LeaseTooShort) => "lease_too_short",
                 }
-                wazzup::Error::NotFound { .. } => "wazzup_not_found",
-                wazzup::Error::NotSent(reason) => kind_of_not_sent(reason),
-                _ => "wazzup_unavailable",
-            },
-            Self::Interrupted(interruption) => match interruption {
-                Interruption::Unauthorized | Interruption::Forbidden => "wazzup_unauthorized",
-                Interruption::Unavailable(_) | Interruption::FailsOnWrites(_) => "wazzup_unavailable",
-                Interruption::NotSent(reason) => kind_of_not_sent(reason),
-            },
+            }
+            Self::Wazzup(wazzup::Error::Key { .. }) => "wazzup_unauthorized",
+            Self::Wazzup(wazzup::Error::NotFound { .. }) => "wazzup_not_found",
+            Self::Wazzup(wazzup::Error::Useless { .. }) => "wazzup_unavailable",
         }
     }
 
@@ -66,13 +64,6 @@ impl CycleError {
 
     pub(crate) fn class(&self) -> FailureClass {
         class_of(self.kind())
-    }
-}
-
-fn kind_of_not_sent(reason: &NotSent) -> &'static str {
-    match reason {
-        NotSent::Stopping => "interrupted",
-        NotSent::LeaseTooShort => "lease_too_short",
     }
 }
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::{CycleError, SyncEngine};
 use crate::{
+    delivery::Interruption,
     employee::{EmployeeId, Roster},
     plan::{Plan, RemoteList, Snapshot},
     wazzup::{self, Session},
@@ -69,15 +70,12 @@ async fn look_up(
         }
         match wazzup.user(id).await {
             Ok(user) => list.add_look_up(id.as_str(), user.map(|user| user.name)),
-            Err(error @ (wazzup::Error::Unauthorized | wazzup::Error::Forbidden | wazzup::Error::NotSent(_))) => {
-                return Err(error.into());
-            }
-            Err(error @ wazzup::Error::Unavailable { .. }) if for_account => return Err(error.into()),
-            Err(wazzup::Error::Unavailable { reason }) => {
+            Err(wazzup::Error::Interrupted(Interruption::Unavailable(reason))) if !for_account => {
                 is_answering = false;
                 list.add_silence(reason);
                 list.add_unanswered(id.as_str());
             }
+            Err(error @ wazzup::Error::Interrupted(_)) => return Err(error.into()),
             Err(_) => list.add_unanswered(id.as_str()),
         }
     }

@@ -15,7 +15,9 @@ mod request;
 
 pub use outcome::{FailedAttempt, Outcome, Step};
 pub use report::{Delivered, Report};
-pub use request::{Answer, Attempts, InvalidEntry, Loss, NotSent, Refusal, RefusalCode, Request, Verdict};
+pub use request::{
+    Answer, Attempts, Interruption, InvalidEntry, Loss, NotSent, Refusal, RefusalCode, Request, Verdict,
+};
 
 pub use crate::plan::{BatchEntry, Change};
 use crate::plan::{Failures, Operation, Plan};
@@ -64,29 +66,6 @@ enum UnderWay {
     },
     /// Does the service take anything?
     Control,
-}
-
-/// Why a delivery ended early. Nobody is charged with it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Interruption {
-    /// The key is not accepted.
-    #[error("Wazzup does not accept the API key (401): replace it with an API key from the account's settings")]
-    Unauthorized,
-    /// The key is not allowed to do this.
-    #[error(
-        "Wazzup forbids this with the API key (403): the key is probably of the wrong type (\"sidecar\"); \
-         use an API key from the account's settings"
-    )]
-    Forbidden,
-    /// The service cannot be reached, or wants to be left alone.
-    #[error("Wazzup is unavailable: {0}")]
-    Unavailable(String),
-    /// The service answers, but takes nothing.
-    #[error("Wazzup is unavailable: it answers, but fails on every change ({0})")]
-    FailsOnWrites(RefusalCode),
-    /// Nothing more may be sent.
-    #[error("no request was sent: {0}")]
-    NotSent(NotSent),
 }
 
 impl Delivery {
@@ -149,7 +128,7 @@ impl Delivery {
     }
 
     fn group_answered(&mut self, group: Group, verdict: Verdict, outcomes: &mut Vec<Outcome>) {
-        self.report.requests += 1;
+        self.report.requests += usize::from(verdict.was_sent());
         match verdict {
             Verdict::Accepted { absent } => self.accepted(group, absent, outcomes),
             Verdict::Refused(refusal) => self.refused(group, &refusal, outcomes),
@@ -163,32 +142,25 @@ impl Delivery {
                     self.under_way = Some(UnderWay::Ping { group, refusal });
                 }
             }
-            Verdict::Unauthorized { forbidden } => self.interrupt(unauthorized(forbidden)),
-            Verdict::Unavailable(reason) => self.interrupt(Interruption::Unavailable(reason)),
-            Verdict::NotSent(reason) => {
-                self.report.requests -= 1;
-                self.interrupt(Interruption::NotSent(reason));
-            }
+            Verdict::Interrupted(interruption) => self.interrupt(interruption),
         }
     }
 
     fn ping_answered(&mut self, group: Group, refusal: &Refusal, verdict: Verdict) {
         match verdict {
             Verdict::Accepted { .. } => self.split_undecided(group, refusal),
-            Verdict::Unauthorized { forbidden } => self.interrupt(unauthorized(forbidden)),
+            Verdict::Interrupted(interruption) => self.interrupt(interruption),
             Verdict::Refused(again) | Verdict::NoDecision(again) => {
                 self.interrupt(Interruption::Unavailable(format!(
                     "it fails ({refusal}), and does not answer a read ({again})"
                 )));
             }
-            Verdict::Unavailable(reason) => self.interrupt(Interruption::Unavailable(reason)),
-            Verdict::NotSent(reason) => self.interrupt(Interruption::NotSent(reason)),
         }
     }
 
     /// Whether the service takes anything decides about all who are unjudged.
     fn control_answered(&mut self, verdict: Verdict, outcomes: &mut Vec<Outcome>) {
-        self.report.requests += 1;
+        self.report.requests += usize::from(verdict.was_sent());
         match verdict {
             Verdict::Accepted { .. } => {
                 outcomes.push(Outcome::Upserted);
@@ -196,12 +168,7 @@ impl Delivery {
                 self.charge_unjudged(outcomes);
             }
             Verdict::Refused(_) | Verdict::NoDecision(_) => self.give_up_on_writes(),
-            Verdict::Unauthorized { forbidden } => self.interrupt(unauthorized(forbidden)),
-            Verdict::Unavailable(reason) => self.interrupt(Interruption::Unavailable(reason)),
-            Verdict::NotSent(reason) => {
-                self.report.requests -= 1;
-                self.interrupt(Interruption::NotSent(reason));
-            }
+            Verdict::Interrupted(interruption) => self.interrupt(interruption),
         }
     }
 
@@ -296,7 +263,9 @@ impl Delivery {
             .unjudged
             .first()
             .map_or(RefusalCode::NoAnswer, |unjudged| unjudged.code.clone());
-        self.interrupt(Interruption::FailsOnWrites(code));
+        self.interrupt(Interruption::Unavailable(format!(
+            "it answers, but fails on every change ({code})"
+        )));
     }
 
     /// Whether one more request may be spent beyond those that the plan needs.
@@ -353,14 +322,6 @@ impl Delivery {
             entries: vec![control],
             attempts: Attempts::One,
         })
-    }
-}
-
-fn unauthorized(forbidden: bool) -> Interruption {
-    if forbidden {
-        Interruption::Forbidden
-    } else {
-        Interruption::Unauthorized
     }
 }
 

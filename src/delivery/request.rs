@@ -88,14 +88,33 @@ pub enum Verdict {
     /// Something answered, or nothing did, and neither is a decision about the entries: 403, 404, 405, 5xx, a time-out, a
     /// reset or a web page that stayed through the retries.
     NoDecision(Refusal),
-    /// 401: the key is not accepted. Of a ping, 403 too.
-    Unauthorized {
-        /// 403 instead of 401.
-        forbidden: bool,
-    },
-    /// The service cannot be reached, or wants to be left alone (429); in words.
+    /// No other request would fare better.
+    Interrupted(Interruption),
+}
+
+impl Verdict {
+    pub(super) fn was_sent(&self) -> bool {
+        !matches!(self, Self::Interrupted(Interruption::NotSent(_)))
+    }
+}
+
+/// Why there is no use in sending anything at the moment. Nobody is charged with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Interruption {
+    /// 401.
+    #[error("Wazzup does not accept the API key (401): replace it with an API key from the account's settings")]
+    Unauthorized,
+    /// 403 to a call that every key of an account may make.
+    #[error(
+        "Wazzup forbids this with the API key (403): the key is probably of the wrong type (\"sidecar\"); \
+         use an API key from the account's settings"
+    )]
+    Forbidden,
+    /// The service cannot be reached, wants to be left alone (429), or answers and takes nothing; in words.
+    #[error("Wazzup is unavailable: {0}; if this lasts, check the network, wazzup.base_url and Wazzup's status")]
     Unavailable(String),
-    /// Nothing was sent: the process is stopping, the lease is too short, or there is no usable key.
+    /// Nothing was sent.
+    #[error("no request was sent to Wazzup: {0}; the next cycle tries again")]
     NotSent(NotSent),
 }
 

@@ -1,14 +1,18 @@
-//! One attempt of a call: what is sent, and what the answer means.
+//! One attempt of a call: the HTTP exchange, and the bounded reading of what comes back.
 
-use std::{iter, time::Duration};
+use std::{
+    io::{self, Cursor, Read},
+    iter,
+    time::Duration,
+};
 
 use reqwest::{
-    Method, RequestBuilder, Response,
+    Method, Response,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER},
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::{sync::mpsc, task::spawn_blocking};
 
-use super::{client::Session, refusal::read_refusal, trouble::Trouble};
+use super::{client::Session, failure::Failure, refusal::read_refusal};
 
 /// More than any body of a refusal needs, and more blanks than any body begins with.
 const MAX_REFUSAL_BYTES: usize = 64 << 10;
@@ -36,148 +40,154 @@ impl Call {
 
 /// A success that is no web page.
 pub(super) struct Success {
-    pub status: u16,
-    /// The beginning of the body, without leading blanks; empty if the body is.
-    pub beginning: Vec<u8>,
-    body: Body,
-}
-
-/// What is still to come of a body.
-struct Body {
+    /// The beginning of the body, at least up to the first character that is no blank.
+    beginning: Vec<u8>,
+    /// Brings the rest of the body.
     response: Response,
-    deadline: Instant,
-    timeout: Duration,
 }
 
 impl Session<'_> {
     /// Sends `call` once. A 2xx that is no web page is a success.
-    pub(super) async fn exchange(&self, call: &Call, deadline: Instant) -> Result<Success, Trouble> {
-        let timeout = self.client.timeout();
-        let request = self.build_request(call).await?;
-        let response = match timeout_at(deadline, request.send()).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) if error.is_connect() => return Err(Trouble::Unavailable(causes(&error.without_url()))),
-            Ok(Err(error)) => return Err(Trouble::NoAnswer(causes(&error.without_url()))),
-            Err(_) => return Err(overdue(timeout)),
-        };
-        let is_success = response.status().is_success();
-        let body = Body {
-            response,
-            deadline,
-            timeout,
-        };
-        if is_success {
-            Success::from_body(body).await
-        } else {
-            Err(body.into_trouble().await)
-        }
-    }
-
-    async fn build_request(&self, call: &Call) -> Result<RequestBuilder, Trouble> {
+    pub(super) async fn exchange(&self, call: &Call) -> Result<Success, Failure> {
         let url = format!("{}/{}", self.client.base_url, call.path);
         let http = self.client.http().await?;
-        let request = http
+        let mut request = http
             .request(call.method.clone(), url)
             .header(AUTHORIZATION, self.authorization.clone())
             .header(ACCEPT, "application/json");
-        Ok(match &call.body {
-            Some(body) => request.header(CONTENT_TYPE, "application/json").body(body.clone()),
-            None => request,
-        })
+        if let Some(body) = &call.body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
+        }
+        let response = request.send().await?;
+        if response.status().is_success() {
+            Success::from_response(response).await
+        } else {
+            Err(read_failure(response).await)
+        }
     }
 }
 
 impl Success {
     /// Reads the body until its kind is known.
-    async fn from_body(mut body: Body) -> Result<Self, Trouble> {
-        let content_type = body.header(CONTENT_TYPE.as_str()).unwrap_or_default();
+    async fn from_response(mut response: Response) -> Result<Self, Failure> {
+        let content_type = header(&response, CONTENT_TYPE.as_str()).unwrap_or_default();
         if content_type.to_ascii_lowercase().contains("text/html") {
-            return Err(Trouble::WebPage);
+            return Err(Failure::web_page());
         }
         let mut beginning = Vec::new();
-        let mut blank_count = 0;
-        while let Some(part) = body.next_part().await? {
-            let part = part.as_ref();
-            beginning = part.trim_ascii_start().to_vec();
-            if !beginning.is_empty() {
+        while beginning.trim_ascii_start().is_empty() {
+            if beginning.len() > MAX_REFUSAL_BYTES {
+                return Err(Failure::web_page());
+            }
+            let Some(part) = response.chunk().await? else {
                 break;
-            }
-            blank_count += part.len();
-            if blank_count > MAX_REFUSAL_BYTES {
-                return Err(Trouble::WebPage);
-            }
+            };
+            beginning.extend_from_slice(&part);
         }
-        let text = beginning.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&beginning);
+        let text = beginning.trim_ascii_start();
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         if text.trim_ascii_start().starts_with(b"<") {
-            return Err(Trouble::WebPage);
+            return Err(Failure::web_page());
         }
-        Ok(Self {
-            status: body.response.status().as_u16(),
-            beginning,
-            body,
-        })
+        Ok(Self { beginning, response })
     }
 
-    /// Whether the body begins as the answers that hold something do.
-    pub(super) fn begins_like_json(&self) -> bool {
-        self.beginning.starts_with(b"[") || self.beginning.starts_with(b"{")
-    }
-
-    /// The next part of the body, behind [`Success::beginning`]; `None` at its end.
-    pub(super) async fn next_part(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Trouble> {
-        self.body.next_part().await
+    /// Whether this may be the beginning of a list: 200, and JSON.
+    pub(super) fn begins_like_list(&self) -> bool {
+        let text = self.beginning.trim_ascii_start();
+        self.response.status() == 200 && (text.starts_with(b"[") || text.starts_with(b"{"))
     }
 
     /// The whole body; `None` if it has more than `limit` bytes.
-    pub(super) async fn into_bytes(mut self, limit: usize) -> Result<Option<Vec<u8>>, Trouble> {
-        self.body.read_to_end(self.beginning, limit).await
+    pub(super) async fn into_bytes(mut self, limit: usize) -> Result<Option<Vec<u8>>, Failure> {
+        read_to_end(&mut self.response, self.beginning, limit).await
+    }
+
+    /// Parses the body while it arrives, on a thread where the parser may wait for it.
+    pub(super) async fn parse<T: Send + 'static>(
+        mut self,
+        parser: impl FnOnce(BodyReader) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (parts, arriving) = mpsc::channel(1);
+        let body = BodyReader {
+            part: Cursor::new(self.beginning),
+            arriving,
+        };
+        let parsing = spawn_blocking(move || parser(body));
+        while let Some(part) = self.response.chunk().await? {
+            let parser_has_ended = parts.send(part.to_vec()).await.is_err();
+            if parser_has_ended {
+                break;
+            }
+        }
+        drop(parts);
+        Ok(parsing.await.expect("parsers do not panic"))
     }
 }
 
-impl Body {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.response.headers().get(name)?.to_str().ok()
-    }
+/// The body of a success, for a thread that may wait.
+pub(super) struct BodyReader {
+    part: Cursor<Vec<u8>>,
+    arriving: mpsc::Receiver<Vec<u8>>,
+}
 
-    async fn next_part(&mut self) -> Result<Option<impl AsRef<[u8]> + use<>>, Trouble> {
-        match timeout_at(self.deadline, self.response.chunk()).await {
-            Ok(Ok(part)) => Ok(part),
-            Ok(Err(error)) => Err(Trouble::NoAnswer(causes(&error.without_url()))),
-            Err(_) => Err(overdue(self.timeout)),
+impl Read for BodyReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.part.read(buffer)?;
+            if read > 0 {
+                return Ok(read);
+            }
+            match self.arriving.blocking_recv() {
+                Some(part) => self.part = Cursor::new(part),
+                None => return Ok(0),
+            }
         }
-    }
-
-    async fn read_to_end(&mut self, mut bytes: Vec<u8>, limit: usize) -> Result<Option<Vec<u8>>, Trouble> {
-        while bytes.len() <= limit {
-            let Some(part) = self.next_part().await? else {
-                return Ok(Some(bytes));
-            };
-            bytes.extend_from_slice(part.as_ref());
-        }
-        Ok(None)
-    }
-
-    /// What an answer that is no success means. It decides by its status, whether or not its body can be read.
-    async fn into_trouble(mut self) -> Trouble {
-        let status = self.response.status().as_u16();
-        let mut trouble = Trouble::from_status(status, self.retry_after());
-        if let Some(refusal) = trouble.refusal_mut() {
-            let body = self.read_to_end(Vec::new(), MAX_REFUSAL_BYTES).await;
-            let body = body.ok().flatten().unwrap_or_default();
-            *refusal = read_refusal(status, &body, self.header("trace-id"));
-        }
-        trouble
-    }
-
-    /// How long the service wants us to wait. The form with a date is not read: then the usual waits apply.
-    fn retry_after(&self) -> Option<Duration> {
-        let seconds = self.header(RETRY_AFTER.as_str())?.trim().parse().ok()?;
-        Some(Duration::from_secs(seconds))
     }
 }
 
-fn overdue(timeout: Duration) -> Trouble {
-    Trouble::NoAnswer(format!("no full answer within {timeout:?}"))
+/// What an answer that is no success means. It decides by its status, whether or not its body can be read.
+async fn read_failure(mut response: Response) -> Failure {
+    let status = response.status().as_u16();
+    let body = read_to_end(&mut response, Vec::new(), MAX_REFUSAL_BYTES).await;
+    let body = body.ok().flatten().unwrap_or_default();
+    let refusal = read_refusal(status, &body, header(&response, "trace-id"));
+    Failure::from_status(status, refusal, retry_after(&response))
+}
+
+/// How long the service wants us to wait. The form with a date is not read: then the usual waits apply.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = header(response, RETRY_AFTER.as_str())?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+fn header<'r>(response: &'r Response, name: &str) -> Option<&'r str> {
+    response.headers().get(name)?.to_str().ok()
+}
+
+/// `beginning` and the rest of the body; `None` if that is more than `limit` bytes.
+async fn read_to_end(response: &mut Response, beginning: Vec<u8>, limit: usize) -> Result<Option<Vec<u8>>, Failure> {
+    let mut bytes = beginning;
+    while bytes.len() <= limit {
+        let Some(part) = response.chunk().await? else {
+            return Ok(Some(bytes));
+        };
+        bytes.extend_from_slice(&part);
+    }
+    Ok(None)
+}
+
+impl From<reqwest::Error> for Failure {
+    fn from(error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        if error.is_connect() {
+            Self::unavailable(causes(&error))
+        } else if error.is_timeout() {
+            Self::no_answer("no full answer within wazzup.timeout".to_owned())
+        } else {
+            Self::no_answer(causes(&error))
+        }
+    }
 }
 
 /// The causes of `error` in one line, without `error` itself, which only wraps them.

@@ -8,10 +8,10 @@ use tokio::sync::OnceCell;
 use super::{
     attempt::causes,
     error::Error,
+    failure::Failure,
     gate::Gate,
     key::Key,
     retry::{Pacer, Patience},
-    trouble::Trouble,
 };
 use crate::secret::SecretSource;
 
@@ -34,6 +34,7 @@ pub struct Settings {
 /// host and neither key nor content. Plain `http` never goes through a proxy and needs no CA store.
 pub struct Client {
     pub(super) base_url: String,
+    timeout: Duration,
     key: SecretSource,
     pub(super) pacer: Pacer,
     pub(super) patience: Patience,
@@ -53,19 +54,16 @@ impl Client {
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         let Settings {
-            mut base_url,
+            base_url,
             timeout,
             requests_per_minute,
             key,
         } = settings;
-        base_url.set_query(None);
-        base_url.set_fragment(None);
-        // A user and password in the URL would travel in the place of the key. (No URL with a host refuses this.)
-        let _ = base_url.set_username("").and_then(|()| base_url.set_password(None));
         Self {
             base_url: base_url.as_str().trim_end_matches('/').to_owned(),
+            timeout,
             key,
-            pacer: Pacer::new(timeout, requests_per_minute),
+            pacer: Pacer::new(requests_per_minute),
             patience: Patience::USUAL,
             http: OnceCell::new(),
         }
@@ -74,7 +72,7 @@ impl Client {
     /// The most that one attempt may take.
     #[must_use]
     pub fn timeout(&self) -> Duration {
-        self.pacer.timeout
+        self.timeout
     }
 
     /// Reads the key, for the calls of one cycle or command.
@@ -91,11 +89,12 @@ impl Client {
         })
     }
 
-    pub(super) async fn http(&self) -> Result<&reqwest::Client, Trouble> {
+    /// What sends requests; set up by the first one.
+    pub(super) async fn http(&self) -> Result<&reqwest::Client, Failure> {
         let client = self.http.get_or_try_init(async || self.build_http()).await;
         client.map_err(|error| {
             let reason = causes(&error);
-            Trouble::Unavailable(format!(
+            Failure::unavailable(format!(
                 "TLS cannot be set up (is there a CA store, or SSL_CERT_FILE?): {reason}"
             ))
         })
@@ -109,8 +108,9 @@ impl Client {
             .redirect(redirect::Policy::none())
             // Each attempt has to pass the gate: none may be added below it.
             .retry(retry::never())
+            .timeout(self.timeout)
             // Shorter than the whole time-out, so that "never reached" can be told from "reached, and no answer".
-            .connect_timeout((self.timeout() * 3 / 4).min(Duration::from_secs(10)))
+            .connect_timeout((self.timeout * 3 / 4).min(Duration::from_secs(10)))
             // Connections serve one cycle. Servers close idle ones at their leisure, which would look like a loss.
             .pool_idle_timeout(Duration::from_secs(4));
         let builder = if self.base_url.starts_with("https:") {

@@ -26,15 +26,14 @@ impl Gate {
         Self { stop, lease_until }
     }
 
-    /// Returns when a request that starts now has to be over.
-    pub(super) fn pass(&self, timeout: Duration) -> Result<Instant, NotSent> {
+    /// Whether a request may start now that takes `timeout` at most.
+    pub(super) fn pass(&self, timeout: Duration) -> Result<(), NotSent> {
         if self.stop.is_cancelled() {
             return Err(NotSent::Stopping);
         }
-        let deadline = Instant::now() + timeout;
-        if deadline > *self.lease_until.borrow() {
+        if Instant::now() + timeout > *self.lease_until.borrow() {
             return Err(NotSent::LeaseTooShort);
         }
-        Ok(deadline)
+        Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::page::{Page, Room, Shape};
+use super::page::{Page, Shape, USER_COST};
 use crate::plan::Coverage;
 
 /// The users that `GET /users` shows. `Debug` hides their names.
@@ -25,7 +25,8 @@ impl fmt::Debug for FetchedList {
 
 /// How many users a page has, and so an array that may be only a page.
 const PAGE_LENGTH: usize = 100;
-const MAX_PAGES: usize = 1_000;
+/// The memory that a list may take: enough for 200,000 users, fewer if their texts are long.
+const ROOM: usize = 200_000 * USER_COST;
 
 /// Puts the pages of `GET /users` together.
 pub(super) struct ListBuilder {
@@ -33,7 +34,8 @@ pub(super) struct ListBuilder {
     item_count: usize,
     page_count: usize,
     shape: Option<Shape>,
-    room: Room,
+    /// What is left of [`ROOM`].
+    room: usize,
 }
 
 impl ListBuilder {
@@ -43,12 +45,12 @@ impl ListBuilder {
             item_count: 0,
             page_count: 0,
             shape: None,
-            room: Room::OF_A_LIST,
+            room: ROOM,
         }
     }
 
     /// How much the next page may hold.
-    pub(super) fn room(&self) -> Room {
+    pub(super) fn room(&self) -> usize {
         self.room
     }
 
@@ -85,9 +87,6 @@ impl ListBuilder {
             Shape::Array => self.array_goes_on(item_count, distinct_count, new_count)?,
             Shape::Envelope { count } => self.envelope_goes_on(count.unwrap_or_default(), new_count)?,
         };
-        if goes_on && self.page_count == MAX_PAGES {
-            return Err(format!("it has more than {MAX_PAGES} pages"));
-        }
         Ok(goes_on.then_some(self.item_count))
     }
 

@@ -7,14 +7,16 @@ use crate::{
     employee::Phone,
 };
 
-/// A refusal of which nothing is known but its code.
-pub(super) fn bare_refusal(code: RefusalCode) -> Refusal {
-    Refusal {
-        code,
-        request_id: None,
-        invalid: Vec::new(),
-        phone: None,
-        limit: None,
+impl From<RefusalCode> for Refusal {
+    /// A refusal of which nothing else is known.
+    fn from(code: RefusalCode) -> Self {
+        Self {
+            code,
+            request_id: None,
+            invalid: Vec::new(),
+            phone: None,
+            limit: None,
+        }
     }
 }
 

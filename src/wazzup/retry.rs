@@ -2,80 +2,69 @@
 
 use std::{
     num::NonZeroU32,
-    slice,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::{
-    select,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 
 use super::{
     attempt::Call,
-    gate::Gate,
-    trouble::{Retry, Trouble},
+    client::Session,
+    failure::{Failure, Retry},
 };
 use crate::{
-    delivery::{Attempts, Loss, NotSent},
+    delivery::{Attempts, Loss},
     events,
 };
 
 /// How long a call keeps trying.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// Retries of what may pass by itself, after waits that double: each is between this and twice this.
-    pub retries: usize,
-    pub first_wait: Duration,
-    pub longest_wait: Duration,
+    /// The waits for what may pass by itself.
+    pub back_off: ExponentialBuilder,
     /// The waits after "too many requests" that names no time.
-    pub throttled_waits: &'static [Duration],
+    pub throttling: ExponentialBuilder,
 }
 
 impl Patience {
-    /// What `wazzup-api.md` and the design say.
     pub(super) const USUAL: Self = Self {
-        retries: 3,
-        first_wait: Duration::from_millis(125),
-        longest_wait: Duration::from_millis(2_500),
-        throttled_waits: &[
-            Duration::from_secs(5),
-            Duration::from_secs(10),
-            Duration::from_secs(20),
-            Duration::from_secs(40),
-            Duration::from_mins(1),
-        ],
+        back_off: ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(125))
+            .with_max_delay(Duration::from_millis(2_500))
+            .with_max_times(3)
+            .with_jitter(),
+        throttling: ExponentialBuilder::new()
+            .with_min_delay(Duration::from_secs(5))
+            .with_max_delay(Duration::from_mins(1))
+            .with_max_times(5),
     };
 
     /// Without retries, where `attempts` says so. "Too many requests" is waited for all the same.
     pub(super) fn for_attempts(self, attempts: Attempts) -> Self {
         match attempts {
             Attempts::Several => self,
-            Attempts::One => Self { retries: 0, ..self },
+            Attempts::One => Self {
+                back_off: self.back_off.with_max_times(0),
+                ..self
+            },
         }
     }
 
     /// One attempt, whatever comes.
     pub(super) fn for_ping(self) -> Self {
         Self {
-            retries: 0,
-            throttled_waits: &[],
-            ..self
+            back_off: self.back_off.with_max_times(0),
+            throttling: self.throttling.with_max_times(0),
         }
     }
 
-    fn schedule(&self) -> Schedule {
-        let back_off = ExponentialBuilder::new()
-            .with_min_delay(self.first_wait)
-            .with_max_delay(self.longest_wait)
-            .with_max_times(self.retries)
-            .with_jitter();
-        Schedule {
-            back_off: back_off.build(),
-            throttled: self.throttled_waits.iter(),
+    fn waits(self) -> Waits {
+        Waits {
+            back_off: self.back_off.build(),
+            throttling: self.throttling.build(),
         }
     }
 }
@@ -86,16 +75,14 @@ const LONGEST_BACK_OFF: Duration = Duration::from_mins(1);
 const LONGEST_THROTTLE: Duration = Duration::from_mins(2);
 /// No `Retry-After` closes the service to us for longer: one absurd header must not stop the sync for a year.
 const LONGEST_CLOSURE: Duration = Duration::from_hours(1);
-/// How long the service is left alone when a call gives up on "too many requests" that names no time.
-const USUAL_CLOSURE: Duration = Duration::from_secs(5);
 
 /// The waits that one call has left.
-struct Schedule {
+struct Waits {
     back_off: ExponentialBackoff,
-    throttled: slice::Iter<'static, Duration>,
+    throttling: ExponentialBackoff,
 }
 
-impl Schedule {
+impl Waits {
     /// How long to wait before the next attempt; `None` if there should be none.
     fn next(&mut self, retry: Retry) -> Option<Duration> {
         match retry {
@@ -105,7 +92,7 @@ impl Schedule {
                 Some(usual.max(asked.unwrap_or_default().min(LONGEST_BACK_OFF)))
             }
             Retry::AfterThrottling(asked) => {
-                let usual = *self.throttled.next()?;
+                let usual = self.throttling.next()?;
                 let wait = asked.map_or(usual, |asked| asked.max(Duration::from_secs(1)));
                 (wait <= LONGEST_THROTTLE).then_some(wait)
             }
@@ -113,121 +100,93 @@ impl Schedule {
     }
 }
 
-/// How a call ended.
-#[derive(Debug)]
-pub(super) struct Ending<T> {
-    pub result: Result<T, Trouble>,
-    /// The worst of all attempts, if the call writes.
-    pub loss: Loss,
-}
-
 /// Spaces out the requests of one process.
 pub(super) struct Pacer {
-    pub timeout: Duration,
     limiter: DefaultDirectRateLimiter,
     /// The service asked to be left alone until then.
-    closed_until: Mutex<Option<Instant>>,
+    closed_until: Mutex<Instant>,
 }
 
 impl Pacer {
-    pub(super) fn new(timeout: Duration, requests_per_minute: NonZeroU32) -> Self {
+    pub(super) fn new(requests_per_minute: NonZeroU32) -> Self {
         let burst = NonZeroU32::new(requests_per_minute.get() / 10).unwrap_or(NonZeroU32::MIN);
-        let limiter = RateLimiter::direct(Quota::per_minute(requests_per_minute).allow_burst(burst));
         Self {
-            timeout,
-            limiter,
-            closed_until: Mutex::new(None),
+            limiter: RateLimiter::direct(Quota::per_minute(requests_per_minute).allow_burst(burst)),
+            closed_until: Mutex::new(Instant::now()),
         }
     }
 
-    /// Attempts until one decides the call or `patience` ends. `attempt` is given the time by which it must be over.
-    pub(super) async fn run<T, F>(
-        &self,
-        gate: &Gate,
-        call: &Call,
-        patience: Patience,
-        mut attempt: impl FnMut(Instant) -> F,
-    ) -> Ending<T>
-    where
-        F: Future<Output = Result<T, Trouble>>,
-    {
-        let mut loss = Loss::None;
-        let mut schedule = patience.schedule();
-        let mut previous = None;
-        let mut attempt_number = 0;
-        let result = loop {
-            let deadline = match self.admit(gate, previous.as_ref()).await {
-                Ok(deadline) => deadline,
-                Err(trouble) => break Err(trouble),
-            };
-            attempt_number += 1;
-            let trouble = match attempt(deadline).await {
-                Ok(value) => break Ok(value),
-                Err(trouble) => trouble,
-            };
-            loss = loss.max(trouble.loss());
-            let retry = trouble.retry();
-            let wait = schedule.next(retry);
-            if let Retry::AfterThrottling(asked) = retry {
-                self.close(wait.or(asked).unwrap_or(USUAL_CLOSURE));
-            }
-            let Some(wait) = wait else {
-                break Err(trouble);
-            };
-            report_retry(call, attempt_number, &trouble, wait);
-            previous = Some(trouble);
-            select! {
-                biased;
-                () = gate.stop.cancelled() => {}
-                () = sleep(wait) => {}
-            }
-        };
-        Ending { result, loss }
+    fn close(&self, duration: Duration) {
+        let until = Instant::now() + duration.min(LONGEST_CLOSURE);
+        *self.closed_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
-    /// Waits for the limiter, if the gate is open before and after. `previous` is what the attempt before came to.
-    async fn admit(&self, gate: &Gate, previous: Option<&Trouble>) -> Result<Instant, Trouble> {
-        let not_sent = |reason: NotSent| match previous {
-            None => Trouble::NotSent(reason),
-            Some(trouble) => Trouble::Unavailable(format!("{trouble}; not tried again: {reason}")),
-        };
-        gate.pass(self.timeout).map_err(not_sent)?;
-        if previous.is_none() {
-            self.check_closure()?;
-        }
-        select! {
-            biased;
-            () = gate.stop.cancelled() => {}
-            () = self.limiter.until_ready() => {}
-        }
-        gate.pass(self.timeout).map_err(not_sent)
-    }
-
-    fn close(&self, wait: Duration) {
-        let until = Instant::now() + wait.min(LONGEST_CLOSURE);
-        *self.closed_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
-    }
-
-    fn check_closure(&self) -> Result<(), Trouble> {
-        let closed_until = *self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = closed_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
-        if left.is_zero() {
-            return Ok(());
-        }
-        let seconds = left.as_secs() + 1;
-        Err(Trouble::Unavailable(format!(
-            "HTTP 429, too many requests: to be left alone for {seconds} s more"
-        )))
+    /// How long the service wants to be left alone from now on.
+    fn closed_for(&self) -> Duration {
+        let until = *self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.saturating_duration_since(Instant::now())
     }
 }
 
-fn report_retry(call: &Call, attempt: u32, trouble: &Trouble, wait: Duration) {
-    events::request_retried(&events::Retry {
-        method: call.method.as_str(),
-        path: call.template,
-        attempt,
-        status: trouble.retried_status(),
-        reason: &trouble.to_string(),
-        wait,
-    });
+impl Session<'_> {
+    /// Attempts until one decides the call or `patience` ends. Returns what the last attempt came to, and the worst loss
+    /// of all.
+    pub(super) async fn retry<T>(
+        &self,
+        call: &Call,
+        patience: Patience,
+        attempt: impl AsyncFn() -> Result<T, Failure>,
+    ) -> (Result<T, Failure>, Loss) {
+        let mut loss = Loss::None;
+        let mut waits = patience.waits();
+        let mut previous = None;
+        let mut attempt_number = 0;
+        let result = loop {
+            if let Err(failure) = self.admit(previous.as_ref()).await {
+                break Err(failure);
+            }
+            attempt_number += 1;
+            let failure = match attempt().await {
+                Ok(value) => break Ok(value),
+                Err(failure) => failure,
+            };
+            loss = loss.max(failure.loss);
+            let Some(wait) = waits.next(failure.retry) else {
+                if let Retry::AfterThrottling(Some(asked)) = failure.retry {
+                    self.client.pacer.close(asked);
+                }
+                break Err(failure);
+            };
+            events::request_retried(&events::Retry {
+                method: call.method.as_str(),
+                path: call.template,
+                attempt: attempt_number,
+                status: failure.status,
+                reason: &failure.reason,
+                wait,
+            });
+            previous = Some(failure);
+            self.gate.stop.run_until_cancelled(sleep(wait)).await;
+        };
+        (result, loss)
+    }
+
+    /// Waits until a request may start. `previous` is how the attempt before failed.
+    async fn admit(&self, previous: Option<&Failure>) -> Result<(), Failure> {
+        let pacer = &self.client.pacer;
+        let closed_for = pacer.closed_for();
+        if previous.is_none() && !closed_for.is_zero() {
+            let seconds = closed_for.as_secs() + 1;
+            let reason = format!("HTTP 429, too many requests: to be left alone for {seconds} s more");
+            return Err(Failure::unavailable(reason));
+        }
+        // Not by the first attempt itself: setting TLS up takes time, for which the lease may not last.
+        self.client.http().await?;
+        self.gate.stop.run_until_cancelled(pacer.limiter.until_ready()).await;
+        let passed = self.gate.pass(self.client.timeout());
+        passed.map_err(|reason| match previous {
+            None => Failure::not_sent(reason),
+            Some(failure) => Failure::unavailable(format!("{}; not tried again: {reason}", failure.reason)),
+        })
+    }
 }

@@ -1,6 +1,9 @@
 //! Users as the service writes them. Ids can be numbers: they are kept as they are written and never go through a float.
 
-use std::{collections::HashSet, fmt};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+};
 
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
@@ -10,11 +13,9 @@ use crate::employee::EmployeeId;
 /// A user as Wazzup shows it. `Debug` hides what is personal.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RemoteUser {
-    /// The id.
     pub id: String,
-    /// The name.
     pub name: String,
-    /// The phone. That there is none proves nothing: the service may leave the phone out.
+    /// That there is none proves nothing: the service may leave the phone out.
     pub phone: Option<String>,
 }
 
@@ -26,52 +27,44 @@ impl fmt::Debug for RemoteUser {
     }
 }
 
-/// What is readable of a user; an empty id is none.
-pub(super) struct Item {
-    pub id: Option<String>,
-    pub name: Option<String>,
-    pub phone: Option<String>,
-    /// The user has an id, of whatever type.
-    pub names_an_id: bool,
+/// The fields of a user as they are written. A map, since serde would read the fields of a struct from an array, too.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct UserFields {
+    by_name: BTreeMap<String, Box<RawValue>>,
 }
 
-impl Item {
-    /// Reads an object with the fields of a user. `None` if `json` is something else.
-    pub(super) fn parse(json: &[u8]) -> Option<Self> {
-        #[derive(Deserialize)]
-        struct Fields<'a> {
-            #[serde(borrow)]
-            id: Option<&'a RawValue>,
-            #[serde(borrow)]
-            name: Option<&'a RawValue>,
-            #[serde(borrow)]
-            phone: Option<&'a RawValue>,
-        }
-        // serde takes the fields of a struct from an array, too.
-        if !json.trim_ascii_start().starts_with(b"{") {
-            return None;
-        }
-        let fields: Fields = serde_json::from_slice(json).ok()?;
-        Some(Self {
-            id: fields.id.and_then(text_or_number).filter(|id| !id.is_empty()),
-            // Postgres cannot store U+0000, and no name is the same with it.
-            name: fields.name.and_then(text).map(|name| name.replace('\0', "\u{fffd}")),
-            phone: fields.phone.and_then(text_or_number),
-            names_an_id: fields.id.is_some(),
-        })
+impl UserFields {
+    fn has_id(&self) -> bool {
+        self.by_name.contains_key("id")
+    }
+
+    pub(super) fn id(&self) -> Option<String> {
+        let id = self.by_name.get("id").and_then(|raw| text_or_number(raw))?;
+        (!id.is_empty()).then_some(id)
+    }
+
+    pub(super) fn name(&self) -> Option<String> {
+        let name = self.by_name.get("name").and_then(|raw| text(raw))?;
+        // Postgres cannot store U+0000, and no name is the same with it.
+        Some(name.replace('\0', "\u{fffd}"))
+    }
+
+    fn phone(&self) -> Option<String> {
+        self.by_name.get("phone").and_then(|raw| text_or_number(raw))
     }
 }
 
 /// Reads the answer of `GET /users/{id}`, which may leave the id out.
 pub(super) fn parse_user(body: &[u8], asked: &EmployeeId) -> Result<RemoteUser, &'static str> {
-    let item = Item::parse(body).ok_or("it is not a user")?;
-    if item.names_an_id && item.id.as_deref() != Some(asked.as_str()) {
+    let fields: UserFields = serde_json::from_slice(body).map_err(|_| "it is not a user")?;
+    if fields.has_id() && fields.id().as_deref() != Some(asked.as_str()) {
         return Err("it shows another user than asked for");
     }
     Ok(RemoteUser {
         id: asked.as_str().to_owned(),
-        name: item.name.ok_or("it has no name")?,
-        phone: item.phone,
+        name: fields.name().ok_or("it has no name")?,
+        phone: fields.phone(),
     })
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     crm::{self as crm_source, Role, TableSchemas, Unconvertible},
-    delivery::Verdict,
+    delivery::{Interruption, Verdict},
     postgres::Reason,
     state::{Account, Error as StateError, ForeignOwner, Rights, SchemaVersion},
 };
@@ -129,7 +129,7 @@ fn broken() -> Findings {
             }),
             ..StateFindings::default()
         },
-        wazzup: WazzupFindings::Asked(Verdict::Unauthorized { forbidden: false }),
+        wazzup: WazzupFindings::Asked(Verdict::Interrupted(Interruption::Unauthorized)),
         plan: None,
     }
 }
@@ -145,7 +145,7 @@ fn down() -> Findings {
             error: Some(StateError::Unavailable(reason())),
             ..StateFindings::default()
         },
-        wazzup: WazzupFindings::Asked(Verdict::Unavailable("no answer".into())),
+        wazzup: WazzupFindings::Asked(Verdict::Interrupted(Interruption::Unavailable("no answer".into()))),
         plan: None,
     }
 }

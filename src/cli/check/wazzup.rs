@@ -8,7 +8,7 @@ use super::{
     report::{Report, Subject},
 };
 use crate::{
-    delivery::{Request, Verdict},
+    delivery::{Interruption, Request, Verdict},
     plan::Coverage,
     wazzup::{Client, Error, Gate},
 };
@@ -59,21 +59,24 @@ pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings)
             report.good(Subject::ApiKey, "accepted");
             report_list(report, findings);
         }
-        WazzupFindings::Asked(Verdict::Unauthorized { forbidden }) => {
+        WazzupFindings::Asked(Verdict::Interrupted(Interruption::Unauthorized)) => {
             report.good(Subject::Wazzup, answers);
-            let message = if *forbidden {
-                "refused (403): it is probably of the wrong type (\"sidecar\")"
-            } else {
-                "refused (401): it is not, or no longer, a key of a Wazzup account"
-            };
+            let message = "refused (401): it is not, or no longer, a key of a Wazzup account";
             report.failed(Subject::ApiKey, message, REMEDY_FOR_KEY);
         }
-        WazzupFindings::Asked(Verdict::Unavailable(reason)) => report_unavailable(report, url.as_str(), reason),
+        WazzupFindings::Asked(Verdict::Interrupted(Interruption::Forbidden)) => {
+            report.good(Subject::Wazzup, answers);
+            let message = "refused (403): it is probably of the wrong type (\"sidecar\")";
+            report.failed(Subject::ApiKey, message, REMEDY_FOR_KEY);
+        }
+        WazzupFindings::Asked(Verdict::Interrupted(Interruption::Unavailable(reason))) => {
+            report_unavailable(report, url.as_str(), reason);
+        }
+        WazzupFindings::Asked(Verdict::Interrupted(Interruption::NotSent(reason))) => {
+            report_unavailable(report, url.as_str(), &reason.to_string());
+        }
         WazzupFindings::Asked(Verdict::Refused(refusal) | Verdict::NoDecision(refusal)) => {
             report_unavailable(report, url.as_str(), &refusal.to_string());
-        }
-        WazzupFindings::Asked(Verdict::NotSent(reason)) => {
-            report_unavailable(report, url.as_str(), &reason.to_string());
         }
     }
 }

@@ -9,7 +9,7 @@ use super::super::{invocation::Invocation, plan::assumed_list, text::natural_ord
 use crate::{
     crm::{self, CrmRow},
     cycle::SyncEngine,
-    delivery::{Request, Verdict},
+    delivery::{Interruption, Request, Verdict},
     employee::{EmployeeId, Roster, RosterEntry, RowProblem},
     plan::{Change, HoldKey, HoldKind, LocalFailure, Operation, Plan, Policy, StayReason, User},
     state::{self, OpenFailure, OpenHold, Peek, Person},
@@ -226,7 +226,9 @@ async fn look_up(session: &Session<'_>, id: &EmployeeId) -> Live {
 async fn confirm_absence(session: &Session<'_>) -> Live {
     match session.send(&Request::Ping).await.verdict {
         Verdict::Accepted { .. } => Live::Absent,
-        Verdict::Unauthorized { .. } => Live::Unknown("Wazzup does not accept the API key".to_owned()),
+        Verdict::Interrupted(Interruption::Unauthorized | Interruption::Forbidden) => {
+            Live::Unknown("Wazzup does not accept the API key".to_owned())
+        }
         _ => Live::Unknown(
             "404, but so is the list of users: check wazzup.base_url, which usually ends with /v3".to_owned(),
         ),

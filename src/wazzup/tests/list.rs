@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::{
     list::{FetchedList, ListBuilder},
-    page::{PageReader, Room},
+    page::Page,
 };
 use crate::plan::Coverage;
 
@@ -16,42 +16,28 @@ fn users(from: usize, to: usize) -> Value {
         .collect()
 }
 
-/// Reads as many of `pages` as the list asks for, in parts of `part_length` bytes. Returns the offsets asked for, too.
-fn read_bytes(pages: &[&[u8]], part_length: usize) -> (FetchedList, Vec<usize>) {
+/// Reads as many of `pages` as the list asks for. Returns the offsets asked for, too.
+fn read_bytes(pages: &[&[u8]]) -> (FetchedList, Vec<usize>) {
     let mut list = ListBuilder::new();
     let mut offsets = Vec::new();
-    let mut coverage = Coverage::Unread;
     for page in pages {
-        let mut reader = PageReader::new(list.room());
-        for part in page.chunks(part_length) {
-            if !reader.feed(part) {
-                break;
-            }
-        }
-        match list.add(reader.finish()) {
+        match list.add(Page::read(*page, list.room())) {
             Ok(Some(offset)) => offsets.push(offset),
-            Ok(None) => {
-                coverage = Coverage::Complete;
-                break;
-            }
-            Err(reason) => {
-                coverage = Coverage::Incomplete(reason);
-                break;
-            }
+            Ok(None) => return (list.finish(Coverage::Complete), offsets),
+            Err(reason) => return (list.finish(Coverage::Incomplete(reason)), offsets),
         }
     }
-    (list.finish(coverage), offsets)
+    (list.finish(Coverage::Unread), offsets)
 }
 
-/// The same result, whatever the parts.
 fn read(pages: &[Value]) -> (FetchedList, Vec<usize>) {
     let pages: Vec<String> = pages.iter().map(Value::to_string).collect();
     let pages: Vec<&[u8]> = pages.iter().map(String::as_bytes).collect();
-    let whole = read_bytes(&pages, usize::MAX);
-    for part_length in [1, 7] {
-        assert!(read_bytes(&pages, part_length) == whole, "parts of {part_length} bytes");
-    }
-    whole
+    read_bytes(&pages)
+}
+
+fn read_text(page: &str) -> FetchedList {
+    read_bytes(&[page.as_bytes()]).0
 }
 
 fn reason(list: &FetchedList) -> &str {
@@ -151,32 +137,18 @@ fn what_proves_nothing_is_incomplete(#[case] pages: &[Value]) {
 }
 
 #[rstest]
-#[case::empty(b"")]
-#[case::web_page(b"<html>")]
-#[case::cut(b"[{\"id\":\"1\",\"name\":\"A\"}")]
-#[case::cut_envelope(b"{\"count\":1,\"data\":[{\"id\":\"1\",\"name\":\"A\"}]")]
-#[case::not_utf8(b"\xff\xfe")]
-#[case::name_not_utf8(b"[{\"id\":\"1\",\"name\":\"\xff\"}]")]
-#[case::half_a_surrogate(b"[{\"id\":\"\\ud800\",\"name\":\"A\"}]")]
-#[case::comma_at_the_end(b"[{\"id\":\"1\",\"name\":\"A\"},]")]
-#[case::comma_alone(b"[,]")]
-#[case::no_comma(b"[{\"id\":\"1\",\"name\":\"A\"}{\"id\":\"2\",\"name\":\"B\"}]")]
-#[case::wrong_bracket(b"[}")]
-#[case::wrong_inner_bracket(b"[{\"id\":\"1\",\"name\":\"A\",\"x\":[}]}]")]
-#[case::something_behind(b"[] []")]
-#[case::envelope_ends_with_a_comma(b"{\"count\":0,\"data\":[],}")]
-#[case::envelope_begins_with_a_comma(b"{,\"count\":0,\"data\":[]}")]
-#[case::two_lists(b"{\"count\":0,\"data\":[],\"data\":[]}")]
-#[case::data_twice(b"{\"count\":0,\"data\":[],\"data\":{}}")]
-#[case::bracket_of_the_envelope(b"{\"count\":0,\"data\":[]]")]
-#[case::something_between(b"{\"count\":0,\"data\":[] 1}")]
-#[case::odd_member(b"{\"count\":0,\"data\":[],oops}")]
-fn broken_bytes_are_incomplete(#[case] body: &[u8]) {
-    for part_length in [usize::MAX, 1] {
-        let (list, offsets) = read_bytes(&[body], part_length);
-        reason(&list);
-        assert!(offsets.is_empty());
-    }
+#[case::empty(b"", "it ends in the middle")]
+#[case::cut(b"[{\"id\":\"1\",\"name\":\"A\"}", "it ends in the middle")]
+#[case::cut_envelope(b"{\"count\":1,\"data\":[{\"id\":\"1\",\"name\":\"A\"}]", "it ends in the middle")]
+#[case::web_page(b"<html>", "it is not JSON")]
+#[case::not_utf8(b"\xff\xfe", "it is not JSON")]
+#[case::name_not_utf8(b"[{\"id\":\"1\",\"name\":\"\xff\"}]", "it is not JSON")]
+#[case::something_behind(b"[] []", "it is not JSON")]
+#[case::half_a_surrogate(b"[{\"id\":\"\\ud800\",\"name\":\"A\"}]", "one of its users has no readable id")]
+#[case::two_lists(b"{\"count\":0,\"data\":[],\"data\":[]}", "it has two lists of users")]
+fn broken_bytes_are_incomplete(#[case] body: &[u8], #[case] problem: &str) {
+    let (list, offsets) = read_bytes(&[body]);
+    assert_eq!((reason(&list), offsets), (problem, vec![]));
 }
 
 #[rstest]
@@ -188,21 +160,21 @@ fn broken_bytes_are_incomplete(#[case] body: &[u8]) {
 #[case::blanks("\n { \"count\" : 2 , \"data\" : [ {\"id\":1,\"name\":\"A\"} , {\"id\":2,\"name\":\"B\"} ] } \r\n")]
 #[case::brackets_in_texts(r#"[{"id":"]\"},{","name":"\\"},{"id":"[","name":"a,b","x":[["]"],{}]}]"#)]
 fn both_shapes_are_split_into_users(#[case] body: &str) {
-    for part_length in [usize::MAX, 1, 2, 3, 5] {
-        let (list, _) = read_bytes(&[body.as_bytes()], part_length);
-        assert_eq!((list.names.len(), list.coverage), (2, Coverage::Complete));
-    }
+    let list = read_text(body);
+    assert_eq!((list.names.len(), list.coverage), (2, Coverage::Complete));
 }
 
-#[test]
-fn a_list_is_given_up_at_the_first_entry_that_is_no_user() {
-    for entry in ["0", "null", "[]", "\"x\"", "{}", r#"{"name":"B"}"#] {
-        let body = format!(r#"[{{"id":"1","name":"A"}},{entry},{{"id":"3","name":"C"}}]"#);
-        let (list, _) = read_bytes(&[body.as_bytes()], usize::MAX);
-        assert!(reason(&list).starts_with("one of its entries"), "{entry}");
-        // Who was shown before is there all the same.
-        assert_eq!(list.names.len(), 1);
-    }
+#[rstest]
+#[case("0", "it is neither an array of users nor a page of them")]
+#[case("null", "it is neither an array of users nor a page of them")]
+#[case("[]", "it is neither an array of users nor a page of them")]
+#[case("\"x\"", "it is neither an array of users nor a page of them")]
+#[case("{}", "one of its users has no readable id")]
+#[case(r#"{"name":"B"}"#, "one of its users has no readable id")]
+fn a_list_is_given_up_at_the_first_entry_that_is_no_user(#[case] entry: &str, #[case] problem: &str) {
+    let list = read_text(&format!(r#"[{{"id":"1","name":"A"}},{entry},{{"id":"3","name":"C"}}]"#));
+    // Who was shown before is there all the same.
+    assert_eq!((reason(&list), list.names.len()), (problem, 1));
 }
 
 #[test]
@@ -214,71 +186,37 @@ fn a_user_without_a_name_does_not_hide_the_others() {
     );
 }
 
-#[test]
-fn a_fat_user_is_not_taken_in() {
-    let name = "x".repeat(5_000);
-    let (list, _) = read(&[json!([{"id": 1, "name": name}])]);
-    assert_eq!(reason(&list), "one of its users or fields is bigger than 4 KiB");
-    let (list, _) = read(&[json!({"count": 0, "data": [], "note": name})]);
+#[rstest]
+#[case::name(json!([{"id": 1, "name": "x".repeat(5_000)}]))]
+#[case::unknown_field(json!([{"id": 1, "name": "A", "x": "x".repeat(5_000)}]))]
+#[case::field_of_the_envelope(json!({"count": 0, "data": [], "note": "x".repeat(5_000)}))]
+fn what_is_fat_is_not_taken_in(#[case] page: Value) {
+    let (list, _) = read(&[page]);
     assert_eq!(reason(&list), "one of its users or fields is bigger than 4 KiB");
     assert!(list.names.is_empty());
 }
 
 #[test]
-fn a_list_has_room_for_so_much() {
-    let room = Room { items: 3, bytes: 400 };
-    let read = |users: Value| {
-        let mut reader = PageReader::new(room);
-        reader.feed(users.to_string().as_bytes());
-        reader.finish()
-    };
-    assert_eq!(read(users(0, 3)).problem, None);
-    assert_eq!(read(users(0, 4)).problem, Some("it has too many users"));
-    let long = "x".repeat(300);
-    let page = read(json!([{"id": 1, "name": "A"}, {"id": 2, "name": long}]));
-    assert_eq!((page.problem, page.names.len()), (Some("it is too long to be kept"), 1));
-    // One user again and again takes no memory, and ends as well.
-    let page =
-        read(json!([{"id": 1, "name": "A"}, {"id": 1, "name": "A"}, {"id": 1, "name": "A"}, {"id": 1, "name": "A"}]));
-    assert_eq!((page.problem, page.names.len()), (Some("it has too many users"), 1));
+fn the_biggest_user_is_taken_in() {
+    let (list, _) = read(&[json!([{"id": "🙂".repeat(200), "name": "🙂".repeat(200), "phone": "79261234567"}])]);
+    assert_eq!((list.names.len(), list.coverage), (1, Coverage::Complete));
 }
 
-#[test]
-fn an_endless_page_ends() {
-    let mut reader = PageReader::new(Room::OF_A_LIST);
-    assert!(reader.feed(b"["));
-    let blanks = vec![b' '; 1 << 20];
-    let mut mebibytes = 0;
-    while reader.feed(&blanks) {
-        mebibytes += 1;
-    }
-    assert_eq!((mebibytes, reader.finish().problem), (63, Some("it is too big")));
-}
-
-#[test]
-fn endless_pages_end() {
-    let mut list = ListBuilder::new();
-    let mut page_count = 0;
-    loop {
-        let mut reader = PageReader::new(list.room());
-        reader.feed(users(page_count * 100, page_count * 100 + 100).to_string().as_bytes());
-        page_count += 1;
-        match list.add(reader.finish()) {
-            Ok(next) => assert_eq!(next, Some(page_count * 100)),
-            Err(reason) => {
-                assert_eq!(reason, "it has more than 1000 pages");
-                break;
-            }
-        }
-    }
+#[rstest]
+#[case::many(users(0, 4), 3)]
+#[case::repeated(json!([{"id": 1, "name": "A"}, {"id": 1, "name": "A"}, {"id": 1, "name": "A"}, {"id": 1, "name": "A"}]), 1)]
+#[case::long(json!([{"id": 1, "name": "A"}, {"id": 2, "name": "x".repeat(300)}]), 1)]
+fn a_list_has_room_for_so_much(#[case] users: Value, #[case] shown: usize) {
+    let page = Page::read(users.to_string().as_bytes(), 340);
+    assert_eq!((page.problem, page.names.len()), (Some("it has too many users"), shown));
 }
 
 #[test]
 fn ids_keep_their_exact_text() {
-    let body = r#"[{"id":123456789012345678901234567890,"name":"A"},{"id":"007","name":"B"},{"id":-7,"name":"C"},
-        {"id":9007199254740993,"name":"\u0416"}, {"id":"dup","name":"D"}, {"id":"dup","name":"D"}]"#;
-    let (list, _) = read_bytes(&[body.as_bytes()], usize::MAX);
-    assert_eq!(list.coverage, Coverage::Complete);
+    let list = read_text(
+        r#"[{"id":123456789012345678901234567890,"name":"A"},{"id":"007","name":"B"},{"id":-7,"name":"C"},
+        {"id":9007199254740993,"name":"\u0416"}, {"id":"dup","name":"D"}, {"id":"dup","name":"D"}]"#,
+    );
     let ids: Vec<_> = list.names.keys().map(String::as_str).collect();
     assert_eq!(
         ids,

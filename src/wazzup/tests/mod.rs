@@ -1,12 +1,12 @@
 //! The client against a socket that answers as ordered, byte for byte.
 
 mod bodies;
+mod key;
 mod list;
 mod reading;
 mod retry;
 mod sending;
 mod server;
-mod trouble;
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -14,30 +14,31 @@ use tokio_util::sync::CancellationToken;
 
 use self::server::Server;
 use super::{Client, Gate, Session, Settings, retry::Patience};
-use crate::{
-    delivery::{Attempts, BatchEntry, Change, Request},
-    employee::{Employee, EmployeeId, FullName},
-    secret::SecretSource,
-};
+use crate::{employee::EmployeeId, secret::SecretSource};
 
+/// A client that loses no time between its attempts.
 fn client(server: &Server) -> Client {
-    client_with(&server.base, Duration::from_secs(20))
+    impatient(&server.base, Duration::from_secs(20))
 }
 
-fn client_with(base: &str, timeout: Duration) -> Client {
-    let mut client = Client::new(Settings {
+fn impatient(base: &str, timeout: Duration) -> Client {
+    let mut client = client_with(base, timeout, SecretSource::Literal("the-key".into()));
+    let moment = Duration::from_millis(1);
+    let Patience { back_off, throttling } = Patience::USUAL;
+    client.patience = Patience {
+        back_off: back_off.with_min_delay(moment).with_max_delay(2 * moment),
+        throttling: throttling.with_min_delay(moment).with_max_delay(moment),
+    };
+    client
+}
+
+fn client_with(base: &str, timeout: Duration, key: SecretSource) -> Client {
+    Client::new(Settings {
         base_url: base.parse().expect("a URL"),
         timeout,
         requests_per_minute: NonZeroU32::MAX,
-        key: SecretSource::Literal("the-key".into()),
-    });
-    client.patience = Patience {
-        first_wait: Duration::from_millis(1),
-        longest_wait: Duration::from_millis(2),
-        throttled_waits: const { &[Duration::from_millis(1); 5] },
-        ..Patience::USUAL
-    };
-    client
+        key,
+    })
 }
 
 fn open_gate() -> Gate {
@@ -50,30 +51,4 @@ fn open(client: &Client) -> Session<'_> {
 
 fn id(text: &str) -> EmployeeId {
     EmployeeId::parse(text).expect("a valid id")
-}
-
-/// An upsert of Ann.
-fn upsert(attempts: Attempts) -> Request {
-    let employee = Employee {
-        id: id("a"),
-        name: FullName::parse("Ann").expect("a valid name"),
-        phone: Some("79261234567".parse().expect("a valid phone")),
-    };
-    let entry = BatchEntry {
-        employee,
-        phone_spelling: None,
-        change: Change::Add,
-    };
-    Request::Upsert {
-        entries: vec![entry],
-        attempts,
-    }
-}
-
-/// A removal of the users `a` and `b`.
-fn removal() -> Request {
-    Request::Remove {
-        user_ids: vec![id("a"), id("b")],
-        attempts: Attempts::Several,
-    }
 }
