@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use sqlx::types::Json;
 
 use super::{Error, State, Transaction};
-use crate::plan::{Approval, Hold, HoldKey, HoldKind, Holds, LostContent, LostEntry, Snapshot};
+use crate::plan::{Approval, Hold, HoldKey, HoldKind, LostContent, LostEntry, Snapshot};
 
 /// What somebody asked for.
 pub(super) struct Order {
@@ -44,8 +44,20 @@ pub(super) fn apply_orders(orders: Vec<Order>, snapshot: &mut Snapshot, now: Tim
                 // A kind that this version does not know could only be a newer one's.
                 let Some(kind) = HoldKind::parse(&kind) else { continue };
                 let key = HoldKey::new(kind, &user_id);
-                let (at, by) = (order.at, order.given_by);
-                applied.approve(key, order.content, Approval { at, by }, &mut snapshot.holds);
+                let approval = Approval {
+                    at: order.at,
+                    by: order.given_by,
+                };
+                match snapshot.holds.get_mut(&key) {
+                    Some(hold) if Some(&hold.content) == order.content.as_ref() => {
+                        hold.approved = Some(approval.clone());
+                        applied.approved.insert(key, approval);
+                    }
+                    _ => applied.dropped.push(DroppedOrder {
+                        key,
+                        given_by: approval.by,
+                    }),
+                }
             }
             (Some(user_id), None) => {
                 applied.retried.insert(user_id);
@@ -65,21 +77,6 @@ pub(super) fn apply_orders(orders: Vec<Order>, snapshot: &mut Snapshot, now: Tim
         send_again(user_id, snapshot, now);
     }
     applied
-}
-
-impl AppliedOrders {
-    fn approve(&mut self, key: HoldKey, content: Option<String>, approval: Approval, holds: &mut Holds) {
-        match holds.get_mut(&key) {
-            Some(hold) if Some(&hold.content) == content.as_ref() => {
-                hold.approved = Some(approval.clone());
-                self.approved.insert(key, approval);
-            }
-            _ => {
-                let given_by = approval.by;
-                self.dropped.push(DroppedOrder { key, given_by });
-            }
-        }
-    }
 }
 
 /// As if a request with the acknowledged values had been lost, and could not land any more.
