@@ -41,7 +41,8 @@ evidence: programs ## Try to break the product, and write the figures into docs/
 	tests/evidence.sh $(PARTS)
 
 .PHONY: bench
-bench: programs ## Compare with a shell and a Python script that do the same (ROWS="1000 100000")
+bench: ## Compare with a shell and a Python script that do the same (ROWS="1000 100000"; WRITE=1 writes docs/benchmarks.md)
+	tests/install.sh bench
 	benches/run.sh $(ROWS)
 
 .PHONY: image

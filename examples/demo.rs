@@ -73,7 +73,7 @@ impl Day {
     async fn begin() -> Result<Self> {
         println!("Starting a throw-away Postgres and the sandbox …");
         let postgres = Postgres::start()?;
-        let wazzup = Wazzup::start().await?;
+        let wazzup = Wazzup::start()?;
         for (id, name) in [("boss", "The Boss"), ("bot-7", "Chat Bot")] {
             wazzup.seed_foreign(id, name, None);
         }

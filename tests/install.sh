@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what tests, demo and benchmarks start by themselves and do not find: PostgreSQL's server programs, PgBouncer, a
-# C compiler and the command `kill`. Says what it installs; does nothing where all are there. Nothing is left running: tests
-# start their own throw-away servers.
+# Installs what tests, demo and benchmarks start by themselves and do not find: PostgreSQL's programs, PgBouncer, a C compiler
+# and the command `kill`; for `tests/install.sh bench` also Python and curl. Says what it installs; does nothing where all
+# are there. Nothing is left running: tests start their own throw-away servers.
 set -euo pipefail
 
 say() { echo "tests/install.sh: $*" >&2; }
@@ -24,12 +24,18 @@ has_compiler() { command -v cc >/dev/null; }
 # The program, not the shell's own: tests stop daemons with it, and a minimal Debian does not have it.
 has_kill() { [ -x /bin/kill ] || [ -x /usr/bin/kill ]; }
 
+has_python() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
+
+has_curl() { command -v curl >/dev/null; }
+
+checks=()
 names=()
 debian=()
 homebrew=()
 # want CHECK NAME DEBIAN_PACKAGES HOMEBREW_FORMULA
 want() {
     ! "$1" || return 0
+    checks+=("$1")
     names+=("$2")
     read -ra packages <<<"$3"
     debian+=("${packages[@]}")
@@ -40,6 +46,10 @@ want has_pgbouncer PgBouncer pgbouncer pgbouncer
 # On macOS these come with the system and the command line tools, which make needs too.
 want has_compiler "a C compiler" "gcc libc6-dev" ""
 want has_kill "the program kill" procps ""
+if [ "${1:-}" = bench ]; then
+    want has_python "Python with venv" python3-venv python
+    want has_curl curl curl curl
+fi
 [ ${#names[@]} -gt 0 ] || exit 0
 missing=$(printf ', %s' "${names[@]}")
 missing=${missing:2}
@@ -78,7 +88,9 @@ else
     exit 1
 fi
 
-if ! has_postgres || ! has_pgbouncer || ! has_compiler || ! has_kill; then
-    say "$missing: installed, but not found where it is looked for; PGBIN may name the directory of initdb and postgres"
-    exit 1
-fi
+for check in "${checks[@]}"; do
+    if ! "$check"; then
+        say "$missing: installed, but not found where it is looked for; PGBIN may name the directory of initdb and postgres"
+        exit 1
+    fi
+done

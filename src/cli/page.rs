@@ -2,8 +2,8 @@
 //!
 //! A verb fills a [`Page`] with paragraphs and [`Page::print`]s it. Paragraphs have a label on the left and are wrapped
 //! beside it. Colours are always written; printing takes them out where standard output is no terminal, `TERM` is `dumb`
-//! or `NO_COLOR` is set. JSON goes out by [`print_json`]. The page escapes nothing: what a stranger could have written
-//! passes [`printable`] first.
+//! or `NO_COLOR` is set. JSON goes out by [`print_json`]. Both escape whatever could control a terminal: a stranger may have
+//! written any name, id or code.
 //!
 //! Text between backticks stays on one line where it fits, so that a command can be copied.
 
@@ -14,7 +14,7 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Style};
-use serde_json::Value;
+use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
 use super::text::{is_harmful, printable};
@@ -31,13 +31,14 @@ pub(super) const PLAIN: Style = Style::new();
 const LABEL: Style = Style::new().bold();
 
 /// How something stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) enum Mark {
-    /// ✓, green.
+    #[serde(rename = "ok")]
     Good,
-    /// !, yellow: it works, and somebody should look at it.
+    /// It works, and somebody should look at it.
+    #[serde(rename = "warning")]
     Warning,
-    /// ✗, red.
+    #[serde(rename = "failed")]
     Bad,
 }
 
@@ -56,6 +57,43 @@ impl Mark {
             Self::Warning => CHANGE,
             Self::Bad => REMOVAL,
         }
+    }
+}
+
+/// How something stands, why, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Advice {
+    #[serde(rename = "status")]
+    pub(super) mark: Mark,
+    /// A sentence without a full stop.
+    pub(super) reason: String,
+    pub(super) remedy: Option<String>,
+}
+
+impl Advice {
+    pub(super) fn good(reason: impl Into<String>) -> Self {
+        Self::new(Mark::Good, reason)
+    }
+
+    pub(super) fn warning(reason: impl Into<String>) -> Self {
+        Self::new(Mark::Warning, reason)
+    }
+
+    pub(super) fn bad(reason: impl Into<String>) -> Self {
+        Self::new(Mark::Bad, reason)
+    }
+
+    fn new(mark: Mark, reason: impl Into<String>) -> Self {
+        Self {
+            mark,
+            reason: reason.into(),
+            remedy: None,
+        }
+    }
+
+    pub(super) fn with(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
     }
 }
 
@@ -83,7 +121,7 @@ pub(super) struct Page {
 impl Page {
     /// A page for standard output, with labels `margin` columns wide.
     pub(super) fn new(margin: usize) -> Self {
-        Self::with_width(margin, terminal_width())
+        Self::with_width(margin, columns_of(&io::stdout()).unwrap_or(80))
     }
 
     /// A page of `width` columns, whatever the terminal has.
@@ -125,22 +163,35 @@ impl Page {
         self.wrapped(&label, self.margin, mark.style(), &format!("{} {text}", mark.sign()));
     }
 
-    /// An item that starts with how it stands: `✓ CRM        …`.
-    pub(super) fn item(&mut self, mark: Mark, label: &str, text: &str) {
-        let width = self.margin.saturating_sub(2);
-        let label = format!("{} {}", painted(mark.style(), mark.sign()), padded(PLAIN, label, width));
-        self.wrapped(&label, self.margin, PLAIN, text);
+    /// The same, with what to do about it.
+    pub(super) fn advice(&mut self, label: &str, advice: &Advice) {
+        self.marked(label, advice.mark, &advice.reason);
+        self.remedy_of(advice);
+    }
+
+    /// An item of a list, which starts with how it stands: `✓ CRM        …`.
+    pub(super) fn item(&mut self, label: &str, advice: &Advice) {
+        let sign = padded(advice.mark.style(), advice.mark.sign(), 2);
+        let label = format!("{sign}{}", padded(PLAIN, label, self.margin.saturating_sub(2)));
+        self.wrapped(&label, self.margin, PLAIN, &advice.reason);
+        self.remedy_of(advice);
     }
 
     /// A paragraph that belongs to the one above.
     pub(super) fn more(&mut self, text: &str) {
-        self.wrapped(&" ".repeat(self.margin), self.margin, PLAIN, text);
+        self.line("", text);
     }
 
     /// What to do about the paragraph above.
     pub(super) fn remedy(&mut self, text: &str) {
         let arrow = format!("{}→ ", " ".repeat(self.margin));
         self.wrapped(&arrow, self.margin + 2, PLAIN, text);
+    }
+
+    fn remedy_of(&mut self, advice: &Advice) {
+        if let Some(remedy) = &advice.remedy {
+            self.remedy(remedy);
+        }
     }
 
     /// An empty line, unless the page is empty.
@@ -154,16 +205,17 @@ impl Page {
     pub(super) fn rows(&mut self, rows: &[Row]) {
         // Long ids are rare: they do not push everybody's text to the right.
         let limit = self.width / 4;
-        let widths = rows.iter().map(|row| row.id.width());
+        let widths = rows.iter().map(|row| printable(&row.id).width());
         let id_width = widths.filter(|width| *width <= limit).max().unwrap_or_default();
         let indent = self.margin + id_width + 2;
         for row in rows {
             let label = padded(row.style, row.label, self.margin);
-            if row.id.width() <= id_width {
-                let first = format!("{label}{}  ", padded(PLAIN, &row.id, id_width));
+            let id = printable(&row.id);
+            if id.width() <= id_width {
+                let first = format!("{label}{}", padded(PLAIN, &id, id_width + 2));
                 self.wrapped(&first, indent, PLAIN, &row.text);
             } else {
-                self.wrapped(&label, self.margin, PLAIN, &row.id);
+                self.wrapped(&label, self.margin, PLAIN, &id);
                 if !row.text.is_empty() {
                     self.wrapped(&" ".repeat(indent), indent, PLAIN, &row.text);
                 }
@@ -173,15 +225,13 @@ impl Page {
 
     /// Writes `text` behind `first`, which is `indent` columns wide, and the following lines below `text`.
     fn wrapped(&mut self, first: &str, indent: usize, style: Style, text: &str) {
-        for (number, line) in wrap(text, self.width.saturating_sub(indent)).iter().enumerate() {
-            let line = painted(style, line);
-            let whole = if number == 0 {
-                format!("{first}{line}")
-            } else {
-                format!("{:indent$}{line}", "")
-            };
+        let blanks = " ".repeat(indent);
+        let mut before = first;
+        for line in wrap(&printable(text), self.width.saturating_sub(indent)) {
+            let whole = format!("{before}{style}{line}{style:#}");
             self.text.push_str(whole.trim_end_matches(' '));
             self.text.push('\n');
+            before = &blanks;
         }
     }
 }
@@ -189,27 +239,24 @@ impl Page {
 /// Writes a note to standard error, beside an answer and not part of it; wrapped on a terminal only, since others search
 /// for it.
 pub(super) fn note(text: &str) -> io::Result<()> {
-    let text = format!("wazzup-sync: {text}");
-    let width = columns_of(&io::stderr());
+    let width = columns_of(&io::stderr()).unwrap_or(usize::MAX);
     let mut err = io::stderr().lock();
-    for line in text.lines() {
-        let line = printable(line);
-        match width {
-            Some(width) => wrap(&line, width).iter().try_for_each(|part| writeln!(err, "{part}"))?,
-            None => writeln!(err, "{line}")?,
+    for line in format!("wazzup-sync: {text}").lines() {
+        for part in wrap(&printable(line), width) {
+            writeln!(err, "{part}")?;
         }
     }
     Ok(())
 }
 
-/// Writes `value` to standard output, with nothing raw in it that could control a terminal.
-pub(super) fn print_json(value: &Value) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{}", safe_json(value))
+/// Writes `answer` to standard output as JSON.
+pub(super) fn print_json(answer: &impl Serialize) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{}", safe_json(answer)?)
 }
 
-/// `value` as JSON text in which every harmful character is written as `\u001b`.
-pub(super) fn safe_json(value: &Value) -> String {
-    let text = format!("{value:#}");
+/// JSON in which every harmful character is written as `\u001b`.
+pub(super) fn safe_json(answer: &impl Serialize) -> serde_json::Result<String> {
+    let text = serde_json::to_string_pretty(answer)?;
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         // Line breaks are the layout's own: within strings they are escaped already. So are all others below U+0020.
@@ -222,59 +269,44 @@ pub(super) fn safe_json(value: &Value) -> String {
             _ = write!(safe, "\\u{unit:04x}");
         }
     }
-    safe
+    Ok(safe)
 }
 
-/// Columns of standard output: those of the terminal, but at least 60 and at most 120; 80 if it is none.
-fn terminal_width() -> usize {
-    columns_of(&io::stdout()).unwrap_or(80)
-}
-
+/// The columns of a terminal, but at least 60 and at most 120; `None` if it is none.
 fn columns_of(stream: &impl AsFd) -> Option<usize> {
     let (width, _) = terminal_size::terminal_size_of(stream)?;
     Some(usize::from(width.0).clamp(60, 120))
 }
 
-fn painted(style: Style, text: &str) -> String {
-    if text.is_empty() {
-        return String::new();
-    }
-    format!("{style}{text}{style:#}")
-}
-
-/// `text` painted, and as wide as `width`.
+/// `text` painted, and at least as wide as `width`.
 fn padded(style: Style, text: &str, width: usize) -> String {
-    let missing = width.saturating_sub(text.width());
-    format!("{}{:missing$}", painted(style, text), "")
+    let blanks = width.saturating_sub(text.width());
+    format!("{style}{text}{style:#}{:blanks$}", "")
 }
 
 /// Stands for a blank between backticks while lines are broken. No text to be shown has it: it is for private use.
-const KEPT_BLANK: char = '\u{e000}';
+const KEPT_BLANK: &str = "\u{e000}";
 
 /// `text` in lines of at most `width` columns, broken at blanks where there are any.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let options = textwrap::Options::new(width.max(1)).word_splitter(textwrap::WordSplitter::NoHyphenation);
-    let mut kept = String::with_capacity(text.len());
+    let mut parts = Vec::new();
     for (number, part) in text.split('`').enumerate() {
-        if number > 0 {
-            kept.push('`');
-        }
         let is_code = number % 2 == 1 && part.width() + 2 <= width;
-        kept.extend(part.chars().map(|character| {
-            if is_code && character == ' ' {
-                KEPT_BLANK
-            } else {
-                character
-            }
-        }));
+        parts.push(if is_code {
+            part.replace(' ', KEPT_BLANK)
+        } else {
+            part.to_owned()
+        });
     }
-    let lines = textwrap::wrap(&kept, options);
+    let text = parts.join("`");
+    let lines = textwrap::wrap(&text, options);
     lines.iter().map(|line| line.replace(KEPT_BLANK, " ")).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -338,7 +370,7 @@ mod tests {
     #[test]
     fn json_has_nothing_harmful_raw() {
         let value = json!({"name": "a\u{9b}\u{202e}\u{e0041}\n\u{7f}é"});
-        let text = safe_json(&value);
+        let text = safe_json(&value).unwrap();
         assert_eq!(text, "{\n  \"name\": \"a\\u009b\\u202e\\udb40\\udc41\\n\\u007fé\"\n}");
         let read: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(read, value);

@@ -248,7 +248,7 @@ fn no_line_is_wider_than_the_terminal() {
 #[test]
 #[expect(clippy::too_many_lines, reason = "one snapshot")]
 fn programs_get_the_same() {
-    insta::assert_snapshot!(safe_json(&plan_json::to_json(&everything())), @r#"
+    insta::assert_snapshot!(safe_json(&plan_json::to_json(&everything())).unwrap(), @r#"
     {
       "add": [
         {

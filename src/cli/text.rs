@@ -36,37 +36,11 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
 
 /// The order in which people look for ids: numbers within them by value, so that 2 comes before 10.
 pub(super) fn natural_order(left: &str, right: &str) -> Ordering {
-    let (mut left_rest, mut right_rest) = (left, right);
-    loop {
-        let (left_digits, right_digits) = (leading_digits(left_rest), leading_digits(right_rest));
-        let (order, left_step, right_step) = if !left_digits.is_empty() && !right_digits.is_empty() {
-            let order = compare_numbers(left_digits, right_digits);
-            (order, left_digits.len(), right_digits.len())
-        } else {
-            let (left_char, right_char) = (left_rest.chars().next(), right_rest.chars().next());
-            let step = |character: Option<char>| character.map_or(0, char::len_utf8);
-            (left_char.cmp(&right_char), step(left_char), step(right_char))
-        };
-        if order != Ordering::Equal {
-            return order;
-        }
-        if left_step == 0 {
-            // Equal but for leading zeros, if at all.
-            return left.cmp(right);
-        }
-        left_rest = &left_rest[left_step..];
-        right_rest = &right_rest[right_step..];
-    }
+    alphanumeric_sort::compare_str(left, right)
 }
 
-fn leading_digits(text: &str) -> &str {
-    let end = text.find(|character: char| !character.is_ascii_digit());
-    &text[..end.unwrap_or(text.len())]
-}
-
-fn compare_numbers(left: &str, right: &str) -> Ordering {
-    let (left, right) = (left.trim_start_matches('0'), right.trim_start_matches('0'));
-    left.len().cmp(&right.len()).then_with(|| left.cmp(right))
+pub(super) fn sort_ids<Id: AsRef<str>>(ids: &mut [Id]) {
+    ids.sort_by(|left, right| natural_order(left.as_ref(), right.as_ref()));
 }
 
 /// An id that fits into a list: at most 40 characters, printable.
@@ -81,10 +55,10 @@ pub(super) fn short_id(id: &str) -> String {
 }
 
 /// The first `most` ids in natural order, and how many more there are: `2, 10, … and 7 more`.
-pub(super) fn listed_ids<'a>(ids: impl IntoIterator<Item = &'a str>, most: usize) -> String {
-    let mut ids: Vec<&str> = ids.into_iter().collect();
-    ids.sort_by(|left, right| natural_order(left, right));
-    let shown: Vec<String> = ids.iter().take(most).map(|id| short_id(id)).collect();
+pub(super) fn listed_ids<Id: AsRef<str>>(ids: impl IntoIterator<Item = Id>, most: usize) -> String {
+    let mut ids: Vec<Id> = ids.into_iter().collect();
+    sort_ids(&mut ids);
+    let shown: Vec<String> = ids.iter().take(most).map(|id| short_id(id.as_ref())).collect();
     let shown = shown.join(", ");
     match ids.len().saturating_sub(most) {
         0 => shown,
@@ -101,6 +75,15 @@ pub(super) fn counted(count: usize, noun: &str) -> String {
 pub(super) fn noun_for(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{noun}{plural}")
+}
+
+/// `once`, `2 times`.
+pub(super) fn times(count: u32) -> String {
+    if count == 1 {
+        "once".to_owned()
+    } else {
+        format!("{count} times")
+    }
 }
 
 /// `12 s`, `3 min`, `1 h 30 min`, `12 h`, `2 days`.
@@ -183,8 +166,8 @@ mod tests {
             [
                 "",
                 "1",
-                "02",
                 "2",
+                "02",
                 "10",
                 "99999999999999999999999",
                 "e",

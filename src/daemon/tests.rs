@@ -29,12 +29,12 @@ struct Fixture {
 }
 
 impl Fixture {
-    async fn new(database: &'static str) -> Self {
+    fn new(database: &'static str) -> Self {
         let server = Postgres::shared().expect("a server");
-        server.create_database(database, None).expect("a database");
+        server.create_database(database).expect("a database");
         let table = "CREATE TABLE employees AS SELECT 1 AS id, 'Anna'::text AS name";
         server.sql(database, table).expect("a table");
-        let wazzup = Wazzup::start().await.expect("a sandbox");
+        let wazzup = Wazzup::start().expect("a sandbox");
         Self {
             server,
             database,
@@ -130,7 +130,7 @@ fn each_process_has_a_name_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn once_gives_the_lease_up_and_says_who_else_has_it() {
-    let fixture = Fixture::new("daemon_once").await;
+    let fixture = Fixture::new("daemon_once");
     let engine = fixture.engine(fixture.server.port());
     let stop = CancellationToken::new();
     let result = once(&engine, LEASE, &stop).await.expect("a state");
@@ -152,7 +152,7 @@ async fn once_gives_the_lease_up_and_says_who_else_has_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_gives_the_lease_up() {
-    let fixture = Fixture::new("daemon_panic").await;
+    let fixture = Fixture::new("daemon_panic");
     let engine = fixture.engine(fixture.server.port());
     let task = spawn_blocking(move || {
         Handle::current().block_on(async {
@@ -169,7 +169,7 @@ async fn a_panic_gives_the_lease_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_stops_hands_over_at_once() {
-    let fixture = Fixture::new("daemon_stop").await;
+    let fixture = Fixture::new("daemon_stop");
     let every = Duration::from_mins(1);
     let (stop, first) = start(fixture.engine(fixture.server.port()), every);
     let leader = fixture.wait_until(LEASE, |leader| !leader.is_empty()).await;
@@ -195,7 +195,7 @@ async fn a_leader_that_stops_hands_over_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_without_a_state_database_is_replaced_and_stands_by() {
-    let fixture = Fixture::new("daemon_silent").await;
+    let fixture = Fixture::new("daemon_silent");
     let proxy = Proxy::start(fixture.server.port());
     let every = Duration::from_millis(300);
     let (stop, first) = start(fixture.engine(proxy.port()), every);
@@ -227,7 +227,7 @@ async fn a_leader_without_a_state_database_is_replaced_and_stands_by() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn waits_for_a_state_database_that_is_not_up() {
-    let fixture = Fixture::new("daemon_waits").await;
+    let fixture = Fixture::new("daemon_waits");
     let proxy = Proxy::start(fixture.server.port());
     proxy.behave(Behaviour::Refuse);
     let (stop, daemon) = start(fixture.engine(proxy.port()), Duration::from_mins(1));

@@ -44,7 +44,6 @@ pub use orders::DroppedOrder;
 pub use overview::{OpenHold, Overview, PastCycle, Person};
 pub use schema::{ForeignOwner, Rights, SchemaVersion};
 
-pub use crate::plan::Failure as OpenFailure;
 use crate::{
     employee::EmployeeId,
     postgres::{self, Database, Reason, STATE_LIMIT, quoted, unnamed},

@@ -33,4 +33,3 @@ pub use gate::Gate;
 pub(crate) use key::Key;
 #[cfg(test)]
 pub use list::FetchedList;
-pub use user::RemoteUser;

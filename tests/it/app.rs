@@ -12,7 +12,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgPool, Row as _, postgres::PgPoolOptions};
 use tempfile::TempDir;
 
-use crate::process::{Daemon, Run, run};
+use crate::process::{Daemon, PATIENCE, Run, run};
 
 /// One account: a CRM database, a sandbox, a configuration file.
 pub struct App {
@@ -36,7 +36,7 @@ pub fn new_database() -> (&'static Postgres, String) {
     static NEXT: AtomicUsize = AtomicUsize::new(1);
     let server = Postgres::shared().expect("the throw-away Postgres starts");
     let name = format!("it_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    server.create_database(&name, None).expect("a database can be created");
+    server.create_database(&name).expect("a database can be created");
     (server, name)
 }
 
@@ -59,7 +59,7 @@ impl App {
             .execute(&crm)
             .await
             .expect("the employees' table");
-        let wazzup = Wazzup::start().await.expect("the sandbox starts");
+        let wazzup = Wazzup::start().expect("the sandbox starts");
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut app = Self {
             state: crm.clone(),
@@ -179,7 +179,7 @@ impl App {
     /// Adds those numbered from `from` to `to`.
     pub async fn hire_range(&self, from: usize, to: usize) {
         self.sql(&format!(
-            "INSERT INTO employees (id, name, phone) SELECT 'e' || lpad(n::text, 3, '0'), 'Employee ' || n, \
+            "INSERT INTO employees (id, name, phone) SELECT 'e' || lpad(n::text, greatest(3, length(n::text)), '0'), 'Employee ' || n, \
              '7926' || lpad(n::text, 7, '0') FROM generate_series({from}, {to}) AS n"
         ))
         .await;
@@ -327,6 +327,12 @@ impl App {
             .await;
     }
 
+    /// Waits until this holds of Wazzup, which is asked after each request.
+    pub async fn wazzup_reaches(&self, condition: impl Fn(&Wazzup) -> bool) {
+        let reached = self.wazzup.wait_until(condition, PATIENCE).await;
+        reached.expect("Wazzup reaches what is waited for");
+    }
+
     /// Who waits for a seat.
     pub async fn waiting_for_seat(&self) -> Vec<String> {
         let ids = sqlx::query_scalar("SELECT unnest(waiting_for_seat) FROM wazzup_sync.accounts ORDER BY 1");
@@ -365,12 +371,12 @@ impl App {
         self.wazzup.clear_log();
         writes
             .iter()
-            .map(|it| format!("{} {}", it.method, it.ids().len()))
+            .map(|it| format!("{} {}", it.method, it.ids.len()))
             .collect()
     }
 
     pub fn requests_as_text(&self) -> String {
-        let line = |it: &Request| format!("  {} {} -> {:?} {}\n", it.method, it.path, it.status, it.ids().len());
+        let line = |it: &Request| format!("  {} {} -> {:?} {}\n", it.method, it.path, it.status, it.ids.len());
         self.wazzup.requests().iter().map(line).collect()
     }
 

@@ -181,7 +181,7 @@ async fn grace_is_waited_for_and_cancelled_by_coming_back() {
         .wazzup
         .writing_requests()
         .iter()
-        .any(|it| it.ids().contains(&"e001".to_owned()));
+        .any(|it| it.ids.contains(&"e001".to_owned()));
     assert!(!about_e001, "{}", app.requests_as_text());
     daemon.stop().await;
     app.settled().await;

@@ -35,7 +35,7 @@ async fn it_waits_for_databases_that_are_not_up_yet() {
     let mut daemon = app.daemon();
     let failed = daemon.wait_for("cycle.failed", |_| true).await;
     assert_eq!(failed["error_kind"], "state_unavailable");
-    app.server.create_database(&late, None).expect("created");
+    app.server.create_database(&late).expect("created");
     daemon.wait_for("cycle.finished", |it| it["outcome"] == "in_sync").await;
     daemon.stop().await;
     app.state = connect(&app.server.url(&late)).await;
@@ -46,7 +46,7 @@ async fn it_waits_for_databases_that_are_not_up_yet() {
 async fn the_state_database_goes_and_comes_back() {
     let mut app = app().await;
     let own = Postgres::start().expect("a server of its own");
-    own.create_database("state", None).expect("created");
+    own.create_database("state").expect("created");
     app.set("state.url", &own.url("state"));
     app.hire_many(5).await;
     let mut daemon = app.daemon();
@@ -80,7 +80,7 @@ async fn the_state_database_goes_and_comes_back() {
 async fn the_crm_goes_and_comes_back() {
     let mut app = app().await;
     let own = Postgres::start().expect("a server of its own");
-    own.create_database("crm", None).expect("created");
+    own.create_database("crm").expect("created");
     own.sql(
         "crm",
         "CREATE TABLE employees (id int, name text); INSERT INTO employees VALUES (1, 'One'), (2, 'Two')",

@@ -1,6 +1,6 @@
 //! The main job: a table in, an account in step.
 
-use sandbox::{Poison, PoisonReply, When};
+use sandbox::{Fault, What, When};
 
 use crate::{
     app::{App, id},
@@ -252,8 +252,10 @@ async fn an_id_that_is_a_step_up_in_a_path_harms_nobody() {
     app.hire("..", "Two Dots", None).await;
     app.hire(".", "One Dot", None).await;
     app.once_exits(0).await;
-    let refused = Poison::ids(["..", "."], PoisonReply::Status(400)).on(When::BulkDelete);
-    app.wazzup.poison(refused);
+    let refused = Fault::new(When::BulkDelete, What::status(400))
+        .naming(["..", "."])
+        .always();
+    app.wazzup.order(refused);
     app.fire(&["..", "."]).await;
     let run = app.once().await;
     assert!(matches!(run.code, 0 | 3), "{run}");
@@ -264,7 +266,7 @@ async fn an_id_that_is_a_step_up_in_a_path_harms_nobody() {
             .all(|id| app.wazzup.user(id).is_some())
     );
     app.quiet(run.code).await;
-    app.wazzup.cure();
+    app.wazzup.clear_faults();
     app.failures_are_due().await;
     app.once_exits(0).await;
     assert_eq!(app.users().len(), 5);

@@ -45,8 +45,8 @@ fn troubles() -> Vec<Trouble> {
         (What::status(404), "404 for these requests alone"),
         (What::html(200), "200 with a web page"),
         (What::html(503), "503 with a web page"),
-        (What::act_then_html(502), "acting, then 502"),
-        (What::too_many_requests(Some(1)), "429"),
+        (What::act_then_answer(502, "<html>"), "acting, then 502"),
+        (What::with_header(429, "retry-after", "1"), "429"),
     ];
     let mut targets = vec![(When::Writes, "all writes"), (When::Any, "everything")];
     if evidence::is_wanted() {
@@ -62,7 +62,7 @@ fn troubles() -> Vec<Trouble> {
             troubles.push(Trouble {
                 what: what.clone(),
                 described,
-                target: target.clone(),
+                target: *target,
                 target_described,
             });
         }
@@ -83,7 +83,7 @@ async fn heals(trouble: Trouble) -> Healing {
     app.hire("new2", "New Two", Some(&phone(12))).await;
     app.fire(&["e012"]).await;
     app.wazzup
-        .order(Fault::new(trouble.target.clone(), trouble.what.clone()).always());
+        .order(Fault::new(trouble.target, trouble.what.clone()).always());
     app.once().await;
     app.wazzup.clear_faults();
 

@@ -1,6 +1,6 @@
 //! The journal's one rule, and who is charged when the service makes no decision.
 
-use sandbox::{Fault, Kind, Poison, PoisonReply, What, When};
+use sandbox::{Fault, What, When};
 
 use crate::app::{App, ids};
 
@@ -74,7 +74,7 @@ async fn two_entries_that_fail_alone_are_charged_and_not_an_outage() {
     let app = synced(10).await;
     app.sql("UPDATE employees SET name = name || ' II' WHERE id IN ('e001', 'e002')")
         .await;
-    app.wazzup.poison(Poison::ids(ids(1..=2), PoisonReply::Status(500)));
+    app.wazzup.poison(ids(1..=2), What::status(500));
     app.once_exits(3).await;
     assert_eq!(app.failing().await, ["e001 upsert HTTP_500", "e002 upsert HTTP_500"]);
     app.quiet(3).await;
@@ -97,17 +97,17 @@ async fn a_service_that_fails_on_every_write_charges_nobody() {
 async fn the_good_ones_behind_a_hundred_poisonous_entries_are_delivered() {
     let app = App::new().await;
     app.hire_many(300).await;
-    app.wazzup.poison(Poison::ids(ids(1..=100), PoisonReply::Status(500)));
+    app.wazzup.poison(ids(1..=100), What::status(500));
     app.once_exits(3).await;
     assert_eq!(app.users().len(), 200);
 }
 
 #[tokio::test]
 async fn a_firewall_that_forbids_one_entry_holds_nobody_else_up() {
-    for reply in [PoisonReply::Do(What::html(403)), PoisonReply::Status(502)] {
+    for reply in [What::html(403), What::status(502)] {
         let app = App::new().await;
         app.hire_many(120).await;
-        app.wazzup.poison(Poison::ids(ids(50..=50), reply));
+        app.wazzup.poison(ids(50..=50), reply);
         app.once_exits(3).await;
         assert_eq!(app.users().len(), 119);
         assert_eq!(app.failing().await.len(), 1);
@@ -155,7 +155,7 @@ async fn a_first_sync_of_1000_is_one_list_and_ten_writes_and_a_quiet_cycle_asks_
     app.sql("INSERT INTO employees (id, name) SELECT 'n' || n, 'Name ' || n FROM generate_series(1, 1000) AS n")
         .await;
     app.once_exits(0).await;
-    assert_eq!(app.wazzup.count_of(Kind::List), 1);
+    assert_eq!(app.wazzup.count_of(When::List), 1);
     assert_eq!(app.take_writes(), ["POST 100"; 10]);
     assert_eq!(app.state_number("SELECT count(*) FROM wazzup_sync.in_flight").await, 0);
     app.settled().await;

@@ -2,17 +2,13 @@
 
 use std::time::Duration;
 
-use sandbox::{Fault, What, When};
+use sandbox::{Fault, Wazzup, What, When};
 
-use crate::{
-    app::{App, phone},
-    process::PATIENCE,
-};
+use crate::app::{App, phone};
 
 async fn arrives(app: &App, id: &str, name: &str) {
-    let there = |state: &sandbox::State| state.users().get(id).is_some_and(|it| it.name == name);
-    let arrived = app.wazzup.wait_until(there, PATIENCE).await;
-    arrived.unwrap_or_else(|error| panic!("{id} {name}: {error}\n{}", app.requests_as_text()));
+    app.wazzup_reaches(|wazzup| wazzup.user(id).is_some_and(|user| user.name == name))
+        .await;
 }
 
 #[tokio::test]
@@ -53,8 +49,8 @@ async fn a_stop_in_the_middle_of_a_delivery_is_polite() {
     app.wazzup
         .order(Fault::new(When::Post, What::DelayAnswer { ms: 500 }).always());
     let mut daemon = app.daemon();
-    let first = |state: &sandbox::State| state.writing_requests().count() == 1;
-    app.wazzup.wait_until(first, PATIENCE).await.expect("the first request");
+    let first = |wazzup: &Wazzup| wazzup.writing_requests().len() == 1;
+    app.wazzup_reaches(first).await;
     daemon.signal("TERM").await;
     assert_eq!(daemon.ended().await, Some(0), "{}", daemon.text());
     // The request in flight was finished and recorded; the next was not started; the lease was given up.
@@ -78,8 +74,8 @@ async fn a_second_signal_ends_at_once_and_the_request_counts_as_unknown() {
     app.wazzup
         .order(Fault::new(When::Post, What::DelayAnswer { ms: 15_000 }));
     let mut daemon = app.daemon();
-    let first = |state: &sandbox::State| state.in_flight() == 1;
-    app.wazzup.wait_until(first, PATIENCE).await.expect("the first request");
+    let first = |wazzup: &Wazzup| wazzup.in_flight() == 1;
+    app.wazzup_reaches(first).await;
     daemon.signal("INT").await;
     daemon.signal("INT").await;
     assert_eq!(daemon.ended().await, Some(130), "{}", daemon.text());
@@ -155,8 +151,8 @@ async fn of_two_copies_one_writes_and_its_hard_death_is_taken_over() {
     second.wait_for("lease.standby", |_| true).await;
     assert_eq!(app.take_writes(), ["POST 100", "POST 20"]);
     app.set_phone("e001", Some(&phone(500))).await;
-    let moved = |state: &sandbox::State| state.users().get("e001").is_some_and(|it| it.phone == Some(phone(500)));
-    app.wazzup.wait_until(moved, PATIENCE).await.expect("the leader writes");
+    let moved = |wazzup: &Wazzup| wazzup.user("e001").is_some_and(|it| it.phone == Some(phone(500)));
+    app.wazzup_reaches(moved).await;
     assert_eq!(app.take_writes(), ["POST 1"]);
     assert_eq!(second.count("cycle.started"), 0);
     drop(first);
@@ -176,8 +172,8 @@ async fn a_connection_cut_between_request_and_record_is_settled_by_the_next_cycl
         .order(Fault::new(When::Post, What::DelayAnswer { ms: 1_000 }));
     let once = app.once();
     let cut = async {
-        let first = |state: &sandbox::State| state.in_flight() == 1;
-        app.wazzup.wait_until(first, PATIENCE).await.expect("the first request");
+        let first = |wazzup: &Wazzup| wazzup.in_flight() == 1;
+        app.wazzup_reaches(first).await;
         app.sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
              WHERE application_name = 'wazzup-sync' AND datname = current_database()",

@@ -3,7 +3,7 @@
 use rstest::rstest;
 use sandbox::{Fault, What, When};
 
-use crate::{app::App, process::PATIENCE};
+use crate::app::App;
 
 #[tokio::test]
 async fn a_lost_creation_of_somebody_who_leaves_leaves_no_orphan() {
@@ -175,10 +175,7 @@ async fn a_time_out_is_an_unknown_outcome() {
     let run = app.once_exits(1).await;
     assert_eq!(run.error_kind(), "wazzup_unavailable");
     app.wazzup.clear_faults();
-    app.wazzup
-        .wait_until(|it| it.in_flight() == 0, PATIENCE)
-        .await
-        .expect("they end");
+    app.wazzup_reaches(|wazzup| wazzup.in_flight() == 0).await;
     app.once_exits(0).await;
     assert_eq!(app.users().len(), 3);
     app.settled().await;
@@ -194,10 +191,7 @@ async fn a_kill_in_the_middle_of_a_request_is_healed() {
     app.wazzup
         .order(Fault::new(When::Post, What::DelayAnswer { ms: 500 }).skip(1));
     let mut daemon = app.daemon();
-    app.wazzup
-        .wait_until(|it| it.users().len() == 150, PATIENCE)
-        .await
-        .expect("the second batch");
+    app.wazzup_reaches(|wazzup| wazzup.users().len() == 150).await;
     daemon.signal("KILL").await;
     assert_eq!(daemon.ended().await, None);
     app.fire(&["e150"]).await;
@@ -205,10 +199,7 @@ async fn a_kill_in_the_middle_of_a_request_is_healed() {
     daemon.wait_for("cycle.finished", |it| it["outcome"] == "in_sync").await;
     daemon.stop().await;
     assert_eq!(app.users().len(), 149);
-    app.wazzup
-        .wait_until(|it| it.in_flight() == 0, PATIENCE)
-        .await
-        .expect("they end");
+    app.wazzup_reaches(|wazzup| wazzup.in_flight() == 0).await;
     app.settled_but_for_overlaps().await;
 }
 

@@ -9,6 +9,7 @@ mod proxy;
 
 mod accounts;
 mod brake;
+mod budget;
 mod configuration;
 mod crash;
 mod databases;

@@ -43,7 +43,7 @@ async fn nobody_listens() {
     app.wazzup.stop();
     let run = app.once_exits(1).await;
     assert_eq!(run.error_kind(), "wazzup_unavailable");
-    app.wazzup.start_again().await.expect("the port is free");
+    app.wazzup.start_again().expect("the port is free");
     app.once_exits(0).await;
     assert_eq!(app.users().len(), 3);
     app.settled().await;
@@ -118,7 +118,7 @@ async fn retry_after_is_honoured() {
     let app = App::new().await;
     app.hire_many(150).await;
     app.wazzup
-        .order(Fault::new(When::Post, What::too_many_requests(Some(2))).skip(1));
+        .order(Fault::new(When::Post, What::with_header(429, "retry-after", "2")).skip(1));
     let began = Instant::now();
     app.once_exits(0).await;
     assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
@@ -134,7 +134,7 @@ async fn a_long_retry_after_ends_the_cycle_and_charges_nobody() {
     let app = App::new().await;
     app.hire_many(150).await;
     app.wazzup
-        .order(Fault::new(When::Any, What::too_many_requests(Some(7_200))));
+        .order(Fault::new(When::Any, What::with_header(429, "retry-after", "7200")));
     let run = app.once_exits(1).await;
     assert_eq!(run.error_kind(), "wazzup_unavailable");
     assert_eq!(app.wazzup.requests().len(), 1);

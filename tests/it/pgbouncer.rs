@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use sandbox::Wazzup;
+
 use crate::app::App;
 
 /// A `PgBouncer` before the shared server; ended when dropped.
@@ -109,24 +111,13 @@ async fn the_state_works_behind_pgbouncer_in_transaction_mode() {
     let mut second = app.daemon();
     second.wait_for("lease.standby", |_| true).await;
     app.rename("e007", "Through The Bouncer").await;
-    let renamed = |state: &sandbox::State| {
-        state
-            .users()
-            .get("e007")
-            .is_some_and(|it| it.name == "Through The Bouncer")
-    };
-    app.wazzup
-        .wait_until(renamed, crate::process::PATIENCE)
-        .await
-        .expect("the rename arrives");
+    let renamed = |wazzup: &Wazzup| wazzup.user("e007").is_some_and(|it| it.name == "Through The Bouncer");
+    app.wazzup_reaches(renamed).await;
     first.stop().await;
     second.wait_for("lease.acquired", |_| true).await;
     app.fire(&["e008"]).await;
-    let gone = |state: &sandbox::State| !state.users().contains_key("e008");
-    app.wazzup
-        .wait_until(gone, crate::process::PATIENCE)
-        .await
-        .expect("the leaver leaves");
+    let gone = |wazzup: &Wazzup| !wazzup.users().contains_key("e008");
+    app.wazzup_reaches(gone).await;
     second.stop().await;
     app.settled().await;
 }

@@ -1,6 +1,6 @@
 //! No key, name, phone or body is in the log of any verb, whatever the level.
 
-use sandbox::{Fault, Poison, PoisonReply, What, When};
+use sandbox::{Fault, Named, What, When};
 
 use crate::app::App;
 
@@ -79,8 +79,7 @@ async fn a_busy_day_at_trace_level_tells_nothing_about_anybody() {
     app.hire("twice", "Quellwasser B", None).await;
     app.hire("unreadable", "Quellwasser", Some("askludmila")).await;
     app.hire("same", "Quellwasser", Some("8 926 555-00-01")).await;
-    app.wazzup
-        .poison(Poison::ids(["e3"], PoisonReply::Named(vec!["name".into()])));
+    app.wazzup.poison(["e3"], What::invalid(Named::All, &["name"]));
     ears.every_verb(&app).await;
 
     app.sql(
@@ -108,10 +107,10 @@ async fn a_busy_day_at_trace_level_tells_nothing_about_anybody() {
     app.write_key(KEY);
     app.wazzup.stop();
     ears.every_verb(&app).await;
-    app.wazzup.start_again().await.expect("the port is free");
+    app.wazzup.start_again().expect("the port is free");
 
     // The brake, the daemon, and the CRM's own errors, which quote what they stumble on.
-    app.wazzup.cure();
+    app.wazzup.clear_faults();
     app.sql("DELETE FROM employees WHERE id <> 'e1'").await;
     ears.every_verb(&app).await;
     app.set("schedule.every", "200ms");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fastrand::Rng;
 use futures_util::StreamExt as _;
-use sandbox::{Poison, PoisonReply};
+use sandbox::{Named, What};
 
 use crate::app::{App, id, ids, phone};
 
@@ -26,21 +26,21 @@ async fn refuse(seed: u64) {
     app.set_raw("wazzup.requests_per_minute", "100000");
     app.hire_many(EMPLOYEES).await;
     app.wazzup.seed_foreign("foreign", "Somebody Else", Some(&phone(7)));
-    let mut poison: BTreeMap<String, PoisonReply> = BTreeMap::new();
+    let mut poison: BTreeMap<String, What> = BTreeMap::new();
     for _ in 0..rng.usize(..4) {
         let reply = match rng.u8(..7) {
-            0 => PoisonReply::Named(vec!["name".into()]),
-            1 => PoisonReply::Named(vec!["id".into(), "phone".into()]),
-            2 => PoisonReply::NoData,
-            3 => PoisonReply::WildIndexes,
-            4 => PoisonReply::EmptyBody,
-            5 => PoisonReply::Html,
-            _ => PoisonReply::Status([422, 409, 500][rng.usize(..3)]),
+            0 => What::invalid(Named::All, &["name"]),
+            1 => What::invalid(Named::All, &["id", "phone"]),
+            2 => What::invalid(Named::Nobody, &[]),
+            3 => What::invalid(Named::Wild, &[]),
+            4 => What::status(400),
+            5 => What::html(400),
+            _ => What::status([422, 409, 500][rng.usize(..3)]),
         };
         poison.insert(id(rng.usize(1..=EMPLOYEES)), reply);
     }
     for (id, reply) in &poison {
-        app.wazzup.poison(Poison::ids([id.clone()], reply.clone()));
+        app.wazzup.poison([id.clone()], reply.clone());
     }
     // Some have enough seats, some not.
     let seats = if rng.bool() { 1_000 } else { rng.usize(2..EMPLOYEES) };
@@ -56,7 +56,7 @@ async fn refuse(seed: u64) {
     check(&app, &poison, seats, seed).await;
 }
 
-async fn check(app: &App, poison: &BTreeMap<String, PoisonReply>, seats: usize, seed: u64) {
+async fn check(app: &App, poison: &BTreeMap<String, What>, seats: usize, seed: u64) {
     let (users, context) = (
         app.wazzup.users(),
         format!("seed {seed}, {seats} seats, {poison:?}\n{}", app.requests_as_text()),

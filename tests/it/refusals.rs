@@ -1,12 +1,12 @@
 //! What Wazzup refuses stays with whom it concerns.
 
 use rstest::rstest;
-use sandbox::{ErrorStyle, Fault, Poison, PoisonReply, PostAnswer, What, When};
+use sandbox::{ErrorStyle, Fault, Named, PostAnswer, What, When};
 
 use crate::app::{App, id};
 
-fn named() -> PoisonReply {
-    PoisonReply::Named(vec!["name".into()])
+fn named() -> What {
+    What::invalid(Named::All, &["name"])
 }
 
 #[tokio::test]
@@ -16,8 +16,7 @@ async fn three_of_250_are_refused_by_index() {
     for number in [7, 93, 155] {
         app.rename(&id(number), &format!("Bad {number}")).await;
     }
-    app.wazzup
-        .poison(Poison::names(["Bad 7", "Bad 93", "Bad 155"], named()));
+    app.wazzup.poison(["Bad 7", "Bad 93", "Bad 155"], named());
     app.once_exits(3).await;
     let posts = app.take_writes();
     assert!(
@@ -36,7 +35,7 @@ async fn three_of_250_are_refused_by_index() {
     assert_eq!(app.failing().await.len(), 2);
     app.quiet(3).await;
 
-    app.wazzup.cure();
+    app.wazzup.clear_faults();
     app.failures_are_due().await;
     app.once_exits(0).await;
     assert_eq!(app.take_writes(), ["POST 2"]);
@@ -44,24 +43,24 @@ async fn three_of_250_are_refused_by_index() {
 }
 
 #[rstest]
-#[case::without_data(PoisonReply::NoData)]
-#[case::wild_indexes(PoisonReply::WildIndexes)]
-#[case::empty_body(PoisonReply::EmptyBody)]
-#[case::html(PoisonReply::Html)]
-#[case::status_422(PoisonReply::Status(422))]
-#[case::status_500(PoisonReply::Status(500))]
+#[case::without_data(What::invalid(Named::Nobody, &[]))]
+#[case::wild_indexes(What::invalid(Named::Wild, &[]))]
+#[case::empty_body(What::status(400))]
+#[case::html(What::html(400))]
+#[case::status_422(What::status(422))]
+#[case::status_500(What::status(500))]
 #[case::named(named())]
-#[case::named_without_fields(PoisonReply::Named(Vec::new()))]
+#[case::named_without_fields(What::invalid(Named::All, &[]))]
 #[tokio::test]
-async fn one_poison_entry_in_200_is_found(#[case] reply: PoisonReply) {
+async fn one_poison_entry_in_200_is_found(#[case] reply: What) {
     for number in [1, 137, 200] {
         let app = App::new().await;
         app.hire_many(200).await;
-        app.wazzup.poison(Poison::ids([id(number)], reply.clone()));
+        app.wazzup.poison([id(number)], reply.clone());
         let run = app.once_exits(3).await;
         let requests = app.wazzup.requests().len();
         // The list, two batches and 16 more; what fails without a decision is retried three times, and one ping follows.
-        let most = if reply == PoisonReply::Status(500) { 23 } else { 19 };
+        let most = if reply == What::status(500) { 23 } else { 19 };
         assert!(
             requests <= most,
             "{requests} requests: {run}\n{}",
@@ -78,7 +77,7 @@ async fn one_poison_entry_in_200_is_found(#[case] reply: PoisonReply) {
         assert_eq!(run.events("employee.failing").len(), 1, "{run}");
         app.quiet(3).await;
 
-        app.wazzup.cure();
+        app.wazzup.clear_faults();
         app.failures_are_due().await;
         let run = app.once_exits(0).await;
         assert_eq!(run.events("employee.recovered").len(), 1, "{run}");
@@ -88,13 +87,13 @@ async fn one_poison_entry_in_200_is_found(#[case] reply: PoisonReply) {
 }
 
 #[rstest]
-#[case::named_first(PoisonReply::NamedFirst(vec!["id".into()]))]
-#[case::off_by_one(PoisonReply::OffByOne(vec!["name".into()]))]
+#[case::named_first(What::invalid(Named::First, &["id"]))]
+#[case::off_by_one(What::invalid(Named::OffByOne, &["name"]))]
 #[tokio::test]
-async fn an_answer_that_misleads_costs_the_others_nothing_for_long(#[case] reply: PoisonReply) {
+async fn an_answer_that_misleads_costs_the_others_nothing_for_long(#[case] reply: What) {
     let app = App::new().await;
     app.hire_many(120).await;
-    app.wazzup.poison(Poison::ids(["e010", "e060"], reply));
+    app.wazzup.poison(["e010", "e060"], reply);
     app.once_exits(3).await;
     assert!(app.users().len() >= 116, "{}", app.users().len());
     app.failures_are_due().await;
@@ -124,7 +123,7 @@ async fn refusals_in_every_style_concern_only_those_refused(
     app.wazzup.vary(|it| it.errors = style);
     app.wazzup.seed_foreign("foreign", "Foreign", Some("79260000033"));
     app.hire_many(150).await;
-    app.wazzup.poison(Poison::ids(["e020", "e110"], named()));
+    app.wazzup.poison(["e020", "e110"], named());
     app.once_exits(3).await;
     assert_eq!(app.users().len(), 149, "all but the two, and the foreign one");
     assert_eq!(app.name_of("e033"), "Employee 33");
@@ -146,7 +145,7 @@ async fn refusals_in_every_style_concern_only_those_refused(
     assert_eq!(app.name_of("e033"), "Renamed Without Phone");
     app.quiet(3).await;
 
-    app.wazzup.cure();
+    app.wazzup.clear_faults();
     app.set_phone("e033", None).await;
     app.failures_are_due().await;
     app.once_exits(0).await;
@@ -202,16 +201,9 @@ async fn a_smaller_batch_limit_is_learnt(#[case] style: ErrorStyle) {
 async fn where_only_the_phone_is_named_the_employee_goes_without() {
     let app = App::new().await;
     app.hire_many(5).await;
-    app.wazzup.order(Fault::new(
-        When::Post,
-        What::Answer {
-            status: 400,
-            body:
-                r#"{"error":"INVALID_USERS_DATA","description":"79260000002","data":[{"index":1,"fields":["phone"]}]}"#
-                    .into(),
-            headers: Vec::new(),
-        },
-    ));
+    let refusal =
+        r#"{"error":"INVALID_USERS_DATA","description":"79260000002","data":[{"index":1,"fields":["phone"]}]}"#;
+    app.wazzup.order(Fault::new(When::Post, What::answer(400, refusal)));
     let run = app.once_exits(3).await;
     assert_eq!(app.take_writes(), ["POST 5", "POST 5"]);
     assert_eq!(
@@ -232,7 +224,7 @@ async fn a_hopeless_account_is_not_asked_thousands_of_times() {
     let app = App::new().await;
     app.hire_many(240).await;
     app.wazzup
-        .poison(Poison::ids(crate::app::ids((1..=240).step_by(2)), PoisonReply::NoData));
+        .poison(crate::app::ids((1..=240).step_by(2)), What::invalid(Named::Nobody, &[]));
     app.once_exits(3).await;
     let requests = app.wazzup.requests().len();
     assert!(requests < 200, "{requests}");

@@ -1,23 +1,24 @@
 //! Removals that the service makes difficult.
 
 use rstest::rstest;
-use sandbox::{Fault, PoisonReply, What, When};
+use sandbox::{Fault, Named, What, When};
 
 use crate::app::App;
 
 #[rstest]
-#[case(PoisonReply::NoData)]
-#[case(PoisonReply::Named(vec!["id".into()]))]
-#[case(PoisonReply::Status(422))]
-#[case(PoisonReply::Status(500))]
+#[case(What::invalid(Named::Nobody, &[]))]
+#[case(What::invalid(Named::All, &["id"]))]
+#[case(What::status(422))]
+#[case(What::status(500))]
 #[tokio::test]
-async fn a_batch_that_is_refused_for_one_id_is_isolated(#[case] reply: PoisonReply) {
+async fn a_batch_that_is_refused_for_one_id_is_isolated(#[case] reply: What) {
     let mut app = App::new().await;
     app.set_raw("removals.hold_above", "100");
     app.hire_many(20).await;
     app.once_exits(0).await;
     app.wazzup.clear_log();
-    app.wazzup.refuse_removal(["e003"], reply);
+    app.wazzup
+        .order(Fault::new(When::BulkDelete, reply).naming(["e003"]).always());
     app.fire(&["e001", "e002", "e003", "e004"]).await;
     app.rename("e020", "Goes On").await;
     app.once_exits(3).await;
@@ -31,7 +32,7 @@ async fn a_batch_that_is_refused_for_one_id_is_isolated(#[case] reply: PoisonRep
     );
     app.quiet(3).await;
 
-    app.wazzup.cure();
+    app.wazzup.clear_faults();
     assert_eq!(app.run(&["retry", "e003"]).await.code, 0);
     app.once_exits(0).await;
     assert_eq!(app.take_writes(), ["PATCH 1"]);
@@ -54,8 +55,8 @@ async fn ids_that_are_absent_are_gone_as_we_wanted() {
 }
 
 #[rstest]
-#[case(What::ActThenAnswer { status: 204, body: String::new() })]
-#[case(What::ActThenAnswer { status: 200, body: "{\"ok\":true}".into() })]
+#[case(What::act_then_answer(204, ""))]
+#[case(What::act_then_answer(200, "{\"ok\":true}"))]
 #[tokio::test]
 async fn an_answer_that_cannot_be_read_is_success_all_the_same(#[case] what: What) {
     let app = App::new().await;
@@ -75,7 +76,11 @@ async fn who_comes_back_after_a_refused_removal_is_no_failure() {
     let app = App::new().await;
     app.hire_many(10).await;
     app.once_exits(0).await;
-    app.wazzup.refuse_removal(["e003"], PoisonReply::NoData);
+    app.wazzup.order(
+        Fault::new(When::BulkDelete, What::invalid(Named::Nobody, &[]))
+            .naming(["e003"])
+            .always(),
+    );
     app.fire(&["e003"]).await;
     app.once_exits(3).await;
     app.hire_range(3, 3).await;

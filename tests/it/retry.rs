@@ -1,6 +1,6 @@
 //! Back-off, and the operator's way around it.
 
-use sandbox::{Poison, PoisonReply};
+use sandbox::{Named, What};
 
 use crate::app::App;
 
@@ -9,7 +9,7 @@ async fn two_are_failing() -> App {
     let app = App::new().await;
     app.hire_many(10).await;
     app.wazzup
-        .poison(Poison::names(["Employee 3", "Employee 7"], PoisonReply::NoData));
+        .poison(["Employee 3", "Employee 7"], What::invalid(Named::Nobody, &[]));
     app.once_exits(3).await;
     app.wazzup.clear_log();
     assert_eq!(
@@ -52,7 +52,7 @@ async fn the_ladder_is_climbed() {
         8
     );
     // A changed row begins anew.
-    app.wazzup.poison(Poison::names(["Still Bad"], PoisonReply::NoData));
+    app.wazzup.poison(["Still Bad"], What::invalid(Named::Nobody, &[]));
     app.rename("e003", "Still Bad").await;
     app.once_exits(3).await;
     assert_eq!(app.state_number(minutes).await, 1);
@@ -62,7 +62,7 @@ async fn the_ladder_is_climbed() {
 #[tokio::test]
 async fn retry_of_one_tries_exactly_that_one() {
     let app = two_are_failing().await;
-    app.wazzup.cure();
+    app.wazzup.clear_faults();
     app.quiet(3).await;
     assert_eq!(app.run(&["retry", "e003"]).await.code, 0);
     app.once_exits(3).await;
@@ -85,7 +85,7 @@ async fn retry_of_one_tries_exactly_that_one() {
 #[tokio::test]
 async fn retry_of_somebody_unknown_changes_nothing() {
     let app = two_are_failing().await;
-    app.wazzup.cure();
+    app.wazzup.clear_faults();
     let run = app.run(&["retry", "e003", "nobody"]).await;
     assert_eq!(run.code, 1, "{run}");
     assert!(run.stderr.contains("nobody"), "{run}");

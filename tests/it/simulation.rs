@@ -13,10 +13,10 @@ use std::{
 
 use fastrand::Rng;
 use futures_util::StreamExt as _;
-use sandbox::{ErrorStyle, Fault, ListStyle, OmittedPhone, Origin, Poison, PoisonReply, PostAnswer, What, When};
+use sandbox::{ErrorStyle, Fault, ListStyle, Named, OmittedPhone, PostAnswer, What, When};
 use tokio::process::Command;
 
-use crate::{app::App, evidence, process::PATIENCE};
+use crate::{app::App, evidence};
 
 /// How many seeds a plain test run plays.
 const SEEDS: u64 = 60;
@@ -193,10 +193,8 @@ impl World {
         }
         self.tell("the faults stop");
         self.app.wazzup.clear_faults();
-        self.app.wazzup.cure();
         self.app.wazzup.vary(|variant| variant.seats = 1_000);
-        let in_flight = self.app.wazzup.wait_until(|state| state.in_flight() == 0, PATIENCE);
-        in_flight.await.expect("requests end");
+        self.app.wazzup_reaches(|wazzup| wazzup.in_flight() == 0).await;
         let mut last = -1;
         for _ in 0..6 {
             self.time_passes(1_500).await;
@@ -222,8 +220,7 @@ impl World {
             assert_eq!(user.name, person.name, "{id}");
         }
         for (id, user) in &users {
-            let ours = matches!(user.origin, Origin::Api);
-            assert!(!ours || self.crm.contains_key(id), "{id} is left behind");
+            assert!(user.is_foreign || self.crm.contains_key(id), "{id} is left behind");
         }
         let failing = sqlx::query_as::<_, (String, String, String)>(
             "SELECT user_id, operation, code FROM wazzup_sync.failures ORDER BY 1, 2",
@@ -385,8 +382,7 @@ impl World {
             When::Any,
             When::List,
             When::GetUser,
-        ][self.rng.usize(..6)]
-        .clone();
+        ][self.rng.usize(..6)];
         let what = match self.rng.u8(..16) {
             0..3 => What::CutAfter,
             3 => What::CutBefore,
@@ -403,17 +399,17 @@ impl World {
             11 => {
                 let Some(id) = self.anybody() else { return };
                 let reply = match self.rng.u8(..7) {
-                    0 => PoisonReply::Named(vec!["name".into()]),
-                    1 => PoisonReply::Named(vec!["phone".into()]),
-                    2 => PoisonReply::NoData,
-                    3 => PoisonReply::WildIndexes,
-                    4 => PoisonReply::EmptyBody,
-                    5 => PoisonReply::Status(422),
-                    _ => PoisonReply::Status(500),
+                    0 => What::invalid(Named::All, &["name"]),
+                    1 => What::invalid(Named::All, &["phone"]),
+                    2 => What::invalid(Named::Nobody, &[]),
+                    3 => What::invalid(Named::Wild, &[]),
+                    4 => What::status(400),
+                    5 => What::status(422),
+                    _ => What::status(500),
                 };
                 self.tell(format!("  fault: {id} is poison: {reply:?}"));
                 self.count("fault: an entry that the service refuses or fails on", 1);
-                self.app.wazzup.poison(Poison::ids([id], reply));
+                self.app.wazzup.poison([id], reply);
                 return;
             }
             12 => {
@@ -425,14 +421,14 @@ impl World {
             }
             13 => {
                 self.tell("  the poison is gone");
-                return self.app.wazzup.cure();
+                return self.app.wazzup.clear_faults();
             }
             _ => return,
         };
         // An answer of 200 to a write is its acknowledgement, whatever it says: only what is read can be garbled.
         let target = match what {
             What::Garbage | What::EmptyList | What::BrokenJson | What::ShortList { .. } => {
-                [When::List, When::GetUser][self.rng.usize(..2)].clone()
+                [When::List, When::GetUser][self.rng.usize(..2)]
             }
             _ => target,
         };
@@ -470,7 +466,7 @@ impl World {
                     _ = self
                         .app
                         .wazzup
-                        .wait_until(|state| !state.requests().is_empty(), patience)
+                        .wait_until(|wazzup| !wazzup.requests().is_empty(), patience)
                         .await;
                     self.app
                         .sql(
@@ -530,8 +526,8 @@ impl World {
             .iter()
             .filter(|it| it.method != "POST" && it.writing)
         {
-            for id in request.ids() {
-                assert!(!self.crm.contains_key(&id), "{id} is in the CRM and was to be removed");
+            for id in &request.ids {
+                assert!(!self.crm.contains_key(id), "{id} is in the CRM and was to be removed");
             }
         }
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sandbox::Kind;
+use sandbox::{Wazzup, When};
 
 use crate::{app::App, evidence, process::PATIENCE};
 
@@ -39,13 +39,13 @@ async fn an_hour_of_small_changes() {
         let changed = (round % EMPLOYEES + 1).to_string();
         let name = format!("Renamed In Round {round}");
         app.rename(&changed, &name).await;
-        let has_arrived = |state: &sandbox::State| state.users().get(&changed).is_some_and(|user| user.name == name);
+        let has_arrived = |wazzup: &Wazzup| wazzup.user(&changed).is_some_and(|user| user.name == name);
         let arrived = app.wazzup.wait_until(has_arrived, PATIENCE).await;
         arrived.unwrap_or_else(|error| panic!("{changed}: {error}\n{}", daemon.text()));
         app.wazzup.clear_log();
         tokio::time::sleep(QUIET).await;
-        lists += app.wazzup.count_of(Kind::List);
-        requests_in_quiet_time += app.wazzup.requests().len() - app.wazzup.count_of(Kind::List);
+        lists += app.wazzup.count_of(When::List);
+        requests_in_quiet_time += app.wazzup.requests().len() - app.wazzup.count_of(When::List);
         memory.push(daemon.resident_kb());
     }
     let cycles = app.state_number("SELECT last_cycle_id FROM wazzup_sync.accounts").await;

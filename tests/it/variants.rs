@@ -6,9 +6,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use futures_util::StreamExt as _;
-use sandbox::{
-    ErrorStyle, Fault, ListStyle, MalformedPhone, OmittedPhone, Poison, PoisonReply, PostAnswer, Variant, What, When,
-};
+use sandbox::{ErrorStyle, Fault, ListStyle, MalformedPhone, Named, OmittedPhone, PostAnswer, Variant, What, When};
 
 use crate::{
     app::{App, phone},
@@ -137,7 +135,7 @@ async fn story(deviations: Vec<Deviation>) -> [&'static str; PROMISES.len()] {
     app.hire_many(EMPLOYEES).await;
     app.hire("1001", "Number One", None).await;
     app.rename(POISONED, "Poison").await;
-    app.wazzup.poison(Poison::names(["Poison"], PoisonReply::NoData));
+    app.wazzup.poison(["Poison"], What::invalid(Named::Nobody, &[]));
     settle(&app).await;
     everybody_but_the_refused_arrived(&app).await;
     let phones = changes_arrive(&app).await;

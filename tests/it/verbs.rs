@@ -1,7 +1,7 @@
 //! What an operator asks: `check`, `status`, `explain`.
 
 use rstest::rstest;
-use sandbox::{Poison, PoisonReply};
+use sandbox::{Named, What};
 
 use crate::app::{App, ids};
 
@@ -102,7 +102,7 @@ async fn status_tells_how_everybody_stands() {
     app.wazzup.vary(|it| it.seats = 21);
     app.hire_many(20).await;
     app.once_exits(0).await;
-    app.wazzup.poison(Poison::names(["Poison"], PoisonReply::NoData));
+    app.wazzup.poison(["Poison"], What::invalid(Named::Nobody, &[]));
     app.rename("e001", "Poison").await;
     app.rename("e002", "").await;
     app.set_phone("e003", Some("no phone")).await;

@@ -1,7 +1,7 @@
 //! Comparing with Wazzup's own list: it heals, and a list that proves nothing changes nothing.
 
 use rstest::rstest;
-use sandbox::{Fault, Kind, ListStyle, What, When};
+use sandbox::{Fault, ListStyle, What, When};
 
 use crate::app::App;
 
@@ -43,12 +43,12 @@ async fn what_was_deleted_or_renamed_by_hand_is_healed(
 #[case::short(What::ShortList { missing: 5 })]
 #[case::cut(What::BrokenJson)]
 #[case::garbled(What::Garbage)]
-#[case::huge(What::huge_body(30_000_000))]
+#[case::huge(What::answer(200, " ".repeat(30_000_000)))]
 #[case::failing(What::status(500))]
-#[case::proxy(What::Answer { status: 200, body: "<html>log in</html>".into(), headers: Vec::new() })]
-#[case::object(What::Answer { status: 200, body: r#"{"count": 0}"#.into(), headers: Vec::new() })]
-#[case::count_only_fits(What::Answer { status: 200, body: r#"{"count": 1, "data": [{"id": "e001", "name": "Employee 1"}]}"#.into(), headers: Vec::new() })]
-#[case::redirect(What::Redirect { status: 302, to: "http://127.0.0.1:1/".into() })]
+#[case::proxy(What::answer(200, "<html>log in</html>"))]
+#[case::object(What::answer(200, r#"{"count": 0}"#))]
+#[case::count_only_fits(What::answer(200, r#"{"count": 1, "data": [{"id": "e001", "name": "Employee 1"}]}"#))]
+#[case::redirect(What::with_header(302, "location", "http://127.0.0.1:1/"))]
 #[tokio::test]
 async fn a_list_that_proves_nothing_changes_nothing(
     #[case] what: What,
@@ -130,7 +130,7 @@ async fn verify_every_is_remembered_and_kept() {
     app.state_sql("UPDATE wazzup_sync.accounts SET list_read_at = now() - interval '2 s'")
         .await;
     app.once_exits(0).await;
-    assert_eq!(app.wazzup.count_of(Kind::List), 1);
+    assert_eq!(app.wazzup.count_of(When::List), 1);
     app.set("schedule.verify_every", "1h");
     app.settled().await;
 }

@@ -3,28 +3,25 @@
 use std::collections::BTreeMap;
 
 use super::{
-    super::text::{counted, listed_ids, noun_for},
-    Findings, Setup,
-    report::{Report, Subject},
+    super::{
+        page::Advice,
+        text::{counted, listed_ids, noun_for},
+    },
+    Findings, NAMES_SHOWN, Report, Setup,
 };
 use crate::{
-    config::Config,
+    config::{Config, DatabaseUrl},
     crm::{Crm, CrmRows, Error, Role, Source, TableSchemas, Unconvertible},
     employee::{Roster, RowProblem},
     plan::Operation,
     postgres::Reason,
 };
 
-/// How many ids, columns or tables a message names.
-pub(super) const NAMES_SHOWN: usize = 6;
-
 /// What was found out about the CRM.
 #[derive(Debug, Default)]
 pub(super) struct CrmFindings {
     /// Why the employees cannot be read.
     pub(super) error: Option<Error>,
-    /// The employees' rows, until the plan takes them.
-    pub(super) rows: Option<CrmRows>,
     /// What the rows say, where there is no plan that has it.
     pub(super) roster: Option<Roster>,
     pub(super) unconvertible: Option<Unconvertible>,
@@ -35,17 +32,18 @@ pub(super) struct CrmFindings {
     pub(super) similar_tables: Vec<String>,
 }
 
-pub(super) async fn ask_crm(crm: &Crm, own_schema: &str) -> CrmFindings {
+pub(super) async fn ask(crm: &Crm, own_schema: &str) -> (CrmFindings, Option<CrmRows>) {
     let mut findings = CrmFindings::default();
+    let mut rows = None;
     match crm.read().await {
-        Ok(rows) => {
-            findings.unconvertible.clone_from(&rows.unconvertible);
-            findings.rows = Some(rows);
+        Ok(read) => {
+            findings.unconvertible.clone_from(&read.unconvertible);
             findings.ambiguous = crm.ambiguous_schemas().await.unwrap_or_default();
+            rows = Some(read);
         }
-        Err(Error::Unavailable(reason)) => {
-            findings.error = Some(Error::Unavailable(reason));
-            return findings;
+        Err(error @ Error::Unavailable(_)) => {
+            findings.error = Some(error);
+            return (findings, None);
         }
         Err(Error::Query(reason)) => {
             if is_undefined_table(&reason) {
@@ -56,7 +54,7 @@ pub(super) async fn ask_crm(crm: &Crm, own_schema: &str) -> CrmFindings {
     }
     // Where the table is not there, the query's error says so.
     findings.role = crm.role(own_schema).await.ok();
-    findings
+    (findings, rows)
 }
 
 fn is_undefined_table(reason: &Reason) -> bool {
@@ -65,37 +63,37 @@ fn is_undefined_table(reason: &Reason) -> bool {
 
 pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings) {
     let (config, crm) = (setup.config, &findings.crm);
-    let address = config.crm.url.address();
-    match &crm.error {
-        Some(Error::Unavailable(reason)) => {
-            let remedy = remedy_for_database(reason, "crm.url");
-            report.failed(Subject::Crm, reason.to_string(), remedy);
-        }
-        _ => report.good(Subject::Crm, format!("the database at {address} answers")),
-    }
-    if let Some(warning) = config.crm.url.ssl_warning() {
-        report_ssl(report, Subject::Crm, "crm.url", warning);
-    }
+    let connection = match &crm.error {
+        Some(Error::Unavailable(reason)) => unavailable(reason, "crm.url"),
+        _ => Advice::good(format!("the database at {} answers", config.crm.url.address())),
+    };
+    report.add("CRM", connection);
+    report_certificate(report, "CRM", &config.crm.url, "crm.url");
     if let Some(Error::Query(reason)) = &crm.error {
         let remedy = remedy_for_query(config, reason, crm);
-        report.failed(Subject::CrmQuery, reason.to_string(), remedy);
+        report.add("CRM query", Advice::bad(reason.to_string()).with(remedy));
     }
     if let Some(schemas) = &crm.ambiguous {
         report_ambiguous_table(report, config, schemas);
     }
     let planned = findings.plan.as_ref().map(|view| &view.roster);
     if let Some(roster) = planned.or(crm.roster.as_ref()) {
-        report_roster(report, setup, roster, crm.unconvertible.as_ref());
+        report_roster(report, setup, findings, roster);
     }
-    report_phones(report, findings);
     if let Some(role) = &crm.role {
         report_role(report, role);
     }
 }
 
-/// `warning` has the form "what is wrong; what to do".
-pub(super) fn report_ssl(report: &mut Report, subject: Subject, key: &str, warning: &str) {
-    report.warning(subject, format!("{key}: {warning}"), format!("change sslmode in {key}"));
+/// The item of a database that cannot be used; `key` names its URL.
+pub(super) fn unavailable(reason: &Reason, key: &str) -> Advice {
+    Advice::bad(reason.to_string()).with(remedy_for_database(reason, key))
+}
+
+pub(super) fn report_certificate(report: &mut Report, label: &'static str, url: &DatabaseUrl, key: &str) {
+    if let Some(warning) = url.ssl_warning() {
+        report.add(label, Advice::warning(format!("{key}: {warning}")));
+    }
 }
 
 fn report_ambiguous_table(report: &mut Report, config: &Config, schemas: &TableSchemas) {
@@ -103,53 +101,58 @@ fn report_ambiguous_table(report: &mut Report, config: &Config, schemas: &TableS
         return;
     };
     let (table, read) = (name.to_string(), &schemas.read);
-    let others = listed_ids(schemas.others.iter().map(String::as_str), NAMES_SHOWN);
+    let others = listed_ids(&schemas.others, NAMES_SHOWN);
     let in_schemas = noun_for(schemas.others.len(), "schema");
-    report.warning(
-        Subject::CrmTable,
-        format!(
-            "crm.table names no schema: {read}.{table} is read, but there is a table {table} in the {in_schemas} \
-             {others}, too"
-        ),
-        format!("write `table = \"{read}.{table}\"`"),
+    let reason = format!(
+        "crm.table names no schema: {read}.{table} is read, but the {in_schemas} {others} also has a table {table}"
     );
+    let remedy = format!("write `table = \"{read}.{table}\"`");
+    report.add("CRM table", Advice::warning(reason).with(remedy));
 }
 
-fn report_roster(report: &mut Report, setup: Setup<'_>, roster: &Roster, unconvertible: Option<&Unconvertible>) {
+fn report_roster(report: &mut Report, setup: Setup<'_>, findings: &Findings, roster: &Roster) {
     if roster.is_empty() && roster.missing_ids == 0 {
-        report.warning(
-            Subject::CrmQuery,
-            "the CRM names nobody at all",
-            "is this the right table, and is crm.columns.active true for anybody?",
-        );
+        let remedy = "is this the right table, and is crm.columns.active true for anybody?";
+        report.add("CRM query", Advice::warning("the CRM names nobody at all").with(remedy));
         return;
     }
     let employees = counted(roster.eligible(), "employee");
-    report.good(Subject::CrmQuery, format!("{employees}; all columns are there"));
+    report.add("CRM query", Advice::good(format!("{employees}; all columns are there")));
+    if roster.missing_ids > 0 {
+        let rows = counted(roster.missing_ids, "row");
+        let approve = setup.invocation.command("approve");
+        let advice = Advice::warning(format!("{rows} rejected, MISSING_ID: the id is NULL or blank")).with(format!(
+            "give each row an id: until then, nobody is removed without {approve}"
+        ));
+        report.add("Rows", advice);
+    }
+    if let Some(unconvertible) = &findings.crm.unconvertible {
+        report_unconvertible(report, unconvertible);
+    }
+    report_problems(report, findings, roster);
+}
+
+/// Who is rejected, and who is synced without phone, by reason.
+fn report_problems(report: &mut Report, findings: &Findings, roster: &Roster) {
     let mut problems: BTreeMap<RowProblem, Vec<&str>> = BTreeMap::new();
     for rejected in &roster.rejected {
         problems.entry(rejected.problem).or_default().push(&rejected.id);
     }
+    let plan = findings.plan.as_ref().map(|view| &view.plan);
+    for failure in plan.into_iter().flat_map(|plan| &plan.local_failures) {
+        if failure.key.operation == Operation::Phone {
+            problems.entry(failure.problem).or_default().push(&failure.key.user_id);
+        }
+    }
     for (problem, ids) in problems {
-        let rejected = counted(ids.len(), "employee");
+        let (label, outcome) = match problem {
+            RowProblem::InvalidPhone | RowProblem::DuplicatePhoneNumber => ("Phones", "without phone"),
+            RowProblem::InvalidId | RowProblem::InvalidName | RowProblem::DuplicateId => ("Rows", "rejected"),
+        };
+        let employees = counted(ids.len(), "employee");
         let ids = listed_ids(ids, NAMES_SHOWN);
-        report.warning(
-            Subject::Rows,
-            format!("{rejected} rejected, {problem}: {} ({ids})", problem.reason()),
-            problem.remedy(),
-        );
-    }
-    if roster.missing_ids > 0 {
-        let rows = counted(roster.missing_ids, "row");
-        let approve = setup.invocation.command("approve");
-        report.warning(
-            Subject::Rows,
-            format!("{rows} rejected, MISSING_ID: the id is NULL or blank"),
-            format!("give each row an id: until then, nobody is removed without {approve}"),
-        );
-    }
-    if let Some(unconvertible) = unconvertible {
-        report_unconvertible(report, unconvertible);
+        let reason = format!("{employees} {outcome}, {problem}: {} ({ids})", problem.reason());
+        report.add(label, Advice::warning(reason).with(problem.remedy()));
     }
 }
 
@@ -160,66 +163,39 @@ fn report_unconvertible(report: &mut Report, unconvertible: &Unconvertible) {
         unreadable_ids,
         query,
     } = unconvertible;
-    let mut rows = Vec::new();
+    let mut places = Vec::new();
     if !ids.is_empty() {
-        let names = listed_ids(ids.iter().map(String::as_str), NAMES_SHOWN);
-        rows.push(format!(
-            "in the name or phone of {} ({names})",
-            counted(ids.len(), "employee")
-        ));
+        let employees = counted(ids.len(), "employee");
+        let names = listed_ids(ids, NAMES_SHOWN);
+        places.push(format!("in the name or phone of {employees} ({names})"));
     }
     if *unreadable_ids > 0 {
-        rows.push(format!("in the id of {}", counted(*unreadable_ids, "row")));
+        places.push(format!("in the id of {}", counted(*unreadable_ids, "row")));
     }
-    report.warning(
-        Subject::Rows,
-        format!(
-            "values that cannot be converted to UTF-8 are left out: {}; the database's encoding is {encoding}",
-            rows.join(", and ")
-        ),
-        format!("correct these values in the CRM; this query shows them: {query}"),
+    let reason = format!(
+        "values that cannot be converted to UTF-8 are left out: {}; the database's encoding is {encoding}",
+        places.join(", and ")
     );
-}
-
-/// Who is synced without phone, by reason.
-fn report_phones(report: &mut Report, findings: &Findings) {
-    let mut problems: BTreeMap<RowProblem, Vec<&str>> = BTreeMap::new();
-    let plan = findings.plan.as_ref().map(|view| &view.plan);
-    for failure in plan.into_iter().flat_map(|plan| &plan.local_failures) {
-        if failure.key.operation == Operation::Phone {
-            problems.entry(failure.problem).or_default().push(&failure.key.user_id);
-        }
-    }
-    for (problem, ids) in problems {
-        let employees = counted(ids.len(), "employee");
-        let ids = listed_ids(ids, NAMES_SHOWN);
-        report.warning(
-            Subject::Phones,
-            format!("{employees} without phone, {problem}: {} ({ids})", problem.reason()),
-            problem.remedy(),
-        );
-    }
+    let remedy = format!("correct these values in the CRM; this query shows them: `{query}`");
+    report.add("Rows", Advice::warning(reason).with(remedy));
 }
 
 fn report_role(report: &mut Report, role: &Role) {
     let name = &role.name;
-    let message = if role.is_superuser {
-        format!("\"{name}\" is a superuser")
+    let excess = if role.is_superuser {
+        "is a superuser"
     } else if role.can_write {
-        format!("\"{name}\" may change the employees' data")
+        "may change the employees' data"
     } else {
-        report.good(Subject::CrmRole, format!("\"{name}\" may only read"));
+        report.add("CRM role", Advice::good(format!("\"{name}\" may only read")));
         return;
     };
-    report.warning(
-        Subject::CrmRole,
-        message,
-        "use a role in crm.url that may SELECT and nothing else",
-    );
+    let remedy = "use a role in crm.url that may SELECT and nothing else";
+    report.add("CRM role", Advice::warning(format!("\"{name}\" {excess}")).with(remedy));
 }
 
 /// What to do about a database that cannot be used; `key` names its URL.
-pub(super) fn remedy_for_database(reason: &Reason, key: &str) -> String {
+fn remedy_for_database(reason: &Reason, key: &str) -> String {
     match reason.sqlstate() {
         Some(code) if code.starts_with("28") => {
             format!("correct the role and the password in {key}, or allow the role in pg_hba.conf")
@@ -244,7 +220,7 @@ fn remedy_for_query(config: &Config, reason: &Reason, crm: &CrmFindings) -> Stri
     };
     match (reason.sqlstate(), &config.crm.source) {
         (Some("42P01" | "3F000"), Source::Table { .. }) if !similar_tables.is_empty() => {
-            let tables = listed_ids(similar_tables.iter().map(String::as_str), NAMES_SHOWN);
+            let tables = listed_ids(similar_tables, NAMES_SHOWN);
             format!("correct crm.table; did you mean one of these: {tables}?")
         }
         (Some("42P01" | "3F000"), Source::Table { .. }) => format!(

@@ -1,17 +1,11 @@
 //! The configuration itself, and who else may read or write its files.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use super::{
-    super::invocation::shell_quoted,
-    Setup,
-    report::{Report, Subject},
+    super::{invocation::shell_quoted, page::Advice},
+    Report, Setup,
 };
-use crate::config::Config;
 
 /// Bits of a file's mode: everybody who is neither the owner nor in the file's group.
 const OTHERS_READ: u32 = 0o004;
@@ -19,54 +13,47 @@ const OTHERS_WRITE: u32 = 0o002;
 
 pub(super) fn report(report: &mut Report, setup: Setup<'_>, config_path: &Path) {
     let config = setup.config;
-    report.good(
-        Subject::Configuration,
-        format!("{}, account \"{}\"", config_path.display(), config.account),
+    let path = config_path.display();
+    report.add(
+        "Configuration",
+        Advice::good(format!("{path}, account \"{}\"", config.account)),
     );
-    report_files(report, config, config_path);
-    let (every, unhealthy_after) = (config.schedule.every, config.schedule.unhealthy_after);
-    if unhealthy_after <= every {
-        report.warning(
-            Subject::Schedule,
-            format!(
-                "schedule.unhealthy_after ({unhealthy_after:?}) is not longer than schedule.every ({every:?}), so \
-                 `healthcheck` fails between two good cycles"
-            ),
-            "make schedule.unhealthy_after several times as long as schedule.every",
-        );
-    }
-}
-
-fn report_files(report: &mut Report, config: &Config, config_path: &Path) {
-    let mut files: Vec<(PathBuf, u32)> = vec![(config_path.to_owned(), forbidden_of_configuration(config_path))];
+    report_file(report, config_path, forbidden_of_configuration(config_path));
     let secrets = [
         config.crm.url.file(),
         config.state.url.file(),
         config.wazzup.api_key.file(),
     ];
     for path in secrets.into_iter().flatten() {
-        files.push((path.to_owned(), OTHERS_READ | OTHERS_WRITE));
+        report_file(report, path, OTHERS_READ | OTHERS_WRITE);
     }
-    for (path, forbidden) in files {
-        // Whoever cannot be asked has been reported already, or will be.
-        let Ok(metadata) = fs::metadata(&path) else {
-            continue;
-        };
-        let found = metadata.permissions().mode() & forbidden;
-        let (what, mode) = match (found & OTHERS_READ != 0, found & OTHERS_WRITE != 0) {
-            (false, false) => continue,
-            (true, false) => ("read", "o-r"),
-            (false, true) => ("change", "o-w"),
-            (true, true) => ("read and change", "o-rw"),
-        };
-        let argument = shell_quoted(&path.to_string_lossy());
-        let path = path.display();
-        report.warning(
-            Subject::Files,
-            format!("every user of this machine can {what} {path}"),
-            format!("run `chmod {mode} {argument}`; the daemon's own user must still be able to read it"),
+    let (every, unhealthy_after) = (config.schedule.every, config.schedule.unhealthy_after);
+    if unhealthy_after <= every {
+        let reason = format!(
+            "schedule.unhealthy_after ({unhealthy_after:?}) is not longer than schedule.every ({every:?}), so \
+             `healthcheck` fails between two good cycles"
         );
+        let remedy = "make schedule.unhealthy_after several times as long as schedule.every";
+        report.add("Schedule", Advice::warning(reason).with(remedy));
     }
+}
+
+fn report_file(report: &mut Report, path: &Path, forbidden: u32) {
+    // A file that cannot be looked at fails elsewhere.
+    let Ok(metadata) = fs::metadata(path) else {
+        return;
+    };
+    let found = metadata.permissions().mode() & forbidden;
+    let (what, mode) = match (found & OTHERS_READ != 0, found & OTHERS_WRITE != 0) {
+        (false, false) => return,
+        (true, false) => ("read", "o-r"),
+        (false, true) => ("change", "o-w"),
+        (true, true) => ("read and change", "o-rw"),
+    };
+    let argument = shell_quoted(&path.to_string_lossy());
+    let reason = format!("every user of this machine can {what} {}", path.display());
+    let remedy = format!("run `chmod {mode} {argument}`; the daemon's own user must still be able to read it");
+    report.add("Files", Advice::warning(reason).with(remedy));
 }
 
 /// Everybody may read a configuration that has no secret in it.

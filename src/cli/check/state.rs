@@ -2,12 +2,12 @@
 
 use super::{
     super::{
-        status::lease_in_words,
+        page::Advice,
+        status::{LeaseView, lease_in_words},
         text::{counted, listed_ids},
     },
-    Findings, Setup,
-    crm::{NAMES_SHOWN, remedy_for_database, report_ssl},
-    report::{Report, Subject},
+    Findings, NAMES_SHOWN, Report, Setup,
+    crm::{report_certificate, unavailable},
 };
 use crate::state::{Account, Error, ForeignOwner, Peek, Rights, SchemaVersion, State};
 
@@ -18,35 +18,37 @@ pub(super) struct StateFindings {
     pub(super) error: Option<Error>,
     pub(super) rights: Option<Rights>,
     pub(super) version: Option<SchemaVersion>,
-    /// What the next cycle would start from, until the plan takes it.
-    pub(super) peek: Option<Peek>,
-    /// The account's row, as peeked.
+    /// The account's row.
     pub(super) account: Option<Account>,
     pub(super) managed: usize,
     /// The other accounts in the schema, if this one is unknown.
     pub(super) other_accounts: Vec<String>,
 }
 
-pub(super) async fn ask_state(state: &State) -> StateFindings {
+/// With what the next cycle would start from, if the state can be used.
+pub(super) async fn ask(state: &State) -> (StateFindings, Option<Peek>) {
     let mut findings = StateFindings::default();
-    if let Err(error) = findings.ask(state).await {
-        findings.error = Some(error);
+    match findings.ask(state).await {
+        Ok(peek) => (findings, peek),
+        Err(error) => {
+            findings.error = Some(error);
+            (findings, None)
+        }
     }
-    findings
 }
 
 impl StateFindings {
-    async fn ask(&mut self, state: &State) -> Result<(), Error> {
+    async fn ask(&mut self, state: &State) -> Result<Option<Peek>, Error> {
         let rights = state.rights().await?;
         let is_usable = rights.foreign_owner.is_none() && rights.may_create && rights.may_change;
         self.rights = Some(rights);
         if !is_usable {
-            return Ok(());
+            return Ok(None);
         }
         let version = state.version().await?;
         self.version = Some(version);
         if let SchemaVersion::Newer(_) = version {
-            return Ok(());
+            return Ok(None);
         }
         let peek = state.peek().await?;
         self.account.clone_from(&peek.account);
@@ -54,74 +56,69 @@ impl StateFindings {
         if peek.account.is_none() && version != SchemaVersion::Absent {
             self.other_accounts = state.other_accounts().await?;
         }
-        self.peek = Some(peek);
-        Ok(())
+        Ok(Some(peek))
     }
 }
 
 pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings) {
     let (config, state) = (setup.config, &findings.state);
     let schema = config.state.schema.as_str();
-    match (&state.error, &state.rights) {
-        (Some(Error::Unavailable(reason)), _) => {
-            let remedy = remedy_for_database(reason, "state.url");
-            report.failed(Subject::State, reason.to_string(), remedy);
+    let usable = match (&state.error, &state.rights) {
+        (Some(Error::Unavailable(reason)), _) => unavailable(reason, "state.url"),
+        (Some(error), _) => {
+            Advice::bad(error.to_string()).with("correct state.schema, or the rights of the role of state.url")
         }
-        (Some(error), _) => report.failed(
-            Subject::State,
-            error.to_string(),
-            "correct state.schema, or the rights of the role of state.url",
-        ),
-        (None, Some(rights)) => report_schema(report, schema, rights, state),
-        (None, None) => {}
-    }
-    if let Some(warning) = config.state.url.ssl_warning() {
-        report_ssl(report, Subject::State, "state.url", warning);
-    }
+        (None, Some(rights)) => obstacle(schema, rights).unwrap_or_else(|| version(setup, state)),
+        (None, None) => return,
+    };
+    report.add("State", usable);
+    report_certificate(report, "State", &config.state.url, "state.url");
     if let Some(rights) = &state.rights {
         report_access(report, setup, findings, rights);
     }
-    report_account(report, setup, state);
+    if !state.other_accounts.is_empty() {
+        let others = listed_ids(&state.other_accounts, NAMES_SHOWN);
+        let account = &config.account;
+        let reason = format!("the state does not know the account \"{account}\"; it knows: {others}");
+        let remedy = "correct `account`, unless this is a new account: under a wrong name, no user in Wazzup is known to \
+                      be ours";
+        report.add("Account", Advice::warning(reason).with(remedy));
+    }
     if let Some(account) = &state.account {
-        report.good(Subject::Lease, lease_in_words(account));
+        let lease = LeaseView::of(account);
+        report.add("Lease", Advice::good(lease_in_words(lease.as_ref(), account.now)));
     }
 }
 
-fn report_schema(report: &mut Report, schema: &str, rights: &Rights, state: &StateFindings) {
+/// What keeps our role from using the schema.
+fn obstacle(schema: &str, rights: &Rights) -> Option<Advice> {
     let role = &rights.role;
-    if let Some(foreign_owner) = &rights.foreign_owner {
-        report.failed(
-            Subject::State,
-            foreign_owner.to_string(),
-            remedy_for_owner(foreign_owner, role),
-        );
+    let (reason, remedy) = if let Some(foreign_owner) = &rights.foreign_owner {
+        (foreign_owner.to_string(), remedy_for_owner(foreign_owner, role))
     } else if rights.read_only {
-        report.failed(
-            Subject::State,
-            "the database takes no changes: it is a standby, or set to be read-only",
-            "let state.url lead to the primary",
-        );
+        (
+            "the database takes no changes: it is a standby, or set to be read-only".to_owned(),
+            "let state.url lead to the primary".to_owned(),
+        )
     } else if !rights.may_create && rights.schema_exists {
-        report.failed(
-            Subject::State,
+        (
             format!("\"{role}\" may not use the schema {schema}, or not create tables in it"),
             format!("run `GRANT USAGE, CREATE ON SCHEMA \"{schema}\" TO \"{role}\"`"),
-        );
+        )
     } else if !rights.may_create {
-        report.failed(
-            Subject::State,
+        (
             format!("the schema {schema} does not exist, and \"{role}\" may not create it"),
             format!("run `CREATE SCHEMA \"{schema}\" AUTHORIZATION \"{role}\"`"),
-        );
+        )
     } else if !rights.may_change {
-        report.failed(
-            Subject::State,
+        (
             format!("\"{role}\" may not read and change all tables of the schema {schema}"),
             format!("let the tables belong to the role: `ALTER TABLE … OWNER TO \"{role}\"`"),
-        );
+        )
     } else {
-        report_version(report, schema, state);
-    }
+        return None;
+    };
+    Some(Advice::bad(reason).with(remedy))
 }
 
 fn remedy_for_owner(foreign_owner: &ForeignOwner, role: &str) -> String {
@@ -135,26 +132,23 @@ fn remedy_for_owner(foreign_owner: &ForeignOwner, role: &str) -> String {
     }
 }
 
-fn report_version(report: &mut Report, schema: &str, state: &StateFindings) {
+fn version(setup: Setup<'_>, state: &StateFindings) -> Advice {
+    let schema = setup.config.state.schema.as_str();
     match state.version {
-        Some(SchemaVersion::Absent) => report.good(
-            Subject::State,
-            format!("the schema {schema} does not exist yet: `run` or `once` creates it"),
-        ),
-        Some(SchemaVersion::Older) => report.good(
-            Subject::State,
-            format!("the schema {schema} is of an older version: `run` or `once` migrates it"),
-        ),
+        None | Some(SchemaVersion::Absent) => Advice::good(format!(
+            "the schema {schema} does not exist yet: `run` or `once` creates it"
+        )),
+        Some(SchemaVersion::Older) => Advice::good(format!(
+            "the schema {schema} is of an older version: `run` or `once` migrates it"
+        )),
         Some(SchemaVersion::Current) => {
             let users = counted(state.managed, "managed user");
-            report.good(Subject::State, format!("the schema {schema} is up to date; {users}"));
+            Advice::good(format!("the schema {schema} is up to date; {users}"))
         }
-        Some(SchemaVersion::Newer(found)) => report.failed(
-            Subject::State,
-            format!("the schema {schema} is at version {found}, newer than this program"),
-            "use the newer wazzup-sync; this one does not touch the schema",
-        ),
-        None => {}
+        Some(SchemaVersion::Newer(found)) => Advice::bad(format!(
+            "the schema {schema} is at version {found}, newer than this program"
+        ))
+        .with("use the newer wazzup-sync; this one does not touch the schema"),
     }
 }
 
@@ -165,36 +159,19 @@ fn report_access(report: &mut Report, setup: Setup<'_>, findings: &Findings, rig
     let is_same_server = config.crm.url.address() == config.state.url.address();
     let crm_role = findings.crm.role.as_ref().map(|role| &role.name);
     if is_same_server && crm_role == Some(role) {
-        report.warning(
-            Subject::StateAccess,
-            format!("\"{role}\" is the role of both crm.url and state.url, so it may do more than either needs"),
-            "use two roles: one that may only read the employees, and one that owns nothing but the state's schema",
-        );
+        let reason =
+            format!("\"{role}\" is the role of both crm.url and state.url, so it may do more than either needs");
+        let remedy =
+            "use two roles: one that may only read the employees, and one that owns nothing but the state's schema";
+        report.add("State access", Advice::warning(reason).with(remedy));
     }
     if !rights.other_writers.is_empty() && rights.foreign_owner.is_none() {
-        let writers = listed_ids(rights.other_writers.iter().map(String::as_str), NAMES_SHOWN);
-        report.warning(
-            Subject::StateAccess,
-            format!(
-                "other roles may write in the schema {}, and so have anybody removed from Wazzup: {writers}",
-                config.state.schema
-            ),
-            format!("revoke these rights: the schema is as sensitive as the API key, and \"{role}\" alone needs it"),
-        );
+        let writers = listed_ids(&rights.other_writers, NAMES_SHOWN);
+        let schema = config.state.schema.as_str();
+        let reason =
+            format!("other roles may write in the schema {schema}, and so have anybody removed from Wazzup: {writers}");
+        let remedy =
+            format!("revoke these rights: the schema is as sensitive as the API key, and \"{role}\" alone needs it");
+        report.add("State access", Advice::warning(reason).with(remedy));
     }
-}
-
-fn report_account(report: &mut Report, setup: Setup<'_>, state: &StateFindings) {
-    if state.other_accounts.is_empty() {
-        return;
-    }
-    let others = listed_ids(state.other_accounts.iter().map(String::as_str), NAMES_SHOWN);
-    report.warning(
-        Subject::Account,
-        format!(
-            "the state does not know the account \"{}\"; it knows: {others}",
-            setup.config.account
-        ),
-        "correct `account`, unless this is a new account: under a wrong name, no user in Wazzup is known to be ours",
-    );
 }

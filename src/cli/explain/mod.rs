@@ -2,38 +2,154 @@
 //!
 //! Here, on the terminal of an operator who asked, names and phones are shown.
 
-mod facts;
-mod json;
+mod evidence;
 #[cfg(test)]
 mod tests;
 mod text;
 mod verdict;
 
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
 use super::{
     Context, Error, Exit, Format,
-    page::{self, Page},
+    invocation::Invocation,
+    page::{self, Advice, Page},
     setup,
+    status::serialize_holds,
 };
+use crate::{
+    crm::CrmRow,
+    employee::RowProblem,
+    plan::{Failure, LostEntry, Operation, Plan},
+    state::{HistoryEntry, OpenHold},
+};
+
+/// The answer. Serialised, it is the one for programs; `docs/json.md` documents it.
+#[derive(Serialize)]
+struct Explanation {
+    version: u8,
+    #[serde(flatten)]
+    findings: Findings,
+    verdict: Advice,
+}
+
+/// What is known about an id, from all three sides.
+#[derive(Serialize)]
+struct Findings {
+    id: String,
+    /// `None` if the CRM cannot be read.
+    crm: Option<InCrm>,
+    crm_error: Option<String>,
+    to_send: Option<NameAndPhone>,
+    /// The user as we know it, if it is one of ours.
+    snapshot: Option<KnownUser>,
+    state_error: Option<String>,
+    /// Oldest first.
+    lost: Vec<LostEntry>,
+    wazzup: Live,
+    failures: Vec<Failure>,
+    #[serde(serialize_with = "serialize_holds")]
+    held: Vec<OpenHold>,
+    /// Newest first.
+    history: Vec<HistoryEntry>,
+    /// What exactly is held, in words; one for each of `held`.
+    #[serde(skip)]
+    held_in_words: Vec<String>,
+    /// What the next cycle does; `None` if the CRM or the state cannot be read.
+    #[serde(skip)]
+    plan: Option<Plan>,
+    /// The state's clock.
+    #[serde(skip)]
+    now: Timestamp,
+    /// A process holds the lease, so cycles run by themselves.
+    #[serde(skip)]
+    is_running: bool,
+    /// Key and address are not those with which Wazzup's list last passed: it may be another account that was asked.
+    #[serde(skip)]
+    is_other_account: bool,
+    #[serde(skip)]
+    grace: SignedDuration,
+    #[serde(skip)]
+    invocation: Invocation,
+}
+
+/// What the CRM says.
+#[derive(Default, Serialize)]
+struct InCrm {
+    /// The rows with this id, those that are not active too.
+    rows: Vec<CrmRow>,
+    /// Ids that differ from this one by case or blanks only.
+    similar_ids: Vec<String>,
+    rejected: Option<RowProblem>,
+    /// Who else has the phone: in the CRM, or among our users.
+    same_phone: Vec<String>,
+    missing_ids: usize,
+}
+
+#[derive(Serialize)]
+struct NameAndPhone {
+    name: String,
+    phone: Option<String>,
+}
+
+/// One of our users.
+#[derive(Serialize)]
+struct KnownUser {
+    /// `None` if Wazzup has not acknowledged anything.
+    #[serde(flatten)]
+    acknowledged: Option<NameAndPhone>,
+    synced_at: Option<Timestamp>,
+    absent_since: Option<Timestamp>,
+}
+
+/// What Wazzup says right now.
+#[derive(Serialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+enum Live {
+    There(NameAndPhone),
+    Absent,
+    /// Wazzup could not be asked, or gave no answer.
+    Unknown {
+        reason: String,
+    },
+}
 
 pub(super) async fn explain(context: &Context, id: &str, format: Format) -> Result<Exit, Error> {
     if id.trim().is_empty() {
         let problem = if id.is_empty() { "is empty" } else { "is blank" };
         let plan = context.invocation.command("plan");
         return Err(Error::Usage(format!(
-            "the id {problem}: no user can have it; name the id of an employee; {plan} counts the CRM's rows without an \
-             id"
+            "the id {problem}, and no user can have such an id; {plan} counts the CRM's rows without an id"
         )));
     }
     let engine = setup::engine(&context.config)?;
-    let facts = facts::collect(&engine, id, &context.invocation).await;
+    let findings = evidence::gather(&engine, id, &context.invocation).await;
+    let is_anything_known = findings.crm_error.is_none() || findings.state_error.is_none();
+    let explanation = Explanation::new(findings);
     match format {
         Format::Text => {
             let mut page = Page::new(text::MARGIN);
-            text::write(&mut page, &facts);
+            text::write(&mut page, &explanation);
             page.print()?;
         }
-        Format::Json => page::print_json(&json::to_json(&facts))?,
+        Format::Json => page::print_json(&explanation)?,
     }
-    let is_known = facts.crm.is_ok() || facts.state.is_ok();
-    Ok(if is_known { Exit::Ok } else { Exit::Failed })
+    Ok(if is_anything_known { Exit::Ok } else { Exit::Failed })
+}
+
+impl Explanation {
+    fn new(findings: Findings) -> Self {
+        Self {
+            version: 1,
+            verdict: verdict::of(&findings),
+            findings,
+        }
+    }
+}
+
+impl Findings {
+    fn failure(&self, operation: Operation) -> Option<&Failure> {
+        self.failures.iter().find(|failure| failure.operation == operation)
+    }
 }

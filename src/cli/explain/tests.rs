@@ -3,19 +3,16 @@ use serde_json::Value;
 
 use super::{
     super::{invocation::Invocation, json_docs},
-    facts::{Facts, InCrm, InState, Live, Planned},
     *,
 };
 use crate::{
-    crm::CrmRow,
     delivery::Change,
-    employee::{Employee, EmployeeId, FullName, RosterEntry, RowProblem},
+    employee::{Employee, EmployeeId, FullName, Phone},
     plan::{
-        Acknowledged, Approval, Hold, HoldKey, HoldKind, Limit, LostContent, LostEntry, Operation, Policy, StayReason,
-        User,
+        Approval, BatchEntry, Hold, HoldKey, HoldKind, LostContent, PlannedRemoval, PlannedUpsert, StayReason,
+        StayingUser, WaitingEmployee,
     },
-    state::{HistoryEntry, HistoryOperation, OpenFailure, OpenHold, Person},
-    wazzup::RemoteUser,
+    state::HistoryOperation,
 };
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -24,128 +21,115 @@ fn now() -> Timestamp {
     "2026-03-02T12:00:00Z".parse().unwrap()
 }
 
-fn name(text: &str) -> FullName {
-    FullName::parse(text).unwrap()
+fn id(text: &str) -> EmployeeId {
+    EmployeeId::parse(text).unwrap()
 }
 
-fn there(text: &str) -> Live {
-    Live::There(RemoteUser {
-        id: "7".into(),
-        name: text.into(),
-        phone: None,
-    })
+fn person(name: &str, phone: Option<&str>) -> NameAndPhone {
+    NameAndPhone {
+        name: name.into(),
+        phone: phone.map(Into::into),
+    }
+}
+
+fn there(name: &str) -> Live {
+    Live::There(person(name, None))
 }
 
 fn down() -> Live {
-    Live::Unknown("Wazzup is unavailable: no answer".into())
+    Live::Unknown {
+        reason: "Wazzup is unavailable: no answer".into(),
+    }
 }
 
 /// Number 7, of whom nobody knows anything but what `live` says.
-fn facts(planned: Planned, live: Live) -> Facts {
-    Facts {
+fn nobody(plan: Plan, live: Live) -> Findings {
+    Findings {
         id: "7".into(),
-        crm: Ok(InCrm::default()),
-        state: Ok(InState {
-            now: now(),
-            planned: Some(planned),
-            is_running: true,
-            ..InState::default()
-        }),
-        live,
+        crm: Some(InCrm::default()),
+        crm_error: None,
+        to_send: None,
+        snapshot: None,
+        state_error: None,
+        lost: Vec::new(),
+        wazzup: live,
+        failures: Vec::new(),
+        held: Vec::new(),
+        history: Vec::new(),
+        held_in_words: Vec::new(),
+        plan: Some(plan),
+        now: now(),
+        is_running: true,
         is_other_account: false,
-        policy: Policy {
-            removes: true,
-            removals: Limit {
-                above: 5,
-                above_percent: 10,
-            },
-            grace: HOUR * 2,
-            updates: Limit {
-                above: 20,
-                above_percent: 30,
-            },
-            always_takes_over: false,
-        },
+        grace: HOUR * 2,
         invocation: Invocation::default(),
     }
 }
 
-fn crm(facts: &mut Facts) -> &mut InCrm {
-    facts.crm.as_mut().unwrap()
-}
+impl Findings {
+    fn crm_mut(&mut self) -> &mut InCrm {
+        self.crm.as_mut().unwrap()
+    }
 
-fn state(facts: &mut Facts) -> &mut InState {
-    facts.state.as_mut().unwrap()
-}
+    fn with_row(mut self, is_active: bool) -> Self {
+        self.crm_mut().rows = vec![CrmRow {
+            id: Some("7".into()),
+            name: Some("Anna".into()),
+            phone: Some("8 926 123-45-67".into()),
+            is_active,
+        }];
+        self.to_send = is_active.then(|| person("Anna", Some("79261234567")));
+        self
+    }
 
-fn with_row(mut facts: Facts, is_active: bool) -> Facts {
-    let crm = crm(&mut facts);
-    crm.rows = vec![CrmRow {
-        id: Some("7".into()),
-        name: Some("Anna".into()),
-        phone: Some("8 926 123-45-67".into()),
-        is_active,
-    }];
-    crm.entry = is_active.then(|| RosterEntry {
-        employee: Employee {
-            id: EmployeeId::parse("7").unwrap(),
-            name: name("Anna"),
-            phone: "79261234567".parse().ok(),
-        },
-        phone_spelling: None,
-        has_unreadable_phone: false,
-    });
-    facts
-}
+    /// One of our users, absent from the CRM since `minutes`.
+    fn with_user(mut self, absent_minutes: Option<i64>) -> Self {
+        self.snapshot = Some(KnownUser {
+            acknowledged: Some(person("Anna", None)),
+            absent_since: absent_minutes.map(|minutes| now() - SignedDuration::from_mins(minutes)),
+            synced_at: Some(now() - HOUR),
+        });
+        self
+    }
 
-/// One of our users, absent from the CRM since `minutes`.
-fn with_user(mut facts: Facts, absent_minutes: Option<i64>) -> Facts {
-    state(&mut facts).user = Some(User {
-        acknowledged: Some(Acknowledged {
-            name: name("Anna"),
+    fn with_failure(mut self, operation: Operation, code: &str, is_local: bool) -> Self {
+        self.failures.push(Failure {
+            user_id: "7".into(),
+            operation,
+            code: code.into(),
+            detail: "our own words for this code".into(),
+            request_id: (!is_local).then(|| "ab-1".into()),
+            attempts: u32::from(!is_local),
+            is_local,
+            first_at: now() - HOUR,
+            last_at: now() - HOUR,
+            next_attempt_at: (!is_local).then(|| now() + SignedDuration::from_mins(5)),
+            name: None,
             phone: None,
-            phone_spelling: None,
-        }),
-        absent_since: absent_minutes.map(|minutes| now() - SignedDuration::from_mins(minutes)),
-        synced_at: Some(now() - HOUR),
-    });
-    facts
+            spelling: None,
+        });
+        self
+    }
+
+    fn removed(mut self) -> Self {
+        self.history.push(HistoryEntry {
+            name_after: None,
+            phone_after: None,
+            ..history(HistoryOperation::Remove)
+        });
+        self
+    }
 }
 
-fn with_failure(mut facts: Facts, operation: Operation, code: &str, is_local: bool) -> Facts {
-    state(&mut facts).person.failures.push(OpenFailure {
-        user_id: "7".into(),
-        operation,
-        code: code.into(),
-        detail: "our own words for this code".into(),
-        request_id: (!is_local).then(|| "ab-1".into()),
-        attempts: u32::from(!is_local),
-        is_local,
-        first_at: now() - HOUR,
-        last_at: now() - HOUR,
-        next_attempt_at: (!is_local).then(|| now() + SignedDuration::from_mins(5)),
-        name: None,
-        phone: None,
-        spelling: None,
-    });
-    facts
-}
-
-fn with_hold(mut facts: Facts, kind: HoldKind, content: &str, approved: bool) -> Facts {
-    state(&mut facts).person.holds.push(OpenHold {
-        key: HoldKey::new(kind, "7"),
-        hold: Hold {
-            content: content.into(),
-            reason: "39 of 40 users would get another name or phone in one cycle".into(),
-            since: now() - HOUR,
-            sticky: true,
-            approved: approved.then(|| Approval {
-                at: now(),
-                by: "boris@crm-host".into(),
-            }),
-        },
-    });
-    facts
+fn hold(kind: HoldKind, since: Timestamp) -> (HoldKey, Hold) {
+    let hold = Hold {
+        content: r#"{"name":"true","phone":null}"#.into(),
+        reason: "39 of 40 users would get another name or phone in one cycle".into(),
+        since,
+        sticky: true,
+        approved: None,
+    };
+    (HoldKey::new(kind, "7"), hold)
 }
 
 fn history(operation: HistoryOperation) -> HistoryEntry {
@@ -162,35 +146,107 @@ fn history(operation: HistoryOperation) -> HistoryEntry {
     }
 }
 
-fn removed(mut facts: Facts) -> Facts {
-    let entry = HistoryEntry {
-        name_after: None,
-        phone_after: None,
-        ..history(HistoryOperation::Remove)
+fn holding(kind: HoldKind, since: Timestamp) -> Plan {
+    Plan {
+        holds: [hold(kind, since)].into(),
+        ..Plan::default()
+    }
+}
+
+fn held(kind: HoldKind) -> Plan {
+    holding(kind, now() - HOUR)
+}
+
+fn sending(change: Change) -> Plan {
+    let employee = Employee {
+        id: id("7"),
+        name: FullName::parse("Anna").unwrap(),
+        phone: None,
     };
-    state(&mut facts).person.history.push(entry);
-    facts
+    let upsert = PlannedUpsert {
+        entry: BatchEntry {
+            employee,
+            phone_spelling: None,
+            change,
+        },
+        wanted_phone: None,
+        before: None,
+        name_in_wazzup: None,
+        takes_seat: false,
+        waits_for: Vec::new(),
+        phone_waits_for: Vec::new(),
+    };
+    Plan {
+        upserts: vec![upsert],
+        ..Plan::default()
+    }
+}
+
+fn releasing() -> Plan {
+    let sending = sending(Change::Release);
+    Plan {
+        releases: sending.upserts.into_iter().map(|upsert| upsert.entry).collect(),
+        ..Plan::default()
+    }
+}
+
+fn removing(approved: bool) -> Plan {
+    let removal = PlannedRemoval {
+        id: id("7"),
+        name: None,
+        approved,
+    };
+    Plan {
+        removals: vec![removal],
+        ..Plan::default()
+    }
+}
+
+fn staying(reason: StayReason) -> Plan {
+    let user = StayingUser {
+        id: id("7"),
+        name: None,
+        reason,
+    };
+    Plan {
+        staying: vec![user],
+        ..Plan::default()
+    }
+}
+
+fn waiting_for(leaver: &str) -> Plan {
+    let waiting = WaitingEmployee {
+        id: id("7"),
+        leaver: id(leaver),
+    };
+    Plan {
+        waiting_for_leavers: vec![waiting],
+        ..Plan::default()
+    }
 }
 
 /// Something in every section.
-fn everything() -> Facts {
-    let hold = Planned::Hold {
-        kind: HoldKind::Update,
-        is_new: false,
-    };
-    let facts = with_user(with_row(facts(hold, there("Anna\u{1b}[2J")), true), Some(3));
-    let facts = with_failure(facts, Operation::Upsert, "INVALID_USERS_DATA", false);
-    let facts = with_failure(facts, Operation::Phone, "INVALID_PHONE", true);
-    let mut facts = with_hold(facts, HoldKind::Update, r#"{"name":"true","phone":null}"#, true);
-    crm(&mut facts).similar_ids = vec!["7 ".into(), " 7".into()];
-    crm(&mut facts).same_phone = vec!["10".into(), "9".into()];
-    let person: &mut Person = &mut state(&mut facts).person;
-    person.synced_at = Some(now() - HOUR);
-    person.lost = vec![
+fn everything() -> Findings {
+    let mut findings = nobody(held(HoldKind::Update), there("Anna\u{1b}[2J"))
+        .with_row(true)
+        .with_user(Some(3))
+        .with_failure(Operation::Upsert, "INVALID_USERS_DATA", false)
+        .with_failure(Operation::Phone, "INVALID_PHONE", true);
+    findings.to_send = Some(person("Anna", None));
+    findings.crm_mut().similar_ids = vec![" 7".into(), "7 ".into()];
+    findings.crm_mut().same_phone = vec!["9".into(), "10".into()];
+    let (key, mut hold) = hold(HoldKind::Update, now() - HOUR);
+    hold.approved = Some(Approval {
+        at: now(),
+        by: "boris@crm-host".into(),
+    });
+    findings.held.push(OpenHold { key, hold });
+    findings.held_in_words.push("name: “Anna” → “true”".into());
+    findings.lost = vec![
         LostEntry {
             content: LostContent::Upsert {
-                name: name("Anne"),
-                phone: "79261234567".parse().ok(),
+                name: FullName::parse("Anne").unwrap(),
+                phone: "79261234567".parse::<Phone>().ok(),
             },
             lost_at: now() - SignedDuration::from_mins(1),
             may_land_until: now() + SignedDuration::from_mins(1),
@@ -201,16 +257,16 @@ fn everything() -> Facts {
             may_land_until: now() - HOUR,
         },
     ];
-    person.history = vec![
+    findings.history = vec![
         history(HistoryOperation::Upsert(Change::Update)),
         history(HistoryOperation::Upsert(Change::Add)),
     ];
-    facts
+    findings
 }
 
-fn shown(facts: &Facts, width: usize) -> String {
+fn shown(findings: Findings, width: usize) -> String {
     let mut page = Page::with_width(text::MARGIN, width);
-    text::write(&mut page, facts);
+    text::write(&mut page, &Explanation::new(findings));
     let text = page.plain_text();
     let too_long = text.lines().find(|line| line.chars().count() > width);
     assert_eq!(too_long, None);
@@ -219,98 +275,93 @@ fn shown(facts: &Facts, width: usize) -> String {
 
 #[test]
 fn something_in_every_section() {
-    let facts = everything();
-    insta::assert_snapshot!(shown(&facts, 60), @r"
+    insta::assert_snapshot!(shown(everything(), 60), @r"
     Id         “7”
     CRM        Anna, phone 8 926 123-45-67
-               A similar id have a row: “ 7”, “7 ”. Case and
+               Similar ids have rows: “ 7”, “7 ”. Case and
                blanks count in ids.
-    To send    Anna, no phone
-               without the phone (INVALID_PHONE)
+    To send    Anna, without the phone (INVALID_PHONE)
                The phone is also that of “9”, “10”.
     Known      Anna, no phone (acknowledged by Wazzup 1 h ago)
                missing from the CRM for 3 min
-    Lost       sent as Anne, phone 79261234567 without an answer
-               60 s ago, may still happen within 60 s
-               sent for removal without an answer 1 h ago
+    Lost       sent as Anne, phone 79261234567, no answer, 60 s
+               ago; may still happen within 60 s
+               sent for removal, no answer, 1 h ago
                Nobody knows whether Wazzup did this, so the user
                is sent again until it is certain what Wazzup
                has.
-    Wazzup     Anna\u{1b}[2J, no phone shown (asked now)
+    Wazzup     Anna\u{1b}[2J, phone not shown (asked now)
     Failures   not synced, INVALID_USERS_DATA: our own words for
                this code
-               for 1 h; tried 1 time; tried again in 5 min, or
+               for 1 h; tried once; tried again in 5 min, or
                when the CRM's row changes (request ab-1 for
                Wazzup's support)
                without phone, INVALID_PHONE, for 1 h
-    Held       the change of name: “Anna” → “true”, for 1 h: 39
-               of 40 users would get another name or phone in
-               one cycle
+    Held       the change of name: “Anna” → “true”
+               for 1 h: 39 of 40 users would get another name or
+               phone in one cycle
                approved 0 s ago by boris@crm-host
-    History    1 h ago: changed from Ann, phone 79261234500 to
-               Anna, phone 79261234567, approved by
-               boris@crm-host (cycle 41)
-               1 h ago: added as Anna, phone 79261234567,
-               approved by boris@crm-host (cycle 41)
+    History    1 h ago: changed: Ann, phone 79261234500 → Anna,
+               phone 79261234567 (approved by boris@crm-host,
+               cycle 41)
+               1 h ago: added: Anna, phone 79261234567 (approved
+               by boris@crm-host, cycle 41)
     Verdict    ✗ the change has to be approved; until then,
                Wazzup keeps the old values
                → if the CRM's values are right:
                  `wazzup-sync approve 7`; otherwise, correct
                  them in the CRM
     ");
-    insta::assert_snapshot!(shown(&facts, 80), @r"
+    insta::assert_snapshot!(shown(everything(), 80), @r"
     Id         “7”
     CRM        Anna, phone 8 926 123-45-67
-               A similar id have a row: “ 7”, “7 ”. Case and blanks count in ids.
-    To send    Anna, no phone
-               without the phone (INVALID_PHONE)
+               Similar ids have rows: “ 7”, “7 ”. Case and blanks count in ids.
+    To send    Anna, without the phone (INVALID_PHONE)
                The phone is also that of “9”, “10”.
     Known      Anna, no phone (acknowledged by Wazzup 1 h ago)
                missing from the CRM for 3 min
-    Lost       sent as Anne, phone 79261234567 without an answer 60 s ago, may still
+    Lost       sent as Anne, phone 79261234567, no answer, 60 s ago; may still
                happen within 60 s
-               sent for removal without an answer 1 h ago
+               sent for removal, no answer, 1 h ago
                Nobody knows whether Wazzup did this, so the user is sent again until
                it is certain what Wazzup has.
-    Wazzup     Anna\u{1b}[2J, no phone shown (asked now)
+    Wazzup     Anna\u{1b}[2J, phone not shown (asked now)
     Failures   not synced, INVALID_USERS_DATA: our own words for this code
-               for 1 h; tried 1 time; tried again in 5 min, or when the CRM's row
+               for 1 h; tried once; tried again in 5 min, or when the CRM's row
                changes (request ab-1 for Wazzup's support)
                without phone, INVALID_PHONE, for 1 h
-    Held       the change of name: “Anna” → “true”, for 1 h: 39 of 40 users would
-               get another name or phone in one cycle
+    Held       the change of name: “Anna” → “true”
+               for 1 h: 39 of 40 users would get another name or phone in one cycle
                approved 0 s ago by boris@crm-host
-    History    1 h ago: changed from Ann, phone 79261234500 to Anna, phone
-               79261234567, approved by boris@crm-host (cycle 41)
-               1 h ago: added as Anna, phone 79261234567, approved by boris@crm-host
-               (cycle 41)
+    History    1 h ago: changed: Ann, phone 79261234500 → Anna, phone 79261234567
+               (approved by boris@crm-host, cycle 41)
+               1 h ago: added: Anna, phone 79261234567 (approved by boris@crm-host,
+               cycle 41)
     Verdict    ✗ the change has to be approved; until then, Wazzup keeps the old
                values
                → if the CRM's values are right: `wazzup-sync approve 7`; otherwise,
                  correct them in the CRM
     ");
-    insta::assert_snapshot!(shown(&facts, 120), @r"
+    insta::assert_snapshot!(shown(everything(), 120), @r"
     Id         “7”
     CRM        Anna, phone 8 926 123-45-67
-               A similar id have a row: “ 7”, “7 ”. Case and blanks count in ids.
-    To send    Anna, no phone
-               without the phone (INVALID_PHONE)
+               Similar ids have rows: “ 7”, “7 ”. Case and blanks count in ids.
+    To send    Anna, without the phone (INVALID_PHONE)
                The phone is also that of “9”, “10”.
     Known      Anna, no phone (acknowledged by Wazzup 1 h ago)
                missing from the CRM for 3 min
-    Lost       sent as Anne, phone 79261234567 without an answer 60 s ago, may still happen within 60 s
-               sent for removal without an answer 1 h ago
+    Lost       sent as Anne, phone 79261234567, no answer, 60 s ago; may still happen within 60 s
+               sent for removal, no answer, 1 h ago
                Nobody knows whether Wazzup did this, so the user is sent again until it is certain what Wazzup has.
-    Wazzup     Anna\u{1b}[2J, no phone shown (asked now)
+    Wazzup     Anna\u{1b}[2J, phone not shown (asked now)
     Failures   not synced, INVALID_USERS_DATA: our own words for this code
-               for 1 h; tried 1 time; tried again in 5 min, or when the CRM's row changes (request ab-1 for Wazzup's
-               support)
+               for 1 h; tried once; tried again in 5 min, or when the CRM's row changes (request ab-1 for Wazzup's support)
                without phone, INVALID_PHONE, for 1 h
-    Held       the change of name: “Anna” → “true”, for 1 h: 39 of 40 users would get another name or phone in one cycle
+    Held       the change of name: “Anna” → “true”
+               for 1 h: 39 of 40 users would get another name or phone in one cycle
                approved 0 s ago by boris@crm-host
-    History    1 h ago: changed from Ann, phone 79261234500 to Anna, phone 79261234567, approved by boris@crm-host (cycle
-               41)
-               1 h ago: added as Anna, phone 79261234567, approved by boris@crm-host (cycle 41)
+    History    1 h ago: changed: Ann, phone 79261234500 → Anna, phone 79261234567 (approved by boris@crm-host, cycle 41)
+               1 h ago: added: Anna, phone 79261234567 (approved by boris@crm-host, cycle 41)
     Verdict    ✗ the change has to be approved; until then, Wazzup keeps the old values
                → if the CRM's values are right: `wazzup-sync approve 7`; otherwise, correct them in the CRM
     ");
@@ -318,10 +369,12 @@ fn something_in_every_section() {
 
 #[test]
 fn an_outage_of_everything() {
-    let mut facts = facts(Planned::Nothing, down());
-    facts.crm = Err("the CRM database is unavailable: connection refused".into());
-    facts.state = Err("the state database is unavailable: connection refused".into());
-    insta::assert_snapshot!(shown(&facts, 80), @r"
+    let mut findings = nobody(Plan::default(), down());
+    findings.crm = None;
+    findings.plan = None;
+    findings.crm_error = Some("the CRM database is unavailable: connection refused".into());
+    findings.state_error = Some("the state database is unavailable: connection refused".into());
+    insta::assert_snapshot!(shown(findings, 80), @r"
     Id         “7”
     CRM        ✗ the CRM database is unavailable: connection refused
     State      ✗ the state database is unavailable: connection refused
@@ -333,117 +386,111 @@ fn an_outage_of_everything() {
 
 #[test]
 fn the_json_is_documented() {
-    let send = Planned::Send {
-        change: Change::Add,
-        phone: Some("79261234567".into()),
-    };
-    let with_phone = Live::There(RemoteUser {
-        id: "7".into(),
-        name: "Anna".into(),
-        phone: Some("79261234567".into()),
-    });
-    let mut known = with_user(with_row(facts(send, with_phone), true), None);
-    let acknowledged = state(&mut known)
-        .user
-        .as_mut()
-        .and_then(|user| user.acknowledged.as_mut());
-    acknowledged.unwrap().phone = "79261234567".parse().ok();
-    let mut unknown = facts(Planned::Nothing, down());
-    unknown.crm = Err("no".into());
-    unknown.state = Err("no".into());
-    let mut rejected = with_row(facts(Planned::Reject, Live::Absent), true);
-    crm(&mut rejected).entry = None;
-    crm(&mut rejected).rejected = Some(RowProblem::InvalidName);
-    crm(&mut rejected).rows[0].name = None;
-    crm(&mut rejected).rows[0].phone = None;
-    let kept = with_user(facts(Planned::Stay(StayReason::Kept), down()), Some(3));
-    let samples: Vec<Value> = [everything(), known, unknown, rejected, removed(kept)]
-        .iter()
-        .map(json::to_json)
-        .collect();
+    let with_phone = Live::There(person("Anna", Some("79261234567")));
+    let mut known = nobody(sending(Change::Update), with_phone)
+        .with_row(true)
+        .with_user(None);
+    known.snapshot.as_mut().unwrap().acknowledged = Some(person("Anna", Some("79261234567")));
+    let mut unknown = nobody(Plan::default(), down());
+    unknown.crm = None;
+    unknown.plan = None;
+    unknown.crm_error = Some("no".into());
+    unknown.state_error = Some("no".into());
+    let mut rejected = nobody(Plan::default(), Live::Absent).with_row(true);
+    rejected.to_send = None;
+    rejected.crm_mut().rejected = Some(RowProblem::InvalidName);
+    rejected.crm_mut().rows[0].name = None;
+    rejected.crm_mut().rows[0].phone = None;
+    let mut kept = nobody(staying(StayReason::Kept), down()).with_user(Some(3)).removed();
+    kept.snapshot.as_mut().unwrap().synced_at = None;
+    let (key, hold) = hold(HoldKind::Account, now());
+    kept.held.push(OpenHold { key, hold });
+    let samples = [everything(), known, unknown, rejected, kept];
+    let samples = samples.map(|findings| serde_json::to_value(Explanation::new(findings)).unwrap());
+    let unapproved: &Value = &samples[4]["held"][0];
+    assert_eq!(
+        (&unapproved["user_id"], &unapproved["approved"]),
+        (&Value::Null, &false.into())
+    );
     json_docs::compare("explain", &samples);
 }
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "most of it is a snapshot")]
 fn each_way_ends_in_its_verdict() {
-    use Planned::{BackOff, Nothing, Reject, Remove, Settle, Stay, Unchanged, WaitForLeaver, WaitForSeat};
-
-    let hold = |kind| Planned::Hold { kind, is_new: false };
-    let send = |change| Planned::Send { change, phone: None };
-    let employee = |planned, live| with_row(facts(planned, live), true);
-    let user = |planned, live| with_user(employee(planned, live), None);
-    let leaver = |planned| with_user(facts(planned, there("Anna")), Some(30));
-    let mut rejected = with_row(facts(Reject, Live::Absent), false);
-    crm(&mut rejected).rejected = Some(RowProblem::DuplicateId);
-    let mut too_long = facts(Nothing, down());
+    let employee = |plan, live| nobody(plan, live).with_row(true);
+    let user = |plan, live| employee(plan, live).with_user(None);
+    let leaver = |plan| nobody(plan, there("Anna")).with_user(Some(30));
+    let at_rest = Plan::default;
+    let mut rejected = nobody(at_rest(), Live::Absent).with_row(false);
+    rejected.crm_mut().rejected = Some(RowProblem::DuplicateId);
+    let mut too_long = nobody(at_rest(), down());
     too_long.id = "x".repeat(201);
-    let mut elsewhere = user(Unchanged, Live::Absent);
+    let mut elsewhere = user(at_rest(), Live::Absent);
     elsewhere.is_other_account = true;
-    let mut without_id = facts(Nothing, Live::Absent);
-    crm(&mut without_id).missing_ids = 2;
-    let new_hold = Planned::Hold {
-        kind: HoldKind::Remove,
-        is_new: true,
+    let mut without_id = nobody(at_rest(), Live::Absent);
+    without_id.crm_mut().missing_ids = 2;
+    let (_, doubt) = hold(HoldKind::Account, now());
+    let doubted = Plan {
+        holds: [(HoldKey::account(), doubt)].into(),
+        ..Plan::default()
     };
+    let backing_off = || Plan {
+        backing_off: vec![id("7")],
+        ..Plan::default()
+    };
+    let seatless = Plan {
+        waiting_for_seat: vec![id("7")],
+        ..Plan::default()
+    };
+    let pending = Plan {
+        pending: [id("7")].into(),
+        ..Plan::default()
+    };
+    let mut stopped = employee(sending(Change::Add), Live::Absent);
+    stopped.is_running = false;
     let cases = vec![
-        user(Unchanged, there("Anna")),
-        user(Unchanged, down()),
-        user(Unchanged, Live::Absent),
-        user(Unchanged, there("Ann")),
+        user(at_rest(), there("Anna")),
+        user(at_rest(), down()),
+        user(at_rest(), Live::Absent),
+        user(at_rest(), there("Ann")),
         elsewhere,
-        employee(send(Change::Add), Live::Absent),
-        employee(send(Change::Adopt), there("anna")),
-        with_failure(
-            user(send(Change::Update), there("Anna")),
-            Operation::Upsert,
-            "HTTP_500",
-            false,
-        ),
-        with_failure(user(BackOff, there("Anna")), Operation::Upsert, "HTTP_500", false),
-        with_failure(user(Unchanged, there("Anna")), Operation::Phone, "INVALID_PHONE", true),
-        with_failure(
-            user(Unchanged, there("Anna")),
-            Operation::Phone,
-            "DUPLICATE_PHONE_NUMBER",
-            false,
-        ),
-        employee(WaitForSeat, Live::Absent),
-        employee(WaitForLeaver("3".into()), Live::Absent),
-        employee(hold(HoldKind::Takeover), there("Olga")),
-        user(hold(HoldKind::Update), there("Anna")),
-        user(Planned::Stop, there("Anna")),
-        user(Planned::Release, there("Anna")),
+        employee(sending(Change::Add), Live::Absent),
+        stopped,
+        employee(sending(Change::Adopt), there("anna")),
+        user(sending(Change::Update), there("Anna")).with_failure(Operation::Upsert, "HTTP_500", false),
+        user(backing_off(), there("Anna")).with_failure(Operation::Upsert, "HTTP_500", false),
+        user(backing_off(), there("Anna")).with_failure(Operation::Upsert, "INVALID_USERS_DATA", false),
+        user(at_rest(), there("Anna")).with_failure(Operation::Phone, "INVALID_PHONE", true),
+        user(at_rest(), there("Anna")).with_failure(Operation::Phone, "DUPLICATE_PHONE_NUMBER", false),
+        employee(seatless, Live::Absent),
+        employee(waiting_for("3"), Live::Absent),
+        user(pending, there("Anna")),
+        employee(held(HoldKind::Takeover), there("Olga")),
+        user(held(HoldKind::Update), there("Anna")),
+        user(doubted, there("Anna")),
+        user(releasing(), there("Anna")),
         rejected,
         too_long,
-        leaver(hold(HoldKind::Remove)),
-        leaver(new_hold),
-        leaver(Remove { approved: true }),
-        leaver(Remove { approved: false }),
-        leaver(Stay(StayReason::InGrace)),
-        leaver(Stay(StayReason::Kept)),
-        leaver(Settle),
-        with_failure(
-            leaver(Stay(StayReason::BackingOff)),
-            Operation::Remove,
-            "HTTP_500",
-            false,
-        ),
-        removed(facts(Nothing, Live::Absent)),
-        removed(facts(Nothing, there("Anna"))),
-        facts(Nothing, there("Anna")),
-        facts(Nothing, Live::Absent),
+        leaver(held(HoldKind::Remove)),
+        leaver(holding(HoldKind::Remove, now())),
+        leaver(removing(true)),
+        leaver(removing(false)),
+        leaver(staying(StayReason::InGrace)),
+        leaver(staying(StayReason::Kept)),
+        leaver(at_rest()),
+        leaver(staying(StayReason::BackingOff)).with_failure(Operation::Remove, "HTTP_500", false),
+        nobody(at_rest(), Live::Absent).removed(),
+        nobody(at_rest(), there("Anna")).removed(),
+        nobody(at_rest(), there("Anna")),
+        nobody(at_rest(), Live::Absent),
         without_id,
-        facts(Nothing, down()),
-        with_row(facts(Nothing, Live::Absent), false),
+        nobody(at_rest(), down()),
+        nobody(at_rest(), Live::Absent).with_row(false),
     ];
     let mut page = Page::with_width(2, 120);
-    for facts in &cases {
-        let verdict = verdict::of(facts);
-        page.marked("", verdict.mark, &verdict.reason);
-        if let Some(remedy) = &verdict.remedy {
-            page.remedy(remedy);
-        }
+    for findings in &cases {
+        page.advice("", &verdict::of(findings));
     }
     insta::assert_snapshot!(page.plain_text(), @r#"
     ✓ in sync: Wazzup has what the CRM wants
@@ -455,13 +502,14 @@ fn each_way_ends_in_its_verdict() {
     ! the key or wazzup.base_url has changed since the last comparison: perhaps another account was asked
     → `wazzup-sync check` says whether this is the right account
     ! not in Wazzup yet; the next cycle adds the user
-    → nothing: the daemon's next cycle does this
+    ! not in Wazzup yet; the next cycle adds the user
+    → no daemon is running: `wazzup-sync run` starts it, `wazzup-sync once` runs one cycle
     ! in Wazzup already under the same name; the next cycle adopts the user
-    → nothing: the daemon's next cycle does this
     ! changed in the CRM; the next cycle sends the change; the last attempt failed (HTTP_500)
-    → nothing: the daemon's next cycle does this
     ✗ not synced (HTTP_500); the next attempt is in 5 min
     → `wazzup-sync retry 7` tries in the next cycle; Wazzup's support can look up the request
+    ✗ not synced (INVALID_USERS_DATA); the next attempt is in 5 min
+    → correct the id and the name in the CRM: what changed is sent in the next cycle
     ! in Wazzup, but without the phone: the phone is not a valid number; the rest of the row is synced
     → correct the phone in the CRM: the next cycle sends it
     ! in Wazzup, but without the phone (DUPLICATE_PHONE_NUMBER)
@@ -469,15 +517,16 @@ fn each_way_ends_in_its_verdict() {
     ! waits for a seat: the Wazzup account has no room for another user
     → remove users in Wazzup or book more seats; `wazzup-sync retry 7` then tries in the next cycle
     ! waits for “3”, who has the same name or phone and is leaving: perhaps the same person under a new id
-    → nothing: once “3” is removed or back in the CRM, the next cycle goes on; `wazzup-sync approve` lists what is held
+    → nothing: this goes on once “3” is removed or back in the CRM; `wazzup-sync explain 3` says what that takes
+    ! waits for somebody who is leaving to give up the phone; everything else is synced
+    → nothing: `wazzup-sync plan` shows who waits for whom
     ✗ not synced: the take-over has to be approved
     → if this is the same person: `wazzup-sync approve 7`; otherwise, give the employee another id in the CRM
     ✗ the change has to be approved; until then, Wazzup keeps the old values
     → if the CRM's values are right: `wazzup-sync approve 7`; otherwise, correct them in the CRM
     ✗ nothing is sent for anybody until it is certain that this is the right Wazzup account
-    → `wazzup-sync status` says what was seen; `wazzup-sync approve` says that the account is the right one
+    → `wazzup-sync status` says what was seen; if the account is the right one: `wazzup-sync approve`
     ! gives up the phone in the next cycle, so that somebody else can have it
-    → nothing: the daemon's next cycle does this
     ✗ not synced: several rows have this id and differ
     → keep one of the rows
     ! no user can have this id: it has 201 characters, and 200 is the most
@@ -491,7 +540,7 @@ fn each_way_ends_in_its_verdict() {
     → to keep the user, add a row with exactly this id to the CRM
     ! not in the CRM; the next cycle removes the user
     → to keep the user, add a row with exactly this id to the CRM
-    ! not in the CRM; in grace: removed in 1 h 30 min, unless the person comes back
+    ! not in the CRM; removed in 1 h 30 min (removals.grace), unless the person comes back
     → to keep the user, add a row with exactly this id to the CRM
     ! not in the CRM; the user stays in Wazzup, since removals.policy is "keep"
     ✓ removed; since a request got no answer, it is made certain that the user stays away

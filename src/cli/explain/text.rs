@@ -2,19 +2,16 @@
 
 use super::{
     super::{
-        changes::{changes, described},
         page::{Mark, Page},
-        text::{ago, counted, in_words, natural_order, printable, until},
+        status::operation_in_words,
+        text::{ago, in_words, listed_ids, times, until},
     },
-    facts::{Facts, HISTORY, InCrm, InState, Live, Planned},
-    verdict,
+    Explanation, Findings, InCrm, KnownUser, Live, NameAndPhone, evidence,
 };
 use crate::{
     crm::CrmRow,
-    delivery::Change,
-    employee::RosterEntry,
-    plan::{HoldKind, LostContent, LostEntry, Operation},
-    state::{HistoryEntry, HistoryOperation, OpenFailure, OpenHold},
+    plan::{Change, Failure, HoldKind, LostContent, LostEntry, Operation},
+    state::{HistoryEntry, HistoryOperation, OpenHold},
 };
 
 /// Columns of the labels.
@@ -24,59 +21,70 @@ pub(super) const MARGIN: usize = 11;
 const OTHERS_SHOWN: usize = 5;
 
 /// Writes the explanation.
-pub(super) fn write(page: &mut Page, facts: &Facts) {
-    page.line("Id", &quoted(&facts.id));
-    match &facts.crm {
-        Ok(crm) => {
-            write_crm(page, crm);
-            write_to_send(page, facts, crm);
-        }
-        Err(error) => page.marked("CRM", Mark::Bad, &printable(error)),
+pub(super) fn write(page: &mut Page, explanation: &Explanation) {
+    let Explanation {
+        version: _,
+        findings,
+        verdict,
+    } = explanation;
+    page.line("Id", &quoted(&findings.id));
+    if let Some(error) = &findings.crm_error {
+        page.marked("CRM", Mark::Bad, error);
     }
-    match &facts.state {
-        Ok(state) => {
-            write_known(page, state);
-            write_lost(page, state);
-        }
-        Err(error) => page.marked("State", Mark::Bad, &printable(error)),
+    if let Some(crm) = &findings.crm {
+        write_crm(page, crm);
+        write_to_send(page, findings, crm);
     }
-    write_live(page, &facts.live);
-    if let Ok(state) = &facts.state {
-        write_failures(page, state);
-        write_holds(page, state);
-        write_history(page, state);
-    }
-    let verdict = verdict::of(facts);
-    page.marked("Verdict", verdict.mark, &verdict.reason);
-    if let Some(remedy) = &verdict.remedy {
-        page.remedy(remedy);
-    }
-}
-
-fn quoted(text: &str) -> String {
-    format!("“{}”", printable(text))
-}
-
-/// The first ids in natural order, each quoted: blanks in them would not be seen otherwise.
-fn quoted_ids(ids: &[String]) -> String {
-    let mut ids: Vec<&String> = ids.iter().collect();
-    ids.sort_by(|left, right| natural_order(left, right));
-    let more = ids.len().saturating_sub(OTHERS_SHOWN);
-    let shown: Vec<String> = ids.iter().take(OTHERS_SHOWN).map(|id| quoted(id)).collect();
-    let shown = shown.join(", ");
-    if more == 0 {
-        shown
+    if let Some(error) = &findings.state_error {
+        page.marked("State", Mark::Bad, error);
     } else {
-        format!("{shown}, … and {more} more")
+        write_known(page, findings);
     }
+    let mut label = "Lost";
+    for entry in &findings.lost {
+        page.line(label, &lost_in_words(findings, entry));
+        label = "";
+    }
+    if !findings.lost.is_empty() {
+        page.more(
+            "Nobody knows whether Wazzup did this, so the user is sent again until it is certain what Wazzup has.",
+        );
+    }
+    match &findings.wazzup {
+        Live::There(user) => {
+            let phone = user.phone.as_deref().unwrap_or("not shown");
+            page.line("Wazzup", &format!("{}, phone {phone} (asked now)", user.name));
+        }
+        Live::Absent => page.line("Wazzup", "no such user (asked now)"),
+        Live::Unknown { reason } => page.marked("Wazzup", Mark::Warning, reason),
+    }
+    write_failures(page, findings);
+    write_holds(page, findings);
+    write_history(page, findings);
+    page.advice("Verdict", verdict);
+}
+
+/// Blanks around it would not be seen otherwise.
+fn quoted(text: &str) -> String {
+    format!("“{text}”")
+}
+
+fn quoted_ids(ids: &[String]) -> String {
+    listed_ids(ids.iter().map(|id| quoted(id)), OTHERS_SHOWN)
 }
 
 fn person(name: Option<&str>, phone: Option<&str>) -> String {
     let is_given = |text: &&str| !text.trim().is_empty();
     let name = name.filter(is_given).unwrap_or("(no name)");
     match phone.filter(is_given) {
-        Some(phone) => format!("{}, phone {}", printable(name), printable(phone)),
-        None => format!("{}, no phone", printable(name)),
+        Some(phone) => format!("{name}, phone {phone}"),
+        None => format!("{name}, no phone"),
+    }
+}
+
+impl NameAndPhone {
+    fn in_words(&self) -> String {
+        person(Some(&self.name), self.phone.as_deref())
     }
 }
 
@@ -84,93 +92,78 @@ fn write_crm(page: &mut Page, crm: &InCrm) {
     if crm.rows.is_empty() {
         page.line("CRM", "no row with this id");
     }
-    for (number, row) in crm.rows.iter().enumerate() {
-        page.line(if number == 0 { "CRM" } else { "" }, &row_in_words(row));
+    let mut label = "CRM";
+    for row in &crm.rows {
+        page.line(label, &row_in_words(row));
+        label = "";
     }
-    if !crm.similar_ids.is_empty() {
-        let rows = if crm.similar_ids.len() == 1 { "has" } else { "have" };
-        page.more(&format!(
-            "A similar id {rows} a row: {}. Case and blanks count in ids.",
-            quoted_ids(&crm.similar_ids)
-        ));
+    let similar_ids = quoted_ids(&crm.similar_ids);
+    match crm.similar_ids.len() {
+        0 => {}
+        1 => page.more(&format!(
+            "A similar id has a row: {similar_ids}. Case and blanks count in ids."
+        )),
+        _ => page.more(&format!(
+            "Similar ids have rows: {similar_ids}. Case and blanks count in ids."
+        )),
     }
 }
 
 fn row_in_words(row: &CrmRow) -> String {
-    let inactive = if row.is_active {
+    let row_is = if row.is_active {
         ""
     } else {
         " (not active, which counts as no row)"
     };
-    format!("{}{inactive}", person(row.name.as_deref(), row.phone.as_deref()))
+    format!("{}{row_is}", person(row.name.as_deref(), row.phone.as_deref()))
 }
 
-/// The phone that is sent, if any.
-pub(super) fn phone_to_send(facts: &Facts, entry: &RosterEntry) -> Option<String> {
-    let planned = facts.state.as_ref().ok().and_then(|state| state.planned.as_ref());
-    if let Some(Planned::Send { phone, .. }) = planned {
-        return phone.clone();
-    }
-    let phone = entry
-        .employee
-        .phone
-        .filter(|_| facts.failure(Operation::Phone).is_none());
-    phone.map(|phone| phone.to_string())
-}
-
-fn write_to_send(page: &mut Page, facts: &Facts, crm: &InCrm) {
+fn write_to_send(page: &mut Page, findings: &Findings, crm: &InCrm) {
     if let Some(problem) = crm.rejected {
         page.line("To send", &format!("nothing ({problem})"));
     }
-    let Some(entry) = &crm.entry else {
+    let Some(to_send) = &findings.to_send else {
         return;
     };
-    let phone = phone_to_send(facts, entry);
-    page.line("To send", &person(Some(entry.employee.name.as_str()), phone.as_deref()));
-    let failure = facts.failure(Operation::Phone).filter(|_| phone.is_none());
-    if let Some(failure) = failure {
-        page.more(&format!("without the phone ({})", printable(&failure.code)));
+    match findings.failure(Operation::Phone) {
+        Some(failure) if to_send.phone.is_none() => {
+            page.line(
+                "To send",
+                &format!("{}, without the phone ({})", to_send.name, failure.code),
+            );
+        }
+        _ => page.line("To send", &to_send.in_words()),
     }
     if !crm.same_phone.is_empty() {
         page.more(&format!("The phone is also that of {}.", quoted_ids(&crm.same_phone)));
     }
 }
 
-fn write_known(page: &mut Page, state: &InState) {
-    let Some(user) = &state.user else {
+fn write_known(page: &mut Page, findings: &Findings) {
+    let Some(KnownUser {
+        acknowledged,
+        synced_at,
+        absent_since,
+    }) = &findings.snapshot
+    else {
         page.line("Known", "not one of our users");
         return;
     };
-    match &user.acknowledged {
-        Some(acknowledged) => {
-            let phone = acknowledged.phone.map(|phone| phone.to_string());
-            let known = person(Some(acknowledged.name.as_str()), phone.as_deref());
-            let at = state.person.synced_at.map(|at| ago(state.now, at));
-            let at = at.map_or_else(String::new, |at| format!(" {at}"));
-            page.line("Known", &format!("{known} (acknowledged by Wazzup{at})"));
+    match (acknowledged, synced_at) {
+        (Some(user), Some(at)) => {
+            let at = ago(findings.now, *at);
+            page.line("Known", &format!("{} (acknowledged by Wazzup {at})", user.in_words()));
         }
-        None => page.line("Known", "perhaps one of our users: Wazzup has not acknowledged that"),
+        (Some(user), None) => page.line("Known", &user.in_words()),
+        (None, _) => page.line("Known", "perhaps one of our users: Wazzup has not acknowledged that"),
     }
-    if let Some(at) = user.absent_since {
-        page.more(&format!(
-            "missing from the CRM for {}",
-            in_words(state.now.duration_since(at))
-        ));
-    }
-}
-
-fn write_lost(page: &mut Page, state: &InState) {
-    for (number, entry) in state.person.lost.iter().enumerate() {
-        page.line(if number == 0 { "Lost" } else { "" }, &lost_in_words(state, entry));
-    }
-    if !state.person.lost.is_empty() {
-        page.more(
-            "Nobody knows whether Wazzup did this, so the user is sent again until it is certain what Wazzup has.",
-        );
+    if let Some(at) = absent_since {
+        let absent_for = in_words(findings.now.duration_since(*at));
+        page.more(&format!("missing from the CRM for {absent_for}"));
     }
 }
 
-fn lost_in_words(state: &InState, entry: &LostEntry) -> String {
+fn lost_in_words(findings: &Findings, entry: &LostEntry) -> String {
     let what = match &entry.content {
         LostContent::Upsert { name, phone } => {
             let phone = phone.map(|phone| phone.to_string());
@@ -178,179 +171,117 @@ fn lost_in_words(state: &InState, entry: &LostEntry) -> String {
         }
         LostContent::Removal => "sent for removal".to_owned(),
     };
-    let until = if entry.may_land_until > state.now {
-        let left = in_words(entry.may_land_until.duration_since(state.now));
-        format!(", may still happen within {left}")
-    } else {
-        String::new()
-    };
-    format!("{what} without an answer {}{until}", ago(state.now, entry.lost_at))
-}
-
-fn write_live(page: &mut Page, live: &Live) {
-    match live {
-        Live::There(user) => {
-            let phone = match &user.phone {
-                Some(phone) => format!("phone {}", printable(phone)),
-                None => "no phone shown".to_owned(),
-            };
-            page.line("Wazzup", &format!("{}, {phone} (asked now)", printable(&user.name)));
-        }
-        Live::Absent => page.line("Wazzup", "no such user (asked now)"),
-        Live::Unknown(reason) => page.marked("Wazzup", Mark::Warning, &printable(reason)),
+    let mut text = format!("{what}, no answer, {}", ago(findings.now, entry.lost_at));
+    if entry.may_land_until > findings.now {
+        let left = in_words(entry.may_land_until.duration_since(findings.now));
+        text.push_str(&format!("; may still happen within {left}"));
     }
+    text
 }
 
-fn write_failures(page: &mut Page, state: &InState) {
-    for (number, failure) in state.person.failures.iter().enumerate() {
-        let label = if number == 0 { "Failures" } else { "" };
-        let what = match failure.operation {
-            Operation::Upsert => "not synced",
-            Operation::Remove => "not removed",
-            Operation::Phone => "without phone",
-        };
-        let code = printable(&failure.code);
-        // Of a row in the CRM, the verdict tells the reason.
-        if failure.is_local {
-            let for_so_long = if failure.first_at < state.now {
-                format!(", for {}", failing_for(state, failure))
-            } else {
-                String::new()
-            };
-            page.line(label, &format!("{what}, {code}{for_so_long}"));
+fn write_failures(page: &mut Page, findings: &Findings) {
+    let mut label = "Failures";
+    for failure in &findings.failures {
+        let what = operation_in_words(failure.operation);
+        let for_so_long = in_words(findings.now.duration_since(failure.first_at));
+        let text = if !failure.is_local {
+            format!("{what}, {}: {}", failure.code, failure.detail)
+        } else if failure.first_at < findings.now {
+            format!("{what}, {}, for {for_so_long}", failure.code)
         } else {
-            page.line(label, &format!("{what}, {code}: {}", printable(&failure.detail)));
-            page.more(&attempts_in_words(state, failure));
+            format!("{what}, {}", failure.code)
+        };
+        page.line(label, &text);
+        label = "";
+        // What is wrong in the CRM's own row, and what to do, is the verdict.
+        if !failure.is_local {
+            page.more(&format!("for {for_so_long}; {}", attempts_in_words(findings, failure)));
         }
     }
 }
 
-fn failing_for(state: &InState, failure: &OpenFailure) -> String {
-    in_words(state.now.duration_since(failure.first_at))
-}
-
-fn attempts_in_words(state: &InState, failure: &OpenFailure) -> String {
-    let attempts = usize::try_from(failure.attempts).unwrap_or(usize::MAX);
+fn attempts_in_words(findings: &Findings, failure: &Failure) -> String {
     let next = match failure.next_attempt_at {
-        Some(at) if at > state.now => format!("tried again {}, or when the CRM's row changes", until(state.now, at)),
+        Some(at) if at > findings.now => {
+            format!("tried again {}, or when the CRM's row changes", until(findings.now, at))
+        }
         Some(_) => "tried again in the next cycle".to_owned(),
         None => "tried again when the CRM's row changes".to_owned(),
     };
     let request = match &failure.request_id {
-        Some(id) => format!(" (request {} for Wazzup's support)", printable(id)),
+        Some(id) => format!(" (request {id} for Wazzup's support)"),
         None => String::new(),
     };
-    format!(
-        "for {}; tried {}; {next}{request}",
-        failing_for(state, failure),
-        counted(attempts, "time")
-    )
+    format!("tried {}; {next}{request}", times(failure.attempts))
 }
 
-fn write_holds(page: &mut Page, state: &InState) {
-    for (number, open) in state.person.holds.iter().enumerate() {
-        let label = if number == 0 { "Held" } else { "" };
-        let what = held_in_words(state, open);
-        let when = if open.hold.since < state.now {
-            format!("for {}", in_words(state.now.duration_since(open.hold.since)))
+fn write_holds(page: &mut Page, findings: &Findings) {
+    let mut label = "Held";
+    for (open, content) in findings.held.iter().zip(&findings.held_in_words) {
+        let OpenHold { key, hold, .. } = open;
+        let what = match key.kind {
+            HoldKind::Account => "everything".to_owned(),
+            HoldKind::Remove => format!("the removal of {content}"),
+            HoldKind::Update => format!("the change of {content}"),
+            HoldKind::Takeover => format!("the take-over: {content}"),
+        };
+        page.line(label, &what);
+        label = "";
+        let when = if hold.since < findings.now {
+            format!("for {}", in_words(findings.now.duration_since(hold.since)))
         } else {
             "by the next cycle".to_owned()
         };
-        page.line(label, &format!("{what}, {when}: {}", printable(&open.hold.reason)));
-        if let Some(approval) = &open.hold.approved {
-            let at = ago(state.now, approval.at);
-            page.more(&format!("approved {at} by {}", printable(&approval.by)));
+        page.more(&format!("{when}: {}", hold.reason));
+        if let Some(approval) = &hold.approved {
+            let at = ago(findings.now, approval.at);
+            page.more(&format!("approved {at} by {}", approval.by));
         }
     }
 }
 
-/// `the change name: “Anna” → “true”`.
-fn held_in_words(state: &InState, open: &OpenHold) -> String {
-    match open.key.kind {
-        HoldKind::Account => "everything".to_owned(),
-        HoldKind::Remove => "the removal".to_owned(),
-        HoldKind::Takeover => format!("the take-over of {} in Wazzup", quoted(&open.hold.content)),
-        HoldKind::Update => {
-            let acknowledged = state.user.as_ref().and_then(|user| user.acknowledged.as_ref());
-            let content: serde_json::Value = serde_json::from_str(&open.hold.content).unwrap_or_default();
-            let text = |key: &str| content[key].as_str().map(str::to_owned);
-            match text("name") {
-                Some(name) => {
-                    let changes = changes(acknowledged, name, text("phone"));
-                    format!("the change of {}", described(&changes))
-                }
-                None => "the change".to_owned(),
-            }
-        }
+fn write_history(page: &mut Page, findings: &Findings) {
+    let mut label = "History";
+    for entry in &findings.history {
+        let when = ago(findings.now, entry.at);
+        page.line(label, &format!("{when}: {}", delivered(entry)));
+        label = "";
+    }
+    if findings.history.len() == evidence::HISTORY as usize {
+        page.more(&format!("Only the newest {} are shown.", findings.history.len()));
     }
 }
 
-fn write_history(page: &mut Page, state: &InState) {
-    let history = &state.person.history;
-    for (number, entry) in history.iter().enumerate() {
-        let label = if number == 0 { "History" } else { "" };
-        let approved = match &entry.approved_by {
-            Some(by) => format!(", approved by {}", printable(by)),
-            None => String::new(),
-        };
-        page.line(
-            label,
-            &format!(
-                "{}: {}{approved} (cycle {})",
-                ago(state.now, entry.at),
-                delivered(entry),
-                entry.cycle_id
-            ),
-        );
-    }
-    if history.len() == HISTORY as usize {
-        page.more(&format!("Only the newest {} are shown.", history.len()));
-    }
-}
-
-/// What was done. Values that were erased or have expired are left out.
+/// `changed: Ann, no phone → Anna, no phone (cycle 7)`. Values that were erased or have expired are left out.
 fn delivered(entry: &HistoryEntry) -> String {
-    let HistoryEntry {
-        operation,
-        absent,
-        name_before,
-        phone_before,
-        name_after,
-        phone_after,
-        ..
-    } = entry;
-    let after = name_after
-        .as_ref()
-        .map(|name| person(Some(name), phone_after.as_deref()));
-    let with = |deed: &str| match &after {
-        Some(after) => format!("{deed} as {after}"),
-        None => deed.to_owned(),
+    let deed = match entry.operation {
+        HistoryOperation::Upsert(Change::Add) => "added",
+        HistoryOperation::Upsert(Change::Adopt) => "adopted",
+        HistoryOperation::Upsert(Change::TakeOver) => "taken over",
+        HistoryOperation::Upsert(Change::Resend) => "sent again",
+        HistoryOperation::Upsert(Change::Release) => "gave up the phone so that somebody else can have it",
+        HistoryOperation::Upsert(Change::Update) => "changed",
+        HistoryOperation::Remove if entry.absent => "to be removed, but was not there any more",
+        HistoryOperation::Remove => "removed",
     };
-    match operation {
-        HistoryOperation::Upsert(Change::Add) => with("added"),
-        HistoryOperation::Upsert(Change::Adopt) => with("adopted"),
-        HistoryOperation::Upsert(Change::TakeOver) => with("taken over"),
-        HistoryOperation::Upsert(Change::Resend) => with("sent again"),
-        HistoryOperation::Upsert(Change::Release) => "gave up the phone so that somebody else can have it".to_owned(),
-        HistoryOperation::Upsert(Change::Update) => match (name_before, &after) {
-            (Some(before), Some(after)) => {
-                format!(
-                    "changed from {} to {after}",
-                    person(Some(before), phone_before.as_deref())
-                )
-            }
-            _ => with("changed"),
-        },
-        HistoryOperation::Remove => {
-            let name = match name_before {
-                Some(name) => format!(" ({})", printable(name)),
-                None => String::new(),
-            };
-            if *absent {
-                format!("to be removed, but was not there any more{name}")
-            } else {
-                format!("removed{name}")
-            }
+    let before = entry.name_before.as_deref();
+    let after = entry.name_after.as_deref();
+    let after = after.map(|name| person(Some(name), entry.phone_after.as_deref()));
+    let values = match (entry.operation, before, after) {
+        (HistoryOperation::Upsert(Change::Release), _, _) => None,
+        (HistoryOperation::Upsert(Change::Update), Some(before), Some(after)) => {
+            let before = person(Some(before), entry.phone_before.as_deref());
+            Some(format!("{before} → {after}"))
         }
+        (HistoryOperation::Upsert(_), _, after) => after,
+        // The phone is not kept.
+        (HistoryOperation::Remove, before, _) => before.map(ToOwned::to_owned),
+    };
+    let mut text = deed.to_owned();
+    if let Some(values) = values {
+        text.push_str(&format!(": {values}"));
     }
+    let approved = entry.approved_by.as_ref().map(|by| format!("approved by {by}, "));
+    text.push_str(&format!(" ({}cycle {})", approved.unwrap_or_default(), entry.cycle_id));
+    text
 }

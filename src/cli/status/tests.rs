@@ -7,7 +7,7 @@ use super::{super::json_docs, *};
 use crate::{
     employee::EmployeeId,
     plan::{Approval, Hold, HoldKey, HoldKind, Operation},
-    state::{Counts, CycleOutcome, Holder, LastCycle, OpenFailure, OpenHold, PastCycle},
+    state::{Counts, CycleOutcome, Holder, LastCycle, OpenHold, PastCycle},
 };
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -16,8 +16,8 @@ fn now() -> Timestamp {
     "2026-03-02T12:00:00Z".parse().unwrap()
 }
 
-fn failure(id: &str, operation: Operation, code: &str, minutes: Option<i64>) -> OpenFailure {
-    OpenFailure {
+fn failure(id: &str, operation: Operation, code: &str, minutes: Option<i64>) -> Failure {
+    Failure {
         user_id: id.into(),
         operation,
         code: code.into(),
@@ -54,71 +54,69 @@ fn ids(ids: &[&str]) -> BTreeSet<EmployeeId> {
     ids.iter().map(|id| EmployeeId::parse(id).unwrap()).collect()
 }
 
-fn view(outcome: CycleOutcome, counts: Counts) -> StatusView {
-    StatusView {
-        account_name: "main".into(),
-        overview: Overview {
-            account: Account {
-                now: now(),
-                lease: Some((
-                    Holder {
-                        name: "crm-host/7/0a1b".into(),
-                        host: "crm-host".into(),
-                    },
-                    now() + SignedDuration::from_secs(80),
-                )),
-                last_cycle: Some(LastCycle {
-                    id: 42,
-                    outcome,
-                    started_at: now() - SignedDuration::from_secs(13),
-                    finished_at: now() - SignedDuration::from_secs(12),
-                    error_kind: None,
-                    error: None,
-                    counts,
-                }),
-                last_success_at: Some(now() - HOUR),
-                list_passed_at: Some(now() - HOUR / 2),
-                seats_used: Some(903),
-                foreign_users: Some(3),
-                seats_limit: Some(1_000),
-                seats_counted_at: Some(now() - HOUR / 2),
-                ..Account::default()
-            },
-            managed: 900,
-            cycles: vec![PastCycle {
-                id: 40,
-                started_at: now() - HOUR,
-                finished_at: now() - HOUR,
-                outcome: CycleOutcome::InSync,
+fn overview(outcome: CycleOutcome, counts: Counts) -> Overview {
+    Overview {
+        account: Account {
+            now: now(),
+            lease: Some((
+                Holder {
+                    name: "crm-host/7/0a1b".into(),
+                    host: "crm-host".into(),
+                },
+                now() + SignedDuration::from_secs(80),
+            )),
+            last_cycle: Some(LastCycle {
+                id: 42,
+                outcome,
+                started_at: now() - SignedDuration::from_secs(13),
+                finished_at: now() - SignedDuration::from_secs(12),
                 error_kind: None,
                 error: None,
-                requests: 2,
-                added: 2,
-                adopted: 0,
-                updated: 1,
-                removed: 0,
-                held: 0,
-            }],
-            ..Overview::default()
+                counts,
+            }),
+            last_success_at: Some(now() - HOUR),
+            list_passed_at: Some(now() - HOUR / 2),
+            seats_used: Some(903),
+            foreign_users: Some(3),
+            seats_limit: Some(1_000),
+            seats_counted_at: Some(now() - HOUR / 2),
+            ..Account::default()
         },
-        other_accounts: Vec::new(),
-        unhealthy_after: SignedDuration::from_mins(15),
-        invocation: Invocation::default(),
+        managed: 900,
+        cycles: vec![PastCycle {
+            id: 40,
+            started_at: now() - HOUR,
+            finished_at: now() - HOUR,
+            outcome: CycleOutcome::InSync,
+            error_kind: None,
+            error: None,
+            requests: 2,
+            added: 2,
+            adopted: 0,
+            updated: 1,
+            removed: 0,
+            held: 0,
+        }],
+        ..Overview::default()
     }
 }
 
-fn in_sync() -> StatusView {
+fn view_of(overview: Overview) -> StatusView {
+    StatusView::new(overview, "main", SignedDuration::from_mins(15), &Invocation::default())
+}
+
+fn in_sync() -> Overview {
     let counts = Counts {
         eligible: 900,
         in_sync: 900,
         ..Counts::default()
     };
-    let mut view = view(CycleOutcome::InSync, counts);
-    view.overview.added_lately = vec!["e10".into(), "e9".into()];
-    view
+    let mut overview = overview(CycleOutcome::InSync, counts);
+    overview.added_lately = vec!["e10".into(), "e9".into()];
+    overview
 }
 
-fn troubled() -> StatusView {
+fn troubled() -> Overview {
     let counts = Counts {
         eligible: 1_000,
         in_sync: 989,
@@ -127,8 +125,7 @@ fn troubled() -> StatusView {
         pending: 1,
         missing_ids: 1,
     };
-    let mut view = view(CycleOutcome::Incomplete, counts);
-    let overview = &mut view.overview;
+    let mut overview = overview(CycleOutcome::Incomplete, counts);
     overview.leaving = 4;
     overview.unsettled = 3;
     let phones = (0..12).map(|number| failure(&format!("e{number}"), Operation::Phone, "INVALID_PHONE", None));
@@ -156,7 +153,7 @@ fn troubled() -> StatusView {
     ];
     overview.account.waiting_for_seat = ids(&["w2", "w10"]);
     overview.account.seats_used = Some(1_000);
-    view
+    overview
 }
 
 fn shown(view: &StatusView, width: usize) -> String {
@@ -170,7 +167,7 @@ fn shown(view: &StatusView, width: usize) -> String {
 
 #[test]
 fn everything_in_sync() {
-    let view = in_sync();
+    let view = view_of(in_sync());
     assert!(shown(&view, 60).lines().count() <= 24);
     insta::assert_snapshot!(shown(&view, 60), @r"
     Account      main
@@ -178,8 +175,8 @@ fn everything_in_sync() {
     Employees    900 of 900 in sync
     Users        900 managed
     Seats        903 of 1000 used, 3 of them by users that are
-                 not ours; Wazzup's list was counted 30 min ago
-    Verified     against Wazzup 30 min ago
+                 not ours
+    Verified     against Wazzup's list 30 min ago
     Lease        held by crm-host/7/0a1b, expires in 80 s unless
                  renewed
     Added lately 2 users in 7 days: e9, e10
@@ -192,9 +189,8 @@ fn everything_in_sync() {
     Last cycle   ✓ in sync, ended 12 s ago
     Employees    900 of 900 in sync
     Users        900 managed
-    Seats        903 of 1000 used, 3 of them by users that are not ours; Wazzup's
-                 list was counted 30 min ago
-    Verified     against Wazzup 30 min ago
+    Seats        903 of 1000 used, 3 of them by users that are not ours
+    Verified     against Wazzup's list 30 min ago
     Lease        held by crm-host/7/0a1b, expires in 80 s unless renewed
     Added lately 2 users in 7 days: e9, e10
                  → give each of them a role in Wazzup: without one, nobody sees a
@@ -206,8 +202,8 @@ fn everything_in_sync() {
     Last cycle   ✓ in sync, ended 12 s ago
     Employees    900 of 900 in sync
     Users        900 managed
-    Seats        903 of 1000 used, 3 of them by users that are not ours; Wazzup's list was counted 30 min ago
-    Verified     against Wazzup 30 min ago
+    Seats        903 of 1000 used, 3 of them by users that are not ours
+    Verified     against Wazzup's list 30 min ago
     Lease        held by crm-host/7/0a1b, expires in 80 s unless renewed
     Added lately 2 users in 7 days: e9, e10
                  → give each of them a role in Wazzup: without one, nobody sees a chat
@@ -218,7 +214,7 @@ fn everything_in_sync() {
 #[test]
 #[expect(clippy::too_many_lines, reason = "most of it is a snapshot")]
 fn a_screen_with_everything() {
-    let view = troubled();
+    let view = view_of(troubled());
     insta::assert_snapshot!(shown(&view, 60), @r"
     Account      main
     Last cycle   ! incomplete, ended 12 s ago
@@ -233,8 +229,8 @@ fn a_screen_with_everything() {
                  users are sent again until it is certain what
                  Wazzup has.
     Seats        1000 of 1000 used, 3 of them by users that are
-                 not ours; Wazzup's list was counted 30 min ago
-    Verified     against Wazzup 30 min ago
+                 not ours
+    Verified     against Wazzup's list 30 min ago
     Lease        held by crm-host/7/0a1b, expires in 80 s unless
                  renewed
     Held         ✗ 2 removals (2 of 900 users): the CRM names
@@ -257,13 +253,12 @@ fn a_screen_with_everything() {
                  synced as soon as the CRM is corrected
                  ✗ 1 not synced, INVALID_USERS_DATA: our own
                  words for this code
-                 u1; tried 1 time; tried again in 5 min
+                 u1; tried once; tried again in 5 min
                  ✗ 1 not removed, HTTP_500\u{1b}[2J: our own
                  words for this code
-                 u2; tried 1 time; tried again in the next cycle
-                 → for each of them, as in
-                   `wazzup-sync explain e0`: what is wrong and
-                   what to do
+                 u2; tried once; tried again in the next cycle
+                 → `wazzup-sync explain e0` says what to do
+                   about one of them
     Changes      1 h ago: 2 added, 1 changed (cycle 40)
     ");
     insta::assert_snapshot!(shown(&view, 80), @r"
@@ -276,9 +271,8 @@ fn a_screen_with_everything() {
     Users        900 managed, 4 of them missing from the CRM, 3 unsettled
                  Unsettled: a request got no answer, so these users are sent again
                  until it is certain what Wazzup has.
-    Seats        1000 of 1000 used, 3 of them by users that are not ours; Wazzup's
-                 list was counted 30 min ago
-    Verified     against Wazzup 30 min ago
+    Seats        1000 of 1000 used, 3 of them by users that are not ours
+    Verified     against Wazzup's list 30 min ago
     Lease        held by crm-host/7/0a1b, expires in 80 s unless renewed
     Held         ✗ 2 removals (2 of 900 users): the CRM names nobody: this is ALL
                  900 users
@@ -296,11 +290,10 @@ fn a_screen_with_everything() {
                  e0, e1, e2, e3, e4, e5, e6, e7, … and 4 more; synced as soon as the
                  CRM is corrected
                  ✗ 1 not synced, INVALID_USERS_DATA: our own words for this code
-                 u1; tried 1 time; tried again in 5 min
+                 u1; tried once; tried again in 5 min
                  ✗ 1 not removed, HTTP_500\u{1b}[2J: our own words for this code
-                 u2; tried 1 time; tried again in the next cycle
-                 → for each of them, as in `wazzup-sync explain e0`: what is wrong
-                   and what to do
+                 u2; tried once; tried again in the next cycle
+                 → `wazzup-sync explain e0` says what to do about one of them
     Changes      1 h ago: 2 added, 1 changed (cycle 40)
     ");
     insta::assert_snapshot!(shown(&view, 120), @r"
@@ -311,8 +304,8 @@ fn a_screen_with_everything() {
                  → give each row an id: until then, nobody is removed without `wazzup-sync approve`
     Users        900 managed, 4 of them missing from the CRM, 3 unsettled
                  Unsettled: a request got no answer, so these users are sent again until it is certain what Wazzup has.
-    Seats        1000 of 1000 used, 3 of them by users that are not ours; Wazzup's list was counted 30 min ago
-    Verified     against Wazzup 30 min ago
+    Seats        1000 of 1000 used, 3 of them by users that are not ours
+    Verified     against Wazzup's list 30 min ago
     Lease        held by crm-host/7/0a1b, expires in 80 s unless renewed
     Held         ✗ 2 removals (2 of 900 users): the CRM names nobody: this is ALL 900 users
                  h1, h10
@@ -326,23 +319,23 @@ fn a_screen_with_everything() {
     Failing      ✗ 12 without phone, INVALID_PHONE: our own words for this code
                  e0, e1, e2, e3, e4, e5, e6, e7, … and 4 more; synced as soon as the CRM is corrected
                  ✗ 1 not synced, INVALID_USERS_DATA: our own words for this code
-                 u1; tried 1 time; tried again in 5 min
+                 u1; tried once; tried again in 5 min
                  ✗ 1 not removed, HTTP_500\u{1b}[2J: our own words for this code
-                 u2; tried 1 time; tried again in the next cycle
-                 → for each of them, as in `wazzup-sync explain e0`: what is wrong and what to do
+                 u2; tried once; tried again in the next cycle
+                 → `wazzup-sync explain e0` says what to do about one of them
     Changes      1 h ago: 2 added, 1 changed (cycle 40)
     ");
 }
 
 #[test]
 fn a_cycle_that_failed_says_what_to_do() {
-    let mut view = in_sync();
-    let cycle = view.overview.account.last_cycle.as_mut().unwrap();
+    let mut overview = in_sync();
+    let cycle = overview.account.last_cycle.as_mut().unwrap();
     cycle.outcome = CycleOutcome::Failed;
     cycle.error = Some("Wazzup does not accept the API key (401)".into());
     cycle.error_kind = Some("wazzup_unauthorized".into());
     cycle.finished_at = now() - HOUR;
-    insta::assert_snapshot!(shown(&view, 80), @r"
+    insta::assert_snapshot!(shown(&view_of(overview), 80), @r"
     Account      main
     Last cycle   ✗ failed, ended 1 h ago
                  Wazzup does not accept the API key (401)
@@ -354,9 +347,8 @@ fn a_cycle_that_failed_says_what_to_do() {
                    `wazzup-sync check` tests what it needs
     Employees    900 of 900 in sync, as last counted
     Users        900 managed
-    Seats        903 of 1000 used, 3 of them by users that are not ours; Wazzup's
-                 list was counted 30 min ago
-    Verified     against Wazzup 30 min ago
+    Seats        903 of 1000 used, 3 of them by users that are not ours
+    Verified     against Wazzup's list 30 min ago
     Lease        held by crm-host/7/0a1b, expires in 80 s unless renewed
     Added lately 2 users in 7 days: e9, e10
                  → give each of them a role in Wazzup: without one, nobody sees a
@@ -367,8 +359,7 @@ fn a_cycle_that_failed_says_what_to_do() {
 
 #[test]
 fn before_the_first_cycle() {
-    let mut view = in_sync();
-    view.overview = Overview::default();
+    let mut view = view_of(Overview::default());
     insta::assert_snapshot!(shown(&view, 80), @r"
     Account      main
     Last cycle   ! no cycle has ended yet
@@ -376,7 +367,7 @@ fn before_the_first_cycle() {
                    cycle
     Lease        free: no process is running for this account
     ");
-    let json = json::to_json(&view);
+    let json = serde_json::to_value(&view).unwrap();
     assert_eq!((&json["last_cycle"], &json["lease"]), (&Value::Null, &Value::Null));
     view.other_accounts = vec!["pilot".into()];
     insta::assert_snapshot!(shown(&view, 80), @r"
@@ -393,39 +384,38 @@ fn before_the_first_cycle() {
 
 #[test]
 fn a_seat_that_is_free_is_taken_by_the_next_cycle() {
-    let mut view = in_sync();
-    view.overview.account.waiting_for_seat = ids(&["w1"]);
-    view.overview.account.seats_used = Some(999);
-    let text = shown(&view, 80);
+    let mut overview = in_sync();
+    overview.account.waiting_for_seat = ids(&["w1"]);
+    overview.account.seats_used = Some(999);
+    let text = shown(&view_of(overview), 80);
     assert!(text.contains("1 seat is free now: the next cycle tries"), "{text}");
 }
 
 #[test]
 fn the_json_has_everything() {
-    let json = json::to_json(&troubled());
+    let json = serde_json::to_value(view_of(troubled())).unwrap();
     assert_eq!(json["failing"].as_array().map(Vec::len), Some(14));
     assert_eq!(json["waiting_for_seat"], json!(["w2", "w10"]));
     assert_eq!(json["held_removals"], json!(["h1", "h10"]));
     assert_eq!(json["held"][3]["approved"], json!(false));
     assert_eq!(json["held"][2]["approved_by"], json!("anna@crm-host"));
     let mut failed = in_sync();
-    failed.overview.account.failing_since = Some(now());
-    failed.overview.account.list_read_at = Some(now());
-    failed.other_accounts = vec!["pilot".into()];
-    let cycle = failed.overview.account.last_cycle.as_mut().unwrap();
+    failed.account.failing_since = Some(now());
+    failed.account.list_read_at = Some(now());
+    let cycle = failed.account.last_cycle.as_mut().unwrap();
     cycle.error = Some("no answer".into());
     cycle.error_kind = Some("wazzup_unavailable".into());
-    failed.overview.cycles[0].error = Some("no answer".into());
-    failed.overview.cycles[0].error_kind = Some("wazzup_unavailable".into());
-    failed.overview.failures = vec![OpenFailure {
+    failed.cycles[0].error = Some("no answer".into());
+    failed.cycles[0].error_kind = Some("wazzup_unavailable".into());
+    failed.failures = vec![Failure {
         request_id: Some("ab-1".into()),
         ..failure("u1", Operation::Upsert, "INVALID_USERS_DATA", Some(5))
     }];
-    let mut before = in_sync();
-    before.overview = Overview::default();
-    let account_hold = hold(HoldKind::Account, "", "another account", false);
-    before.overview.holds = vec![account_hold];
-    let others = [&failed, &before].map(json::to_json);
-    let samples: Vec<Value> = others.into_iter().chain([json]).collect();
-    json_docs::compare("status", &samples);
+    let mut before = view_of(Overview {
+        holds: vec![hold(HoldKind::Account, "", "another account", false)],
+        ..Overview::default()
+    });
+    before.other_accounts = vec!["pilot".into()];
+    let [failed, before] = [view_of(failed), before].map(|view| serde_json::to_value(view).unwrap());
+    json_docs::compare("status", &[json, failed, before]);
 }

@@ -80,7 +80,7 @@ fn new_database() -> (&'static Postgres, String) {
     static NEXT: AtomicUsize = AtomicUsize::new(1);
     let server = Postgres::shared().expect("the throw-away Postgres starts");
     let name = format!("state_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    server.create_database(&name, None).expect("a database can be created");
+    server.create_database(&name).expect("a database can be created");
     (server, name)
 }
 

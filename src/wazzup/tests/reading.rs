@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::{Error, FetchedList, Gate, RemoteUser},
+    super::{Error, FetchedList, Gate, user::RemoteUser},
     client, id, impatient, open,
     server::{Reply, Server, answer, beginning_of_success, ok},
 };

@@ -1,5 +1,7 @@
-//! What the sandbox answers: status, headers, body, and refusals in every style.
+//! What the sandbox answers: status, headers and body, and refusals in every style.
 
+use axum::http::{StatusCode, header};
+use axum::response::{AppendHeaders, IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::variant::ErrorStyle;
@@ -7,11 +9,14 @@ use crate::variant::ErrorStyle;
 /// The page of a proxy or firewall.
 pub(crate) const HTML: &str = "<html><head><title>Error</title></head><body><h1>Error</h1><hr>nginx</body></html>";
 
-/// One answer. The content type follows from the body.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Answer {
+/// Indexes that no request of at most 100 entries has.
+pub(crate) const WILD_INDEXES: [i64; 3] = [100, 1 << 32, -1];
+
+/// The body's first character decides the content type: HTML, JSON or text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
     pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: String,
 }
 
@@ -26,10 +31,8 @@ impl Answer {
 
     /// Changes the items of a list, be it a bare array or in an envelope. Any other answer stays as it is.
     pub(crate) fn edit_list(&mut self, edit: impl FnOnce(&mut Vec<Value>)) {
-        let Ok(mut body) = serde_json::from_str::<Value>(&self.body) else {
-            return;
-        };
-        let list = if body.is_array() { &mut body } else { &mut body["data"] };
+        let mut body: Value = serde_json::from_str(&self.body).unwrap_or_default();
+        let list = if body.is_object() { &mut body["data"] } else { &mut body };
         if let Value::Array(items) = list {
             edit(items);
             self.body = body.to_string();
@@ -37,25 +40,31 @@ impl Answer {
     }
 }
 
-/// Names invalid entries by their index, counted from 0.
-pub(crate) fn named_entries(entries: &[(usize, Vec<String>)]) -> Value {
-    let named = entries
-        .iter()
-        .map(|(index, fields)| json!({"index": index, "fields": fields}));
-    if entries.is_empty() {
-        Value::Null
-    } else {
-        named.collect()
+impl IntoResponse for Answer {
+    /// A status that HTTP does not have, which a fault may have ordered, becomes 500.
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let content_type = match self.body.as_bytes().first() {
+            Some(b'<') => "text/html; charset=utf-8",
+            Some(b'{' | b'[') => "application/json; charset=utf-8",
+            _ => "text/plain; charset=utf-8",
+        };
+        let content_type = [(header::CONTENT_TYPE, content_type)];
+        (status, content_type, AppendHeaders(self.headers), self.body).into_response()
     }
 }
 
-/// Indexes that no request of at most 100 entries has.
-pub(crate) fn wild_indexes() -> Value {
-    json!([
-        {"index": 100, "fields": ["id"]},
-        {"index": 4_294_967_296_u64, "fields": ["name"]},
-        {"index": -1, "fields": []},
-    ])
+/// The `data` of `INVALID_USERS_DATA`: the index of each invalid entry, from 0, with its invalid fields. Null for none.
+pub(crate) fn named_entries<S: AsRef<[String]>>(entries: impl IntoIterator<Item = (i64, S)>) -> Value {
+    let mut named = Vec::new();
+    for (index, fields) in entries {
+        named.push(json!({"index": index, "fields": fields.as_ref()}));
+    }
+    if named.is_empty() {
+        Value::Null
+    } else {
+        Value::Array(named)
+    }
 }
 
 impl ErrorStyle {
@@ -67,11 +76,13 @@ impl ErrorStyle {
             None => "The request was refused.".to_owned(),
         };
         let mut body = json!({"error": code, "description": description, "data": data});
+        // The vendor's page shows these two fields with one error only.
+        if self == Self::WithRequestId || self == Self::Documented && code == "DUPLICATE_PHONE_NUMBER" {
+            body["status"] = json!(status);
+            body["requestId"] = json!("594101c6e81a1cace2646eee1edd5e66");
+        }
         match self {
-            // The only error that the vendor's page shows with these two fields.
-            Self::Documented if code == "DUPLICATE_PHONE_NUMBER" => add_request_id(&mut body, status),
             Self::Documented if status == 403 => body = json!({"error": code}),
-            Self::WithRequestId => add_request_id(&mut body, status),
             Self::OddCodes if code == "TOO_MANY_ENTITIES" => body["error"] = json!("TOO_MACH_ENTITIES"),
             Self::OddCodes => body["error"] = json!(code.replace('_', "").to_lowercase()),
             Self::Empty => return Answer::new(status, ""),
@@ -79,17 +90,14 @@ impl ErrorStyle {
             Self::ErrorsArray => body = json!({"errors": [{"code": code, "message": description}]}),
             Self::NestedCode => body = json!({"error": {"code": code}}),
             Self::NoData => body["data"] = Value::Null,
-            Self::WildIndexes if code == "INVALID_USERS_DATA" => body["data"] = wild_indexes(),
-            Self::Documented | Self::WildIndexes => {}
+            Self::WildIndexes if code == "INVALID_USERS_DATA" => {
+                body["data"] = named_entries(WILD_INDEXES.map(|index| (index, [])));
+            }
+            Self::Documented | Self::WithRequestId | Self::WildIndexes => {}
         }
-        if let Some(object) = body.as_object_mut() {
-            object.retain(|_, value| !value.is_null());
+        if body["data"].is_null() {
+            body.as_object_mut().map(|object| object.remove("data"));
         }
         Answer::new(status, body.to_string())
     }
-}
-
-fn add_request_id(body: &mut Value, status: u16) {
-    body["status"] = json!(status);
-    body["requestId"] = json!("594101c6e81a1cace2646eee1edd5e66");
 }

@@ -1,12 +1,12 @@
 //! What `wazzup-sync` is tested against where there is no Wazzup account and no database.
 //!
-//! * [`Wazzup`] plays the whole contract of the Wazzup v3 users API over real HTTP: undocumented behaviour
-//!   ([`Variant`]), faults to order ([`Fault`]) and users that the service refuses ([`Poison`]). It keeps a log of all
-//!   requests ([`Wazzup::requests`]) and of what a client must never do ([`Wazzup::violations`]).
+//! * [`Wazzup`] plays the whole contract of the Wazzup v3 users API over real HTTP, with undocumented behaviour
+//!   ([`Variant`]) and faults to order ([`Fault`]). It keeps a log of all requests ([`Wazzup::requests`]) and of what a
+//!   client must never do ([`Wazzup::violations`]).
 //! * [`Postgres`] is a throw-away server, run from the programs of an installed Postgres.
 //!
-//! A request passes `server` (sockets), `handler` (the fault that strikes the request), `state` (the key, poison, all or
-//! nothing) and `users` (the contract). `control` shows users and log to shells and container tests.
+//! A request passes `server` (sockets), `handler` (the fault that strikes the request), `state` (the key) and
+//! `users` (the contract). `control` shows users and log to shells and container tests.
 #![expect(missing_docs, reason = "a name that says it all gets no sentence that says it again")]
 #![expect(
     clippy::missing_errors_doc,
@@ -28,10 +28,10 @@ mod users;
 mod variant;
 mod wazzup;
 
-pub use faults::{Fault, Poison, PoisonReply, What, When};
-pub use log::{Kind, Request};
+pub use answer::Answer;
+pub use faults::{Fault, Named, What, When};
+pub use log::Request;
 pub use postgres::Postgres;
-pub use state::State;
-pub use users::{Origin, User};
+pub use users::User;
 pub use variant::{ErrorStyle, ListStyle, MalformedPhone, OmittedPhone, PostAnswer, Variant};
 pub use wazzup::Wazzup;

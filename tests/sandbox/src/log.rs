@@ -1,11 +1,12 @@
 //! Every request as it came in, and what a client of the contract must never send.
 
 use std::collections::BTreeSet;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::http::request::Parts;
 use axum::http::{HeaderName, header};
 use percent_encoding::percent_decode_str;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::users::is_phone;
@@ -15,30 +16,28 @@ const LARGEST_BATCH: usize = 100;
 
 /// The five calls of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     List,
-    LookUp,
-    Upsert,
+    GetUser,
+    Post,
     BulkDelete,
     Delete,
     /// Nothing that the contract knows.
     Unknown,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Request {
     /// Counts from 1 over the whole life of the sandbox.
     pub seq: u64,
+    /// When it came in; in JSON milliseconds since 1970.
+    #[serde(serialize_with = "as_milliseconds")]
     pub at: SystemTime,
     pub method: String,
     /// The raw path with the raw query.
     pub path: String,
-    pub body: String,
-    /// The body, if it is JSON.
-    pub json: Option<Value>,
-    /// The key that it came with.
-    pub key: Option<String>,
-    pub kind: Kind,
+    /// The ids that the body or the path names, in their order.
+    pub ids: Vec<String>,
     /// Whether it may change users: a `POST`, `DELETE` or `bulk_delete`.
     pub writing: bool,
     /// The status answered; `None` for good if there was no answer.
@@ -46,7 +45,23 @@ pub struct Request {
     /// Whether it was carried out: the key was right and nothing was refused. Also true if the answer was lost, and
     /// for a request that was held back once it landed.
     pub applied: bool,
-    json_content_type: bool,
+    #[serde(skip)]
+    pub body: String,
+    /// The key that it came with.
+    #[serde(skip)]
+    pub key: Option<String>,
+    #[serde(skip)]
+    pub(crate) kind: Kind,
+    /// What the request is about: the items of its body, or the id that its path names.
+    #[serde(skip)]
+    pub(crate) entries: Vec<Value>,
+    #[serde(skip)]
+    is_json: bool,
+}
+
+fn as_milliseconds<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let since_1970 = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since_1970.as_millis().serialize(serializer)
 }
 
 impl Request {
@@ -58,41 +73,34 @@ impl Request {
         let header = |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let key = header(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
         let content_type = header(header::CONTENT_TYPE).unwrap_or_default();
-        let kind = Kind::of(parts.method.as_str(), parts.uri.path());
+        let path_id = id_in(parts.uri.path());
+        let kind = match (parts.method.as_str(), parts.uri.path()) {
+            ("GET", "/v3/users") => Kind::List,
+            ("POST", "/v3/users") => Kind::Post,
+            ("PATCH", "/v3/users/bulk_delete") => Kind::BulkDelete,
+            ("GET", _) if path_id.is_some() => Kind::GetUser,
+            ("DELETE", _) if path_id.is_some() => Kind::Delete,
+            _ => Kind::Unknown,
+        };
+        let entries = match kind {
+            Kind::Post | Kind::BulkDelete => serde_json::from_slice(body).unwrap_or_default(),
+            Kind::GetUser | Kind::Delete => path_id.map(Value::String).into_iter().collect(),
+            Kind::List | Kind::Unknown => Vec::new(),
+        };
         Self {
             seq: 0,
             at: SystemTime::now(),
             method: parts.method.to_string(),
             path: parts.uri.to_string(),
-            body: String::from_utf8_lossy(body).into_owned(),
-            json: serde_json::from_slice(body).ok(),
-            key: key.map(ToOwned::to_owned),
-            kind,
-            writing: matches!(kind, Kind::Upsert | Kind::BulkDelete | Kind::Delete),
+            ids: entries.iter().filter_map(id_of).map(ToOwned::to_owned).collect(),
+            writing: matches!(kind, Kind::Post | Kind::BulkDelete | Kind::Delete),
             status: None,
             applied: false,
-            json_content_type: content_type.starts_with("application/json"),
-        }
-    }
-
-    /// The ids that the body or the path names, in their order.
-    pub fn ids(&self) -> Vec<String> {
-        let from_body = self.entries().iter().filter_map(id_of).map(ToOwned::to_owned);
-        self.path_id().into_iter().chain(from_body).collect()
-    }
-
-    /// The id that the path names.
-    pub(crate) fn path_id(&self) -> Option<String> {
-        let path = self.path.split('?').next()?;
-        let is_about_one = matches!(self.kind, Kind::LookUp | Kind::Delete);
-        let segment = id_segment(path).filter(|_| is_about_one)?;
-        Some(percent_decode_str(segment).decode_utf8_lossy().into_owned())
-    }
-
-    pub(crate) fn entries(&self) -> &[Value] {
-        match &self.json {
-            Some(Value::Array(entries)) if self.writing => entries,
-            _ => &[],
+            body: String::from_utf8_lossy(body).into_owned(),
+            key: key.map(ToOwned::to_owned),
+            kind,
+            entries,
+            is_json: content_type.starts_with("application/json"),
         }
     }
 
@@ -109,70 +117,48 @@ impl Request {
         if self.kind == Kind::Unknown {
             found.push("no such call".to_owned());
         }
-        if !matches!(self.kind, Kind::Upsert | Kind::BulkDelete) {
+        if !matches!(self.kind, Kind::Post | Kind::BulkDelete) {
             return found;
         }
-        if !self.json_content_type {
+        if !self.is_json {
             found.push("the content type is not application/json".to_owned());
         }
-        let entries = self.entries();
-        if entries.is_empty() || entries.len() > LARGEST_BATCH {
-            found.push(format!("{} entries", entries.len()));
+        if self.entries.is_empty() || self.entries.len() > LARGEST_BATCH {
+            found.push(format!("{} entries", self.entries.len()));
         }
         let mut seen = BTreeSet::new();
-        for (index, entry) in entries.iter().enumerate() {
+        for (index, entry) in self.entries.iter().enumerate() {
             match id_of(entry) {
                 None | Some("") => found.push(format!("entry {index} has no id")),
                 Some(id) if !seen.insert(id) => found.push(format!("entry {index} repeats an id")),
                 Some(_) => {}
             }
-            if self.kind == Kind::Upsert {
-                let wrong = wrong_fields(entry).into_iter();
-                found.extend(wrong.map(|wrong| format!("entry {index} has {wrong}")));
+            if self.kind == Kind::Post && !entry["name"].is_string() {
+                found.push(format!("entry {index} has no name"));
+            }
+            for (field, value) in entry.as_object().into_iter().flatten() {
+                match field.as_str() {
+                    "id" | "name" => {}
+                    "phone" if value.as_str().is_some_and(is_phone) => {}
+                    "phone" => found.push(format!("entry {index} has a phone that is not bare digits")),
+                    other => found.push(format!("entry {index} has a field `{other}`")),
+                }
             }
         }
         found
     }
 }
 
-impl Kind {
-    fn of(method: &str, path: &str) -> Self {
-        match (method, path, id_segment(path)) {
-            ("GET", "/v3/users", _) => Self::List,
-            ("POST", "/v3/users", _) => Self::Upsert,
-            ("PATCH", "/v3/users/bulk_delete", _) => Self::BulkDelete,
-            ("GET", _, Some(_)) => Self::LookUp,
-            ("DELETE", _, Some(_)) => Self::Delete,
-            _ => Self::Unknown,
-        }
-    }
-}
-
-/// The raw id in a path. It is found before it is decoded, since an id may hold an encoded slash.
-fn id_segment(path: &str) -> Option<&str> {
+/// The id in a path. It is found before it is decoded, since an id may hold an encoded slash.
+fn id_in(path: &str) -> Option<String> {
     let segment = path.strip_prefix("/v3/users/")?;
-    (!segment.is_empty() && !segment.contains('/')).then_some(segment)
+    let is_id = !segment.is_empty() && !segment.contains('/');
+    is_id.then(|| percent_decode_str(segment).decode_utf8_lossy().into_owned())
 }
 
-/// The id of an entry, which is an object in a `POST` and a text in a `bulk_delete`.
+/// The id of an entry, which is an object in a `POST` and a text elsewhere.
 pub(crate) fn id_of(entry: &Value) -> Option<&str> {
     entry.as_str().or(entry["id"].as_str())
-}
-
-fn wrong_fields(entry: &Value) -> Vec<String> {
-    let mut wrong = Vec::new();
-    if !entry["name"].is_string() {
-        wrong.push("no name".to_owned());
-    }
-    for (field, value) in entry.as_object().into_iter().flatten() {
-        match field.as_str() {
-            "id" | "name" => {}
-            "phone" if value.as_str().is_some_and(is_phone) => {}
-            "phone" => wrong.push("a phone that is not bare digits".to_owned()),
-            other => wrong.push(format!("a field `{other}`")),
-        }
-    }
-    wrong
 }
 
 /// The requests, and what was wrong with them.
@@ -193,9 +179,9 @@ impl Log {
         self.in_flight += 1;
         self.max_in_flight = self.max_in_flight.max(self.in_flight);
         let Request { seq, method, path, .. } = &*request;
-        let violations = request.violations().into_iter();
-        self.violations
-            .extend(violations.map(|violation| format!("#{seq} {method} {path}: {violation}")));
+        for violation in request.violations() {
+            self.violations.push(format!("#{seq} {method} {path}: {violation}"));
+        }
         self.requests.push(request.clone());
     }
 

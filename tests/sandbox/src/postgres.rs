@@ -5,8 +5,7 @@
 //! that only this process holds open.
 
 use std::env;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
@@ -30,6 +29,11 @@ const PLACES: [&str; 5] = [
     "/usr/local/opt/postgresql@*/bin",
     "/home/linuxbrew/.linuxbrew/opt/postgresql@*/bin",
 ];
+
+/// Options of the server. Without `synchronous_commit=off`: an immediate restart would lose what was committed. Shared
+/// memory is in the data directory, since a killed server would leave it behind in `/dev/shm`.
+const OPTIONS: &str = "-c listen_addresses=127.0.0.1 -c max_connections=300 -c fsync=off -c full_page_writes=off \
+                       -c dynamic_shared_memory_type=mmap";
 
 /// Waits for the end of its input, which is the end of the process that started it; then ends the server, if there is
 /// one, and removes its files. `$1`: the temporary directory.
@@ -62,6 +66,9 @@ impl Postgres {
         let programs = find_programs()?;
         let owner = unprivileged_owner()?;
         let directory = make_directory()?;
+        if let Some(owner) = &owner {
+            chown(directory.path(), Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))?;
+        }
         let watchdog = Command::new("sh")
             .args(["-c", WATCHDOG, "sh"])
             .arg(directory.path())
@@ -79,7 +86,8 @@ impl Postgres {
             watchdog,
             directory,
         };
-        postgres.initialize()?;
+        let arguments = "--username=postgres --auth=trust --encoding=UTF8 --locale=C --no-sync";
+        postgres.run_as_owner("initdb", &arguments.split(' ').collect::<Vec<_>>())?;
         drop(listener);
         postgres.start_again()?;
         Ok(postgres)
@@ -92,67 +100,40 @@ impl Postgres {
         started.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
     }
 
-    fn initialize(&self) -> anyhow::Result<()> {
-        let directory = self.directory.path();
-        if let Some(owner) = &self.owner {
-            chown(directory, Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))?;
-        }
-        let arguments = "--username=postgres --auth=trust --encoding=UTF8 --locale=C --no-sync";
-        self.run_as_owner("initdb", arguments)?;
-
-        let port = self.port.to_string();
-        let settings = [
-            ("listen_addresses", "127.0.0.1"),
-            ("port", &port),
-            ("unix_socket_directories", &directory.to_string_lossy()),
-            ("max_connections", "300"),
-            // Not `synchronous_commit=off`: an immediate restart would lose what was committed.
-            ("fsync", "off"),
-            ("full_page_writes", "off"),
-            // In the data directory; in /dev/shm a killed server leaves it behind.
-            ("dynamic_shared_memory_type", "mmap"),
-        ];
-        let mut file = OpenOptions::new()
-            .append(true)
-            .open(self.data_dir().join("postgresql.conf"))?;
-        for (key, value) in settings {
-            writeln!(file, "{key} = '{value}'")?;
-        }
-        Ok(())
-    }
-
     /// Starts the server after [`Postgres::stop`], on the same port and data. Does nothing if it runs.
     pub fn start_again(&self) -> anyhow::Result<()> {
-        if self.run_as_owner("pg_ctl", "status").is_ok() {
+        if self.run_as_owner("pg_ctl", &["status"]).is_ok() {
             return Ok(());
         }
-        let started = self.run_as_owner("pg_ctl", "start --wait --log=log");
+        let directory = self.directory.path();
+        let options = format!("{OPTIONS} -p {} -k '{}'", self.port, directory.display());
+        let started = self.run_as_owner("pg_ctl", &["start", "--wait", "--log=log", "--options", &options]);
         started.map(drop).with_context(|| {
-            let log = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+            let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
             format!("the throw-away Postgres did not start on port {}:\n{log}", self.port)
         })
     }
 
     /// Stops the server as an administrator would. Its port and data stay.
     pub fn stop(&self) -> anyhow::Result<()> {
-        self.run_as_owner("pg_ctl", "stop --wait --mode=fast").map(drop)
+        self.run_as_owner("pg_ctl", &["stop", "--wait", "--mode=fast"])
     }
 
     /// Stops the server abruptly, and starts it again on the same port and data.
     pub fn restart_immediate(&self) -> anyhow::Result<()> {
-        self.run_as_owner("pg_ctl", "stop --wait --mode=immediate")?;
+        self.run_as_owner("pg_ctl", &["stop", "--wait", "--mode=immediate"])?;
         self.start_again()
     }
 
     /// Runs a program of the server as the owner of the files, on the data directory.
-    fn run_as_owner(&self, program: &str, arguments: &str) -> anyhow::Result<String> {
-        let mut command = clean_command(&self.programs.join(program));
+    fn run_as_owner(&self, program: &str, arguments: &[&str]) -> anyhow::Result<()> {
+        let mut command = command(&self.programs.join(program));
+        command.args(arguments).arg("--pgdata").arg(self.data_dir());
         command.current_dir(self.directory.path());
         if let Some(owner) = &self.owner {
             command.uid(owner.uid.as_raw()).gid(owner.gid.as_raw());
         }
-        command.args(arguments.split(' ')).arg("--pgdata").arg(self.data_dir());
-        run(command)
+        run(command).map(drop)
     }
 }
 
@@ -185,88 +166,60 @@ impl Postgres {
         self.directory.path().join("data")
     }
 
-    /// Creates a database, as a copy of `template` if one is named. Nobody may be connected to the template meanwhile.
-    pub fn create_database(&self, name: &str, template: Option<&str>) -> anyhow::Result<()> {
-        let template = template.map_or_else(String::new, |name| format!("TEMPLATE {}", identifier(name)));
-        let sql = format!("CREATE DATABASE {} {template}", identifier(name));
-        self.sql("postgres", &sql).map(drop)
+    /// The program `psql`, beside the server's programs if they have it, else that of the `PATH`.
+    pub fn psql(&self) -> PathBuf {
+        let beside = self.programs.join("psql");
+        if beside.is_file() { beside } else { "psql".into() }
     }
 
-    /// Drops a database and every connection to it.
-    pub fn drop_database(&self, name: &str) -> anyhow::Result<()> {
-        let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", identifier(name));
-        self.sql("postgres", &sql).map(drop)
+    pub fn create_database(&self, name: &str) -> anyhow::Result<()> {
+        self.sql("postgres", &format!("CREATE DATABASE {name}")).map(drop)
     }
 
     /// Runs SQL with `psql` as the superuser and returns its rows, fields separated by `|`. Nothing is run after the
     /// first error.
     pub fn sql(&self, database: &str, sql: &str) -> anyhow::Result<String> {
-        let beside = self.programs.join("psql");
-        // A directory that holds links to the server's programs need not have those of the client.
-        let program = if beside.is_file() { &beside } else { Path::new("psql") };
-        let mut psql = clean_command(program);
+        let mut psql = command(&self.psql());
         psql.args("-XqAt -v ON_ERROR_STOP=1 -h 127.0.0.1 -U postgres".split(' '))
             .args(["-p", &self.port.to_string(), "-d", database, "-c", sql]);
         run(psql)
     }
 }
 
-fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
 /// A command that no `PG…` variable of the caller's shell leads astray.
-fn clean_command(program: &Path) -> Command {
+fn command(program: &Path) -> Command {
     let mut command = Command::new(program);
-    for (name, _) in env::vars_os() {
-        if name.as_encoded_bytes().starts_with(b"PG") {
-            command.env_remove(name);
-        }
-    }
-    command.env("LC_ALL", "C");
+    command.env_clear().env("LC_ALL", "C").stdin(Stdio::null());
+    command.env("PATH", env::var_os("PATH").unwrap_or_default());
     command
 }
 
 /// Returns what the command printed, or fails with what it complained about.
 fn run(mut command: Command) -> anyhow::Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output();
+    let output = command.output();
     let output = output.with_context(|| format!("cannot run {program}: is Postgres installed?"))?;
-    let message = String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "{program} failed ({}): {message}",
-        output.status
-    );
+    let (status, message) = (output.status, String::from_utf8_lossy(&output.stderr));
+    ensure!(status.success(), "{program} failed ({status}): {message}");
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
 /// The directory that holds `initdb` and `postgres`.
 fn find_programs() -> anyhow::Result<PathBuf> {
     let mut candidates = Vec::new();
-    if let Some(chosen) = env::var_os("PGBIN") {
-        candidates.push(PathBuf::from(chosen));
-    }
+    candidates.extend(env::var_os("PGBIN").map(PathBuf::from));
     candidates.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
-    let mut packaged = Vec::new();
     for place in PLACES {
-        packaged.extend(glob::glob(place)?.flatten());
+        let mut versions: Vec<PathBuf> = glob::glob(place)?.flatten().collect();
+        versions.reverse();
+        candidates.extend(versions);
     }
-    packaged.sort_by_key(|directory| std::cmp::Reverse(version_in(directory)));
-    candidates.extend(packaged);
     let has_programs = |directory: &PathBuf| directory.join("initdb").is_file() && directory.join("postgres").is_file();
     candidates.into_iter().find(has_programs).context(
         "found no PostgreSQL server programs (`initdb`, `postgres`) in $PGBIN, in the PATH or where packages put them: \
          install them with `apt-get install postgresql` (Debian, Ubuntu) or `brew install postgresql@17` (macOS), or \
          set PGBIN to the directory that holds them",
     )
-}
-
-/// The version that a path such as `/usr/lib/postgresql/17/bin` names.
-fn version_in(directory: &Path) -> u32 {
-    let path = directory.to_string_lossy();
-    let digits: String = path.chars().filter(char::is_ascii_digit).collect();
-    digits.parse().unwrap_or(0)
 }
 
 /// Makes a temporary directory, in memory if there is room: a container often has 64 MB of it.

@@ -4,8 +4,8 @@
 //! connection must end in a TCP reset, which no response can do.
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{self, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -31,46 +31,63 @@ use crate::state::Shared;
 /// How long the end of a server may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A running server. Dropping it closes its port and all its connections.
+/// A server, running or stopped. Dropping it stops it.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    runtime: Option<Runtime>,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) shared: Arc<Shared>,
+    runtime: Mutex<Option<Runtime>>,
 }
 
 impl Server {
-    pub(crate) async fn start(
-        address: SocketAddr,
-        tls: Option<Arc<ServerConfig>>,
-        shared: Arc<Shared>,
-    ) -> anyhow::Result<Self> {
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let listener = runtime.spawn(TcpListener::bind(address)).await?;
+    /// Starts on this address, where port 0 is a free one.
+    pub(crate) fn start(address: SocketAddr, tls: Option<Arc<ServerConfig>>) -> anyhow::Result<Self> {
         let mut server = Self {
             address,
-            runtime: Some(runtime),
+            tls,
+            shared: Arc::default(),
+            runtime: Mutex::default(),
         };
-        let listener = listener.with_context(|| format!("cannot listen on {address}: choose another port"))?;
-        server.address = listener.local_addr()?;
-        if let Some(runtime) = &server.runtime {
-            let router = control::routes().fallback(handle).with_state(shared);
-            runtime.spawn(accept(listener, tls.map(TlsAcceptor::from), router));
-        }
+        server.address = server.start_again()?;
         Ok(server)
+    }
+
+    /// Listens again on the same port. Returns the address.
+    pub(crate) fn start_again(&self) -> anyhow::Result<SocketAddr> {
+        let listener = net::TcpListener::bind(self.address);
+        let listener = listener.with_context(|| format!("cannot listen on {}: choose another port", self.address))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let router = control::routes().fallback(handle).with_state(Arc::clone(&self.shared));
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        runtime.spawn(accept(listener, self.tls.clone().map(TlsAcceptor::from), router));
+        *self.runtime() = Some(runtime);
+        Ok(address)
+    }
+
+    /// Closes the port and all connections.
+    pub(crate) fn stop(&self) {
+        // In a thread: a runtime may not wait for the end of another one.
+        if let Some(runtime) = self.runtime().take() {
+            let ending = thread::spawn(move || runtime.shutdown_timeout(PATIENCE));
+            let _ = ending.join();
+        }
+    }
+
+    fn runtime(&self) -> MutexGuard<'_, Option<Runtime>> {
+        self.runtime.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // In a thread: a runtime may not wait for the end of another one.
-        if let Some(runtime) = self.runtime.take() {
-            let ending = thread::spawn(move || runtime.shutdown_timeout(PATIENCE));
-            let _ = ending.join();
-        }
+        self.stop();
     }
 }
 
-async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, router: Router) {
+async fn accept(listener: net::TcpListener, tls: Option<TlsAcceptor>, router: Router) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Most likely out of file descriptors: let some connections end.
@@ -117,9 +134,8 @@ where
 
 /// What a server needs for HTTPS, from PEM.
 pub(crate) fn tls_config(certificate: &str, key: &str) -> anyhow::Result<Arc<ServerConfig>> {
-    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .context("the certificate is no PEM")?;
+    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<_, _>>();
+    let chain = chain.context("the certificate is no PEM")?;
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).context("the private key is no PEM")?;
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&version::TLS12, &version::TLS13])?

@@ -1,6 +1,5 @@
 //! All that the sandbox knows, and the one place where a request acts on it.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,72 +7,28 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::answer::Answer;
-use crate::faults::{self, Fault, Poison, What};
-use crate::log::{Kind, Log, Request};
-use crate::users::{Account, Origin, User};
+use crate::faults::{self, Fault, What};
+use crate::log::{Log, Request};
+use crate::users::Account;
 use crate::variant::Variant;
 
-/// The sandbox at one moment, for the conditions of [`Wazzup::wait_until`](crate::Wazzup::wait_until).
+/// The sandbox at one moment.
 #[derive(Debug, Default)]
-pub struct State {
+pub(crate) struct State {
     /// Never empty: the first account is always there.
     pub(crate) accounts: Vec<Account>,
     pub(crate) sidecar_key: Option<String>,
     pub(crate) variant: Variant,
     pub(crate) faults: Vec<Fault>,
-    pub(crate) poisons: Vec<Poison>,
     pub(crate) log: Log,
-    pub(crate) held_back: VecDeque<Request>,
+    pub(crate) held_back: Vec<Request>,
 }
 
 impl State {
-    /// The users of the first account by id.
-    pub fn users(&self) -> &BTreeMap<String, User> {
-        &self.accounts[0].users
-    }
-
-    /// The requests since the log was last cleared, those in flight included.
-    pub fn requests(&self) -> &[Request] {
-        &self.log.requests
-    }
-
-    /// Those of the requests that may change users.
-    pub fn writing_requests(&self) -> impl Iterator<Item = &Request> {
-        self.log.requests.iter().filter(|request| request.writing)
-    }
-
-    /// How many of the requests are of this kind.
-    pub fn count_of(&self, kind: Kind) -> usize {
-        self.log.requests.iter().filter(|request| request.kind == kind).count()
-    }
-
-    /// Requests that neither were answered nor lost their connection yet.
-    pub fn in_flight(&self) -> usize {
-        self.log.in_flight
-    }
-
-    /// Requests that are held back, and may still land.
-    pub fn late(&self) -> usize {
-        self.held_back.len()
-    }
-
     /// Writes a request down. Returns what strikes it: a wait, and a fault.
     pub(crate) fn begin(&mut self, request: &mut Request) -> (Duration, Option<What>) {
         self.log.begin(request);
-        let (delay, mut what) = faults::take(&mut self.faults, request);
-        for poison in &self.poisons {
-            if what.is_none() && !poison.poisoned_entries(request).is_empty() {
-                what = poison.what();
-            }
-        }
-        (delay, what)
-    }
-
-    /// Does the oldest of the requests that are held back.
-    pub(crate) fn land_next(&mut self) -> Option<Request> {
-        let request = self.held_back.pop_front()?;
-        self.act(&request);
-        Some(request)
+        faults::take(&mut self.faults, request, self.variant.errors)
     }
 
     /// Carries a request out, or refuses it.
@@ -86,78 +41,24 @@ impl State {
     }
 
     fn admit_and_serve(&mut self, request: &Request) -> Result<Answer, Answer> {
-        let Self {
-            accounts,
-            sidecar_key,
-            variant,
-            poisons,
-            ..
-        } = self;
+        let errors = self.variant.errors;
         let key = request.key.as_deref().unwrap_or_default();
-        if sidecar_key.as_deref() == Some(key) {
-            return Err(variant.errors.refusal(403, "FORBIDDEN", &Value::Null));
+        if self.sidecar_key.as_deref() == Some(key) {
+            return Err(errors.refusal(403, "FORBIDDEN", &Value::Null));
         }
-        let Some(account) = accounts.iter_mut().find(|account| account.key == key) else {
-            return Err(variant.errors.refusal(401, "UNAUTHORIZED", &Value::Null));
-        };
-        if !request.writing {
-            return serve(account, request, &[], variant);
-        }
-        let before = account.users.clone();
-        let result = serve_unless_poisoned(account, request, poisons, variant);
-        if result.is_err() && variant.atomic {
-            account.users = before;
-            return result;
-        }
-        for (id, user) in before {
-            if user.origin == Origin::Foreign && account.users.get(&id) != Some(&user) {
-                account.foreign_touched.insert(id);
-            }
-        }
-        result
-    }
-}
-
-/// Refuses the request if it has poisoned entries. The others are carried out all the same: the caller restores the
-/// users where the variant is atomic.
-fn serve_unless_poisoned(
-    account: &mut Account,
-    request: &Request,
-    poisons: &[Poison],
-    variant: &Variant,
-) -> Result<Answer, Answer> {
-    for poison in poisons {
-        let poisoned = poison.poisoned_entries(request);
-        if poisoned.is_empty() {
-            continue;
-        }
-        if let Some(refusal) = poison.refusal(&poisoned, variant.errors) {
-            let mut others = Vec::new();
-            for (index, entry) in request.entries().iter().enumerate() {
-                if !poisoned.contains(&index) {
-                    others.push(entry.clone());
-                }
-            }
-            if !others.is_empty() {
-                // The client sees the refusal only.
-                let _ = serve(account, request, &others, variant);
-            }
-            return Err(refusal);
+        match self.accounts.iter_mut().find(|account| account.key == key) {
+            Some(account) => account.serve(request, &self.variant),
+            None => Err(errors.refusal(401, "UNAUTHORIZED", &Value::Null)),
         }
     }
-    serve(account, request, request.entries(), variant)
-}
 
-/// Carries out these entries of a request.
-fn serve(account: &mut Account, request: &Request, entries: &[Value], variant: &Variant) -> Result<Answer, Answer> {
-    let id = request.path_id().unwrap_or_default();
-    match request.kind {
-        Kind::List => Ok(account.list(request.offset(), variant)),
-        Kind::LookUp => account.look_up(&id, variant),
-        Kind::Upsert => account.upsert(entries, variant),
-        Kind::BulkDelete => account.bulk_delete(entries, variant),
-        Kind::Delete => account.delete(&id, variant),
-        Kind::Unknown => Err(variant.errors.refusal(404, "NOT_FOUND", &Value::Null)),
+    /// Does all requests that are held back, in the order in which they came. Returns how many they were.
+    pub(crate) fn land_late(&mut self) -> usize {
+        let held_back = std::mem::take(&mut self.held_back);
+        for request in &held_back {
+            self.act(request);
+        }
+        held_back.len()
     }
 }
 

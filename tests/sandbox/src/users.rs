@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, named_entries};
+use crate::log::{Kind, Request, id_of};
 use crate::variant::{ListStyle, MalformedPhone, OmittedPhone, PostAnswer, Variant};
 
 /// The longest id and name, in characters.
@@ -21,27 +22,17 @@ pub struct User {
     pub phone: Option<String>,
     /// `seller` at first. An administrator changes it by hand; deleting the user loses it.
     pub role: String,
-    pub origin: Origin,
-}
-
-/// Who made a user.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Origin {
-    /// A `POST`.
-    Api,
-    /// The test, as an administrator would in the cabinet.
-    Hand,
-    /// The test, as somebody whom no synchronization may touch.
-    Foreign,
+    /// Seeded by the test as somebody whom no synchronization may touch.
+    pub is_foreign: bool,
 }
 
 impl User {
-    pub(crate) fn new(name: &str, phone: Option<&str>, origin: Origin) -> Self {
+    pub(crate) fn new(name: &str, phone: Option<&str>) -> Self {
         Self {
             name: name.to_owned(),
             phone: phone.map(ToOwned::to_owned),
             role: "seller".to_owned(),
-            origin,
+            is_foreign: false,
         }
     }
 
@@ -71,70 +62,108 @@ pub(crate) fn is_phone(text: &str) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Account {
     pub(crate) key: String,
-    pub(crate) users: BTreeMap<String, User>,
     pub(crate) foreign_touched: BTreeSet<String>,
+    users: BTreeMap<String, User>,
+    /// Phone and id of every user who has a phone.
+    phones: BTreeSet<(String, String)>,
+    /// Who stood where the current request made a change, in the order of the changes.
+    replaced: Vec<(String, Option<User>)>,
 }
 
-/// The calls. An `Err` is the answer to a request that was refused, which may have carried out some of its entries: the
-/// caller restores the users where the variant is atomic.
 impl Account {
-    /// `GET /v3/users`
-    pub(crate) fn list(&self, offset: usize, variant: &Variant) -> Answer {
+    pub(crate) fn users(&self) -> &BTreeMap<String, User> {
+        &self.users
+    }
+
+    /// Puts a user in the place of the one with this id, or removes that one. Returns whether there was one.
+    pub(crate) fn replace(&mut self, id: &str, user: Option<User>) -> bool {
+        let phone = user.as_ref().and_then(|user| user.phone.clone());
+        let before = match user {
+            Some(user) => self.users.insert(id.to_owned(), user),
+            None => self.users.remove(id),
+        };
+        if let Some(phone) = before.as_ref().and_then(|user| user.phone.clone()) {
+            self.phones.remove(&(phone, id.to_owned()));
+        }
+        self.phones.extend(phone.map(|phone| (phone, id.to_owned())));
+        let was_there = before.is_some();
+        self.replaced.push((id.to_owned(), before));
+        was_there
+    }
+
+    fn has_phone_of_another(&self, id: &str, phone: &str) -> bool {
+        let from = (phone.to_owned(), String::new());
+        let mut holders = self.phones.range(from..).take_while(|(held, _)| held == phone);
+        holders.any(|(_, holder)| holder != id)
+    }
+
+    /// Carries a request out. An `Err` is the answer to one that was refused.
+    pub(crate) fn serve(&mut self, request: &Request, variant: &Variant) -> Result<Answer, Answer> {
+        self.replaced.clear();
+        let id = request.ids.first().map_or("", String::as_str);
+        let result = match request.kind {
+            Kind::List => Ok(self.list(request.offset(), variant)),
+            Kind::Post => self.upsert(&request.entries, variant),
+            Kind::BulkDelete => self.bulk_delete(&request.entries, variant),
+            Kind::GetUser => match self.users.get(id) {
+                Some(user) => Ok(Answer::new(200, user.to_json(id, variant, true).to_string())),
+                None => Err(variant.errors.refusal(404, "USER_NOT_FOUND", &Value::Null)),
+            },
+            Kind::Delete if self.replace(id, None) => Ok(Answer::new(200, "")),
+            Kind::Delete => Err(variant.errors.refusal(404, "USER_NOT_FOUND", &Value::Null)),
+            Kind::Unknown => Err(variant.errors.refusal(404, "NOT_FOUND", &Value::Null)),
+        };
+        let mut replaced = std::mem::take(&mut self.replaced);
+        if result.is_err() && variant.atomic {
+            while let Some((id, before)) = replaced.pop() {
+                self.replace(&id, before);
+            }
+        }
+        for (id, before) in replaced {
+            if before.is_some_and(|user| user.is_foreign && self.users.get(&id) != Some(&user)) {
+                self.foreign_touched.insert(id);
+            }
+        }
+        result
+    }
+
+    fn list(&self, offset: usize, variant: &Variant) -> Answer {
         let mut users: Vec<_> = self.users.iter().collect();
-        users.retain(|(id, _)| !variant.unlisted.contains(*id));
         users.sort_by_key(|(id, user)| (&user.name, *id));
         let count = i64::try_from(users.len()).unwrap_or(i64::MAX) + variant.count_off_by;
-
         if variant.list != ListStyle::Array {
             let offset = if variant.offset_ignored { 0 } else { offset };
             users = users.into_iter().skip(offset).take(PAGE).collect();
         }
-        let items = users
-            .into_iter()
-            .map(|(id, user)| user.to_json(id, variant, variant.list_phones));
-        let items: Value = items.collect();
+        let mut items = Vec::new();
+        for (id, user) in users {
+            items.push(user.to_json(id, variant, variant.list_phones));
+        }
         let body = match variant.list {
-            ListStyle::Array | ListStyle::ArrayPaged => items,
+            ListStyle::Array | ListStyle::ArrayPaged => Value::Array(items),
             ListStyle::Pages => json!({"count": count, "data": items}),
             ListStyle::PagesTextCount => json!({"count": count.to_string(), "data": items}),
         };
         Answer::new(200, body.to_string())
     }
 
-    /// `GET /v3/users/:id`
-    pub(crate) fn look_up(&self, id: &str, variant: &Variant) -> Result<Answer, Answer> {
-        match self.users.get(id) {
-            Some(user) => Ok(Answer::new(200, user.to_json(id, variant, true).to_string())),
-            None => Err(variant.errors.refusal(404, "USER_NOT_FOUND", &Value::Null)),
-        }
-    }
-
-    /// `DELETE /v3/users/:id`
-    pub(crate) fn delete(&mut self, id: &str, variant: &Variant) -> Result<Answer, Answer> {
-        match self.users.remove(id) {
-            Some(_) => Ok(Answer::new(200, "")),
-            None => Err(variant.errors.refusal(404, "USER_NOT_FOUND", &Value::Null)),
-        }
-    }
-
-    /// `PATCH /v3/users/bulk_delete`
-    pub(crate) fn bulk_delete(&mut self, ids: &[Value], variant: &Variant) -> Result<Answer, Answer> {
-        check_batch(ids, Value::as_str, variant)?;
+    fn bulk_delete(&mut self, ids: &[Value], variant: &Variant) -> Result<Answer, Answer> {
+        check_batch(ids, variant)?;
         if let Some(index) = ids.iter().position(|id| !id.is_string()) {
             return Err(invalid_users(&[(index, vec!["id".to_owned()])], variant));
         }
         let mut absent = Vec::new();
         for id in ids.iter().filter_map(Value::as_str) {
-            if self.users.remove(id).is_none() && variant.names_absent {
+            if !self.replace(id, None) && variant.names_absent {
                 absent.push(id_to_json(id, variant));
             }
         }
         Ok(Answer::new(200, Value::Array(absent).to_string()))
     }
 
-    /// `POST /v3/users`
-    pub(crate) fn upsert(&mut self, entries: &[Value], variant: &Variant) -> Result<Answer, Answer> {
-        check_batch(entries, |entry| entry["id"].as_str(), variant)?;
+    /// A `POST`. A refused one may have carried out some of its entries.
+    fn upsert(&mut self, entries: &[Value], variant: &Variant) -> Result<Answer, Answer> {
+        check_batch(entries, variant)?;
         if variant.full_refuses_updates && self.users.len() > variant.seats {
             return Err(seats_exceeded(variant));
         }
@@ -165,39 +194,39 @@ impl Account {
     /// Carries out one entry, or changes nothing.
     fn put(&mut self, entry: &Entry, variant: &Variant) -> Result<(), Answer> {
         let Entry { id, name, phone } = *entry;
-        if !self.users.contains_key(id) && self.users.len() >= variant.seats {
+        let before = self.users.get(id);
+        if before.is_none() && self.users.len() >= variant.seats {
             return Err(seats_exceeded(variant));
         }
-        if phone.is_some() && variant.unique_phones {
-            let mut users = self.users.iter();
-            if users.any(|(other, user)| other != id && user.phone.as_deref() == phone) {
-                let data = json!({"phone": phone});
-                return Err(variant.errors.refusal(400, "DUPLICATE_PHONE_NUMBER", &data));
-            }
+        if variant.unique_phones && phone.is_some_and(|phone| self.has_phone_of_another(id, phone)) {
+            let data = json!({"phone": phone});
+            return Err(variant.errors.refusal(400, "DUPLICATE_PHONE_NUMBER", &data));
         }
-        let added = || User::new(name, None, Origin::Api);
-        let user = self.users.entry(id.to_owned()).or_insert_with(added);
+        let mut user = before.cloned().unwrap_or_else(|| User::new(name, None));
         name.clone_into(&mut user.name);
         if phone.is_some() || variant.omitted_phone == OmittedPhone::Clears {
             user.phone = phone.map(ToOwned::to_owned);
         }
+        self.replace(id, Some(user));
         Ok(())
     }
 }
 
 fn invalid_users(entries: &[(usize, Vec<String>)], variant: &Variant) -> Answer {
-    let data = named_entries(entries);
+    let entries = entries.iter();
+    let indexed = entries.filter_map(|(index, fields)| Some((i64::try_from(*index).ok()?, fields)));
+    let data = named_entries(indexed);
     variant.errors.refusal(400, "INVALID_USERS_DATA", &data)
 }
 
 fn seats_exceeded(variant: &Variant) -> Answer {
-    let limit = variant.limit_named.then(|| json!({"limit": variant.seats}));
-    let data = limit.unwrap_or_default();
+    let data = variant.limit_named.then(|| json!({"limit": variant.seats}));
+    let data = data.unwrap_or_default();
     variant.errors.refusal(400, "USER_LIMIT_EXCEEDED", &data)
 }
 
 /// Checks both batch calls: not empty, not too many, no id twice.
-fn check_batch(entries: &[Value], id: fn(&Value) -> Option<&str>, variant: &Variant) -> Result<(), Answer> {
+fn check_batch(entries: &[Value], variant: &Variant) -> Result<(), Answer> {
     if entries.is_empty() {
         return Err(invalid_users(&[], variant));
     }
@@ -206,7 +235,7 @@ fn check_batch(entries: &[Value], id: fn(&Value) -> Option<&str>, variant: &Vari
         return Err(variant.errors.refusal(400, "TOO_MANY_ENTITIES", &data));
     }
     let mut seen = BTreeSet::new();
-    if entries.iter().filter_map(id).all(|id| seen.insert(id)) {
+    if entries.iter().filter_map(id_of).all(|id| seen.insert(id)) {
         return Ok(());
     }
     Err(variant.errors.refusal(500, "INTERNAL_SERVER_ERROR", &Value::Null))

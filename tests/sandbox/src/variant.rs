@@ -1,7 +1,5 @@
 //! How the service behaves where its documentation is silent or contradicts itself.
 
-use std::collections::BTreeSet;
-
 /// The service's behaviour, which can change while it runs. The default is what the vendor's page says.
 #[derive(Debug, Clone, PartialEq, Eq, smart_default::SmartDefault)]
 #[expect(
@@ -12,12 +10,10 @@ pub struct Variant {
     pub list: ListStyle,
     /// A paged list answers its first page whatever `?offset=` says.
     pub offset_ignored: bool,
-    /// The items of the list carry `phone`.
-    pub list_phones: bool,
-    /// Users that the list leaves out, though `GET /v3/users/:id` finds them.
-    pub unlisted: BTreeSet<String>,
     /// Added to the `count` of a list that has one.
     pub count_off_by: i64,
+    /// The items of the list carry `phone`.
+    pub list_phones: bool,
     /// Ids that look like numbers come back as JSON numbers.
     pub numeric_ids: bool,
     pub post_answer: PostAnswer,

@@ -1,20 +1,18 @@
 //! The handle that tests hold.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
 use tokio::time::timeout;
-use tokio_rustls::rustls::ServerConfig;
 
-use crate::faults::{Fault, Poison, PoisonReply, When};
-use crate::log::{Kind, Request};
+use crate::faults::{Fault, What, When};
+use crate::log::Request;
 use crate::server::{Server, tls_config};
-use crate::state::{Shared, State};
-use crate::users::{Account, Origin, User};
+use crate::state::State;
+use crate::users::{Account, User};
 use crate::variant::Variant;
 
 /// A running stand-in for Wazzup. Clones are handles to the same one; dropping the last one stops it.
@@ -22,71 +20,39 @@ use crate::variant::Variant;
 /// A handle stands for one account: its key and users. All else belongs to the whole sandbox.
 #[derive(Debug, Clone)]
 pub struct Wazzup {
-    inner: Arc<Inner>,
+    server: Arc<Server>,
     account: usize,
-}
-
-#[derive(Debug)]
-struct Inner {
-    shared: Arc<Shared>,
-    server: Mutex<Option<Server>>,
-    address: SocketAddr,
-    tls: Option<Arc<ServerConfig>>,
 }
 
 /// Start, stop and address.
 impl Wazzup {
     /// Starts on a free port of 127.0.0.1.
-    pub async fn start() -> anyhow::Result<Self> {
-        Self::start_on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).await
+    pub fn start() -> anyhow::Result<Self> {
+        Self::start_on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None)
     }
 
     /// Starts on this address, where port 0 is a free one; with a certificate chain and a private key in PEM as HTTPS.
-    pub async fn start_on(address: SocketAddr, tls: Option<(&str, &str)>) -> anyhow::Result<Self> {
-        let tls = match tls {
-            Some((certificate, key)) => Some(tls_config(certificate, key)?),
-            None => None,
-        };
-        let shared = Arc::new(Shared::default());
-        let server = Server::start(address, tls.clone(), Arc::clone(&shared)).await?;
-        let inner = Inner {
-            shared,
-            address: server.address,
-            server: Mutex::new(Some(server)),
-            tls,
-        };
-        let wazzup = Self {
-            inner: Arc::new(inner),
-            account: 0,
-        };
-        Ok(wazzup.add_account("sandbox-key"))
+    pub fn start_on(address: SocketAddr, tls: Option<(&str, &str)>) -> anyhow::Result<Self> {
+        let tls = tls.map(|(certificate, key)| tls_config(certificate, key)).transpose()?;
+        let server = Arc::new(Server::start(address, tls)?);
+        let first = Self { server, account: 0 };
+        Ok(first.add_account("sandbox-key"))
     }
 
     /// Closes the port and every connection. Users, log, orders and requests that are held back stay.
     pub fn stop(&self) {
-        drop(self.replace_server(None));
+        self.server.stop();
     }
 
     /// Listens again on the same port after [`Wazzup::stop`].
-    pub async fn start_again(&self) -> anyhow::Result<()> {
-        self.stop();
-        let Inner {
-            shared, address, tls, ..
-        } = &*self.inner;
-        let server = Server::start(*address, tls.clone(), Arc::clone(shared)).await?;
-        self.replace_server(Some(server));
-        Ok(())
-    }
-
-    fn replace_server(&self, server: Option<Server>) -> Option<Server> {
-        let mut current = self.inner.server.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut current, server)
+    pub fn start_again(&self) -> anyhow::Result<()> {
+        self.server.start_again().map(drop)
     }
 
     /// `http://127.0.0.1:PORT/v3`, or `https`.
     pub fn base_url(&self) -> String {
-        let scheme = if self.inner.tls.is_some() { "https" } else { "http" };
-        let mut address = self.inner.address;
+        let scheme = if self.server.tls.is_some() { "https" } else { "http" };
+        let mut address = self.server.address;
         if address.ip().is_unspecified() {
             address.set_ip(Ipv4Addr::LOCALHOST.into());
         }
@@ -94,15 +60,23 @@ impl Wazzup {
     }
 
     pub fn port(&self) -> u16 {
-        self.inner.address.port()
+        self.server.address.port()
     }
 
     fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        self.inner.shared.read(look)
+        self.server.shared.read(look)
     }
 
     fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        self.inner.shared.write(change)
+        self.server.shared.write(change)
+    }
+
+    fn account<T>(&self, look: impl FnOnce(&Account) -> T) -> T {
+        self.read(|state| look(&state.accounts[self.account]))
+    }
+
+    fn replace(&self, id: &str, user: Option<User>) -> bool {
+        self.write(|state| state.accounts[self.account].replace(id, user))
     }
 }
 
@@ -110,7 +84,7 @@ impl Wazzup {
 impl Wazzup {
     /// The key of this account.
     pub fn key(&self) -> String {
-        self.read(|state| state.accounts[self.account].key.clone())
+        self.account(|account| account.key.clone())
     }
 
     /// Gives this account another key; the old one is unknown from now on.
@@ -120,18 +94,14 @@ impl Wazzup {
 
     /// Opens another account without users on the same server, and returns a handle to it.
     pub fn add_account(&self, key: &str) -> Self {
-        let account = Account {
-            key: key.to_owned(),
-            ..Account::default()
-        };
-        let index = self.write(|state| {
-            state.accounts.push(account);
+        let account = self.write(|state| {
+            state.accounts.push(Account::default());
             state.accounts.len() - 1
         });
-        Self {
-            inner: Arc::clone(&self.inner),
-            account: index,
-        }
+        let server = Arc::clone(&self.server);
+        let added = Self { server, account };
+        added.set_key(key);
+        added
     }
 
     /// A key that is answered with 403, or none.
@@ -152,32 +122,18 @@ impl Wazzup {
         self.write(|state| state.faults.push(fault));
     }
 
+    /// From now on, this happens to every `POST` that has an entry with one of these ids or names.
+    pub fn poison<S: Into<String>>(&self, ids_or_names: impl IntoIterator<Item = S>, what: What) {
+        self.order(Fault::new(When::Post, what).naming(ids_or_names).always());
+    }
+
     pub fn clear_faults(&self) {
         self.write(|state| state.faults.clear());
     }
 
-    /// Refuses some users from now on.
-    pub fn poison(&self, poison: Poison) {
-        self.write(|state| state.poisons.push(poison));
-    }
-
-    /// `bulk_delete` and `DELETE` refuse these ids from now on, the first for its whole batch.
-    pub fn refuse_removal<S: Into<String>>(&self, ids: impl IntoIterator<Item = S>, reply: PoisonReply) {
-        self.poison(Poison::ids(ids, reply).on(When::Removals));
-    }
-
-    pub fn cure(&self) {
-        self.write(|state| state.poisons.clear());
-    }
-
     /// Does all requests that are held back, in the order in which they came. Returns how many they were.
     pub fn land_late(&self) -> usize {
-        self.write(|state| std::iter::from_fn(|| state.land_next()).count())
-    }
-
-    /// Does the oldest of the requests that are held back, and returns it.
-    pub fn land_next_late(&self) -> Option<Request> {
-        self.write(State::land_next)
+        self.write(State::land_late)
     }
 }
 
@@ -185,20 +141,21 @@ impl Wazzup {
 impl Wazzup {
     /// All users of this account by id.
     pub fn users(&self) -> BTreeMap<String, User> {
-        self.read(|state| state.accounts[self.account].users.clone())
+        self.account(|account| account.users().clone())
     }
 
     pub fn user(&self, id: &str) -> Option<User> {
-        self.read(|state| state.accounts[self.account].users.get(id).cloned())
+        self.account(|account| account.users().get(id).cloned())
     }
 
     pub fn put(&self, id: &str, name: &str, phone: Option<&str>) {
-        self.insert(id, User::new(name, phone, Origin::Hand));
+        self.replace(id, Some(User::new(name, phone)));
     }
 
     /// Adds a user whom no synchronization may touch: see [`Wazzup::foreign_touched`].
     pub fn seed_foreign(&self, id: &str, name: &str, phone: Option<&str>) {
-        self.insert(id, User::new(name, phone, Origin::Foreign));
+        self.put(id, name, phone);
+        self.edit(id, |user| user.is_foreign = true);
     }
 
     /// Adds so many of them: `foreign-1`, `foreign-2`…
@@ -208,20 +165,9 @@ impl Wazzup {
         }
     }
 
-    fn insert(&self, id: &str, user: User) {
-        self.write(|state| state.accounts[self.account].users.insert(id.to_owned(), user));
-    }
-
     /// Removes a user. Panics if there is none: a test that changes nobody proves nothing.
     pub fn remove(&self, id: &str) {
-        let removed = self.write(|state| state.accounts[self.account].users.remove(id));
-        assert!(removed.is_some(), "the sandbox has no user `{id}` to remove");
-    }
-
-    /// Changes a user: `wazzup.edit("7", |user| user.phone = None)`. Panics if there is none.
-    pub fn edit(&self, id: &str, change: impl FnOnce(&mut User)) {
-        let changed = self.write(|state| state.accounts[self.account].users.get_mut(id).map(change));
-        assert!(changed.is_some(), "the sandbox has no user `{id}` to change");
+        assert!(self.replace(id, None), "the sandbox has no user `{id}` to remove");
     }
 
     /// Renames a user. Panics if there is none.
@@ -232,6 +178,13 @@ impl Wazzup {
     /// Gives a user a role. Panics if there is none.
     pub fn set_role(&self, id: &str, role: &str) {
         self.edit(id, |user| role.clone_into(&mut user.role));
+    }
+
+    fn edit(&self, id: &str, change: impl FnOnce(&mut User)) {
+        let user = self.user(id);
+        let mut user = user.unwrap_or_else(|| panic!("the sandbox has no user `{id}` to change"));
+        change(&mut user);
+        self.replace(id, Some(user));
     }
 }
 
@@ -244,12 +197,13 @@ impl Wazzup {
 
     /// Those of them that may change users.
     pub fn writing_requests(&self) -> Vec<Request> {
-        self.read(|state| state.writing_requests().cloned().collect())
+        let mut requests = self.requests();
+        requests.retain(|request| request.writing);
+        requests
     }
 
-    /// How many of them are of this kind.
-    pub fn count_of(&self, kind: Kind) -> usize {
-        self.read(|state| state.count_of(kind))
+    pub fn count_of(&self, when: When) -> usize {
+        self.requests().iter().filter(|request| when.matches(request)).count()
     }
 
     /// Forgets the requests and the maximum in flight. Violations stay.
@@ -268,7 +222,12 @@ impl Wazzup {
 
     /// The seeded foreign users that requests changed or deleted, over the whole life of the sandbox.
     pub fn foreign_touched(&self) -> Vec<String> {
-        self.read(|state| state.accounts[self.account].foreign_touched.iter().cloned().collect())
+        self.account(|account| account.foreign_touched.iter().cloned().collect())
+    }
+
+    /// Requests that neither were answered nor lost their connection yet.
+    pub fn in_flight(&self) -> usize {
+        self.read(|state| state.log.in_flight)
     }
 
     /// The most requests that were in flight at the same time.
@@ -278,22 +237,16 @@ impl Wazzup {
 
     /// Waits until the condition holds, which is tested now and after each change. An error after this time names the
     /// requests so far.
-    pub async fn wait_until(&self, condition: impl Fn(&State) -> bool, patience: Duration) -> anyhow::Result<()> {
-        let mut changes = self.inner.shared.changed.subscribe();
-        let holds = changes.wait_for(|()| self.read(&condition));
+    pub async fn wait_until(&self, condition: impl Fn(&Self) -> bool, patience: Duration) -> anyhow::Result<()> {
+        let mut changes = self.server.shared.changed.subscribe();
+        let holds = changes.wait_for(|()| condition(self));
         if timeout(patience, holds).await.is_ok() {
             return Ok(());
         }
         let mut requests = String::new();
-        for Request {
-            seq,
-            method,
-            path,
-            status,
-            ..
-        } in self.requests()
-        {
-            let _ = write!(requests, "\n  #{seq} {method} {path} -> {status:?}");
+        for request in self.requests() {
+            let (seq, method, path, status) = (request.seq, request.method, request.path, request.status);
+            requests += &format!("\n  #{seq} {method} {path} -> {status:?}");
         }
         bail!("the sandbox waited {patience:?} in vain, after these requests:{requests}")
     }
