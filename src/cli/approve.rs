@@ -1,19 +1,19 @@
 //! `approve`: lists what is held and approves exactly that.
 
 use std::{
-    env, fs,
+    collections::BTreeSet,
     io::{self, BufRead as _, IsTerminal as _, Write as _},
 };
 
 use super::{
     Context, Error, Exit,
-    holds::{HoldGroup, HoldNames, counted_holds, grouped},
-    page::{Mark, Page},
+    holds::{HoldNames, counted_holds, grouped},
+    invocation::operator,
+    page::{Mark, Page, note},
     setup,
     text::{counted, listed_ids, noun_for, printable},
 };
 use crate::{
-    daemon,
     employee::Roster,
     plan::{Hold, HoldKey, HoldKind, Snapshot},
 };
@@ -32,10 +32,7 @@ pub(super) async fn approve(
 ) -> Result<Exit, Error> {
     let state = setup::state(&context.config);
     let snapshot = state.peek().await?.snapshot;
-    let selection = Selection::of(&snapshot, ids);
-    if !selection.unknown.is_empty() {
-        return Err(Error::Refused(refusal_of_unknown(&selection.unknown)));
-    }
+    let selection = Selection::of(&snapshot, ids)?;
     let count = selection.holds.len();
     if let Some(expected) = expected
         && expected != count
@@ -46,24 +43,26 @@ pub(super) async fn approve(
         )));
     }
     let mut page = Page::new(MARGIN);
-    selection.write_approved(&mut page);
+    if selection.approved_earlier > 0 {
+        let holds = counted(selection.approved_earlier, "hold");
+        page.paragraph(&format!(
+            "{holds} approved earlier: the next cycle carries out what is still due."
+        ));
+        page.blank();
+    }
     if selection.holds.is_empty() {
         page.paragraph("Nothing waits for an approval.");
         page.print()?;
         return Ok(Exit::Ok);
     }
-    let roster = read_roster(context, &selection, &snapshot).await?;
-    selection.write_holds(&mut page, &snapshot, roster.as_ref());
+    let roster = read_roster(context, &selection).await?;
+    selection.write(&mut page, roster.as_ref());
     page.print()?;
-    if !yes && !is_confirmed(context, &selection.question(&snapshot))? {
-        return Err(Error::Refused("nothing was approved: everything stays held".to_owned()));
-    }
-    let mut approvals: Vec<(HoldKey, String)> = Vec::new();
-    for (key, hold) in &selection.holds {
-        approvals.push(((*key).clone(), hold.content.clone()));
+    if !yes {
+        selection.question().ask(context)?;
     }
     let operator = operator();
-    state.order_approvals(&approvals, &operator).await?;
+    state.order_approvals(&selection.approvals(), &operator).await?;
     let mut page = Page::new(MARGIN);
     page.paragraph(&format!(
         "Approved by {}: {}. The next cycle does what was approved.",
@@ -77,142 +76,157 @@ pub(super) async fn approve(
 /// The holds in question.
 #[derive(Debug)]
 struct Selection<'a> {
+    snapshot: &'a Snapshot,
     /// Not approved yet.
     holds: Vec<(&'a HoldKey, &'a Hold)>,
-    /// Approved earlier, and not carried out yet.
-    approved: Vec<(&'a HoldKey, &'a Hold)>,
-    /// Ids that were named and of which nothing is held.
-    unknown: Vec<&'a str>,
+    /// How many were approved already, and are not carried out yet.
+    approved_earlier: usize,
 }
 
 impl<'a> Selection<'a> {
     /// The holds on `ids`, all of them if there are none.
     ///
     /// While the account is doubted, that is the only hold in question: the others belong to the account that is known.
-    fn of(snapshot: &'a Snapshot, ids: &'a [String]) -> Self {
-        let doubted = snapshot.holds.get(&HoldKey::account());
-        let is_doubted = doubted.is_some_and(|hold| hold.approved.is_none());
+    fn of(snapshot: &'a Snapshot, ids: &[String]) -> Result<Self, Error> {
+        let held: BTreeSet<&str> = snapshot.holds.keys().filter_map(HoldKey::concerned_user).collect();
+        let unknown: Vec<&str> = ids.iter().map(String::as_str).filter(|id| !held.contains(id)).collect();
+        if !unknown.is_empty() {
+            let ids = noun_for(unknown.len(), "id");
+            let shown = listed_ids(unknown, IDS_SHOWN);
+            return Err(Error::Refused(format!(
+                "nothing was approved, because nothing is held about the {ids} {shown}"
+            )));
+        }
+        let account = snapshot.holds.get(&HoldKey::account());
+        let is_account_doubted = account.is_some_and(|hold| hold.approved.is_none());
         let is_meant = |key: &HoldKey| {
             if ids.is_empty() {
-                !is_doubted || key.kind == HoldKind::Account
+                !is_account_doubted || key.kind == HoldKind::Account
             } else {
                 ids.iter().any(|id| **id == *key.user_id)
             }
         };
         let meant = snapshot.holds.iter().filter(|(key, _)| is_meant(key));
         let (approved, holds): (Vec<_>, Vec<_>) = meant.partition(|(_, hold)| hold.approved.is_some());
-        let is_held = |id: &str| snapshot.holds.keys().any(|key| *key.user_id == *id && !id.is_empty());
-        let unknown = ids.iter().map(String::as_str).filter(|id| !is_held(id)).collect();
-        Self {
+        Ok(Self {
+            snapshot,
             holds,
-            approved,
-            unknown,
-        }
+            approved_earlier: approved.len(),
+        })
+    }
+
+    fn count(&self, kind: HoldKind) -> usize {
+        self.holds.iter().filter(|(key, _)| key.kind == kind).count()
     }
 
     /// `46 removals, 1 change`.
     fn counted(&self) -> String {
         let mut parts = Vec::new();
         for kind in HoldKind::ALL {
-            let count = self.holds.iter().filter(|(key, _)| key.kind == kind).count();
-            match kind {
-                _ if count == 0 => {}
-                HoldKind::Account => parts.push("the change to another Wazzup account".to_owned()),
-                HoldKind::Remove | HoldKind::Update | HoldKind::Takeover => parts.push(counted_holds(kind, count)),
+            match (kind, self.count(kind)) {
+                (_, 0) => {}
+                (HoldKind::Account, _) => parts.push("the change to another Wazzup account".to_owned()),
+                (_, count) => parts.push(counted_holds(kind, count)),
             }
         }
         parts.join(", ")
     }
 
-    fn write_approved(&self, page: &mut Page) {
-        if self.approved.is_empty() {
-            return;
-        }
-        let holds = counted(self.approved.len(), "hold");
-        page.paragraph(&format!(
-            "{holds} approved earlier: the next cycle carries out what is still due."
-        ));
-        page.blank();
+    fn approvals(&self) -> Vec<(HoldKey, String)> {
+        let holds = self.holds.iter();
+        holds
+            .map(|(key, hold)| ((*key).clone(), hold.content.clone()))
+            .collect()
     }
 
-    fn write_holds(&self, page: &mut Page, snapshot: &Snapshot, roster: Option<&Roster>) {
-        let names = HoldNames { snapshot, roster };
-        let groups: Vec<HoldGroup<'_>> = grouped(self.holds.iter().copied());
-        for group in &groups {
-            page.rows(&group.rows(names));
+    fn write(&self, page: &mut Page, roster: Option<&Roster>) {
+        let snapshot = self.snapshot;
+        for group in grouped(self.holds.iter().copied()) {
+            page.rows(&group.rows(HoldNames { snapshot, roster }));
             page.marked("Held", Mark::Bad, &group.title(snapshot.users.len()));
             page.more(consequence(group.kind));
             page.blank();
         }
     }
 
-    /// What has to be answered.
-    fn question(&self, snapshot: &Snapshot) -> Question {
-        let managed = snapshot.users.len();
-        if self.holds.iter().any(|(key, _)| key.kind == HoldKind::Account) {
-            let users = counted(managed, "user");
-            return Question::Number {
-                number: managed,
-                text: format!("Forget {users} of the old account? Type the number of users to approve: "),
+    fn question(&self) -> Question {
+        let managed = self.snapshot.users.len();
+        let users = counted(managed, "user");
+        let everything = self.counted();
+        if self.count(HoldKind::Account) > 0 {
+            return Question {
+                text: format!("Approve {everything}? {users} of the old account will be forgotten."),
+                number: Some(managed),
             };
         }
-        let all = self.holds.iter().chain(&self.approved);
-        let leaving = all.filter(|(key, _)| key.kind == HoldKind::Remove).count();
-        if leaving > 0 && leaving >= managed {
-            return Question::Number {
-                number: leaving,
-                text: format!("This removes EVERYBODY from Wazzup. Type the number of users ({leaving}) to approve: "),
+        let holds = self.snapshot.holds.iter();
+        let approved_removals = holds.filter(|(key, hold)| key.kind == HoldKind::Remove && hold.approved.is_some());
+        let removals = self.count(HoldKind::Remove);
+        if removals > 0 && removals + approved_removals.count() >= managed {
+            return Question {
+                text: format!("Approve {everything}? This removes EVERYBODY from Wazzup: all {users}."),
+                number: Some(managed),
             };
         }
-        Question::YesOrNo {
-            text: format!("Approve {}? [y/N] ", self.counted()),
+        Question {
+            text: format!("Approve {everything}?"),
+            number: None,
         }
     }
 }
 
 /// What is asked on a terminal.
-#[derive(Debug, PartialEq, Eq)]
-enum Question {
-    YesOrNo {
-        text: String,
-    },
-    /// So much is at stake that a slip of the finger must not approve it.
-    Number {
-        number: usize,
-        text: String,
-    },
+#[derive(Debug)]
+struct Question {
+    text: String,
+    /// So much is at stake that a slip of the finger must not approve it: this number has to be typed instead of `y`.
+    number: Option<usize>,
 }
 
 impl Question {
-    fn text(&self) -> &str {
-        match self {
-            Self::YesOrNo { text } | Self::Number { text, .. } => text,
+    /// Asks, and refuses unless the answer is a clear yes.
+    fn ask(&self, context: &Context) -> Result<(), Error> {
+        let stdin = io::stdin();
+        if !stdin.is_terminal() {
+            let command = context.invocation.command("approve --yes");
+            return Err(Error::Usage(format!(
+                "nothing was approved: there is no terminal to ask on; {command} approves without asking"
+            )));
         }
+        let prompt = if self.number.is_some() {
+            let mut page = Page::new(MARGIN);
+            page.paragraph(&self.text);
+            page.print()?;
+            "Type the number of users to approve: ".to_owned()
+        } else {
+            format!("{} [y/N] ", self.text)
+        };
+        // Not to stdout: an answer that goes into a file must not hide the question.
+        let mut err = io::stderr().lock();
+        err.write_all(prompt.as_bytes())?;
+        err.flush()?;
+        let mut answer = String::new();
+        stdin.lock().read_line(&mut answer)?;
+        if !answer.ends_with('\n') {
+            // Ctrl-D leaves the cursor behind the question.
+            err.write_all(b"\n")?;
+        }
+        if self.is_confirmed_by(&answer) {
+            return Ok(());
+        }
+        Err(Error::Refused(match self.number {
+            Some(number) => format!("nothing was approved, since the answer was not {number}; everything stays held"),
+            None => "nothing was approved; everything stays held".to_owned(),
+        }))
     }
 
     fn is_confirmed_by(&self, answer: &str) -> bool {
         let answer = answer.trim();
-        match self {
-            Self::YesOrNo { .. } => matches!(answer.to_lowercase().as_str(), "y" | "yes"),
-            Self::Number { number, .. } => answer == number.to_string(),
+        match self.number {
+            Some(number) => answer == number.to_string(),
+            None => matches!(answer.to_lowercase().as_str(), "y" | "yes"),
         }
     }
-}
-
-fn is_confirmed(context: &Context, question: &Question) -> Result<bool, Error> {
-    let stdin = io::stdin();
-    if !stdin.is_terminal() {
-        let command = context.invocation.command("approve --yes");
-        return Err(Error::Usage(format!(
-            "nothing was approved: there is no terminal to ask on; {command} approves without asking"
-        )));
-    }
-    let mut out = io::stdout().lock();
-    out.write_all(question.text().as_bytes())?;
-    out.flush()?;
-    let mut answer = String::new();
-    stdin.lock().read_line(&mut answer)?;
-    Ok(question.is_confirmed_by(&answer))
 }
 
 fn consequence(kind: HoldKind) -> &'static str {
@@ -228,54 +242,20 @@ fn consequence(kind: HoldKind) -> &'static str {
 }
 
 /// Reads the CRM for the names of take-overs. Without them the names in Wazzup have to do, and a note says why.
-async fn read_roster(
-    context: &Context,
-    selection: &Selection<'_>,
-    snapshot: &Snapshot,
-) -> Result<Option<Roster>, Error> {
-    if selection.holds.iter().all(|(key, _)| key.kind != HoldKind::Takeover) {
+async fn read_roster(context: &Context, selection: &Selection<'_>) -> Result<Option<Roster>, Error> {
+    if selection.count(HoldKind::Takeover) == 0 {
         return Ok(None);
     }
     match setup::crm(&context.config).read().await {
         Ok(rows) => {
             let phones = setup::phones(&context.config)?;
-            Ok(Some(rows.roster(phones.knowing(snapshot.known_phones()))))
+            Ok(Some(rows.roster(phones.knowing(selection.snapshot.known_phones()))))
         }
         Err(error) => {
-            super::page::note(&format!("the names in the CRM are not shown: {error}"))?;
+            note(&format!("the names in the CRM are not shown: {error}"))?;
             Ok(None)
         }
     }
-}
-
-fn refusal_of_unknown(unknown: &[&str]) -> String {
-    let ids = noun_for(unknown.len(), "id");
-    let shown = listed_ids(unknown.iter().copied(), IDS_SHOWN);
-    format!("nothing was approved, because nothing is held about the {ids} {shown}")
-}
-
-/// Who gives an order: user and host.
-pub(super) fn operator() -> String {
-    let names = ["SUDO_USER", "USER", "LOGNAME"].into_iter();
-    let mut names = names.filter_map(|variable| env::var(variable).ok().filter(|name| !name.trim().is_empty()));
-    let user = names
-        .next()
-        .or_else(system_user)
-        .unwrap_or_else(|| "somebody".to_owned());
-    format!("{user}@{}", daemon::holder().host)
-}
-
-/// The name that the system has for our user; in a container there is often none.
-fn system_user() -> Option<String> {
-    use std::os::unix::fs::MetadataExt as _;
-    let number = fs::metadata("/proc/self").ok()?.uid().to_string();
-    let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let names = accounts.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1) == Some(number.as_str())).then(|| name.to_owned())
-    });
-    Some(names.unwrap_or_else(|| format!("uid {number}")))
 }
 
 #[cfg(test)]
@@ -326,22 +306,26 @@ mod tests {
                 (HoldKind::Takeover, "x", false),
             ],
         );
-        let everything = Selection::of(&snapshot, &[]);
+        let everything = Selection::of(&snapshot, &[]).unwrap();
         assert_eq!(everything.counted(), "1 removal, 1 change, 1 take-over");
-        assert_eq!(everything.approved.len(), 1);
-        let ids = owned(&["3", "2", "7", ""]);
-        let some = Selection::of(&snapshot, &ids);
-        assert_eq!((some.counted().as_str(), some.approved.len()), ("1 change", 1));
-        assert_eq!(some.unknown, ["7", ""]);
+        assert_eq!(everything.approved_earlier, 1);
+        let some = Selection::of(&snapshot, &owned(&["3", "2"])).unwrap();
+        assert_eq!((some.counted().as_str(), some.approved_earlier), ("1 change", 1));
+        let unknown = Selection::of(&snapshot, &owned(&["3", "7", "x y"])).unwrap_err();
+        assert_eq!(
+            unknown.to_string(),
+            "nothing was approved, because nothing is held about the ids 7, x y"
+        );
+        assert!(Selection::of(&snapshot, &owned(&[""])).is_err());
     }
 
     #[test]
     fn a_doubted_account_is_approved_alone_and_by_number() {
         let holds = [(HoldKind::Account, "", false), (HoldKind::Remove, "1", false)];
         let snapshot = snapshot(46, &holds);
-        let selection = Selection::of(&snapshot, &[]);
+        let selection = Selection::of(&snapshot, &[]).unwrap();
         assert_eq!(selection.holds.len(), 1);
-        let question = selection.question(&snapshot);
+        let question = selection.question();
         assert!(question.is_confirmed_by(" 46\n"));
         assert!(!question.is_confirmed_by("y"));
     }
@@ -350,12 +334,12 @@ mod tests {
     fn removing_everybody_needs_the_number() {
         let holds = [(HoldKind::Remove, "1", false), (HoldKind::Remove, "2", true)];
         let all = snapshot(2, &holds);
-        let question = Selection::of(&all, &[]).question(&all);
+        let question = Selection::of(&all, &[]).unwrap().question();
         assert!(question.is_confirmed_by("2"));
         assert!(!question.is_confirmed_by("yes"));
         let some = snapshot(3, &holds);
-        let question = Selection::of(&some, &[]).question(&some);
-        assert_eq!(question.text(), "Approve 1 removal? [y/N] ");
+        let question = Selection::of(&some, &[]).unwrap().question();
+        assert_eq!(question.text, "Approve 1 removal?");
         assert!(question.is_confirmed_by("Y"));
         assert!(!question.is_confirmed_by(""));
         assert!(!question.is_confirmed_by("1"));

@@ -1,57 +1,63 @@
 //! What changes about a user: old value → new value.
 
-use super::text::printable;
-use crate::plan::{Acknowledged, PlannedUpsert};
+use serde::Serialize;
 
-/// One field of a user that gets another value. `None` stands for no value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct FieldChange {
-    pub(super) field: &'static str,
-    pub(super) from: Option<String>,
-    pub(super) to: Option<String>,
-}
+use super::text::printable;
+use crate::plan::Acknowledged;
 
 /// What sending a user changes of what Wazzup acknowledged.
-pub(super) fn changes_of(upsert: &PlannedUpsert) -> Vec<FieldChange> {
-    let employee = &upsert.entry.employee;
-    let phone = employee.phone.map(|phone| phone.to_string());
-    changes(upsert.before.as_ref(), employee.name.to_string(), phone)
+#[derive(Debug, Serialize)]
+pub(super) struct Changes {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<ChangedValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phone: Option<ChangedValue>,
+}
+
+/// `None` stands for no value.
+#[derive(Debug, Serialize)]
+struct ChangedValue {
+    from: Option<String>,
+    to: Option<String>,
+}
+
+impl ChangedValue {
+    fn between(from: Option<String>, to: Option<String>) -> Option<Self> {
+        (from != to).then_some(Self { from, to })
+    }
+}
+
+impl Changes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.name.is_none() && self.phone.is_none()
+    }
 }
 
 /// What differs between what Wazzup acknowledged and the new name and phone.
-pub(super) fn changes(before: Option<&Acknowledged>, name: String, phone: Option<String>) -> Vec<FieldChange> {
+pub(super) fn changes(before: Option<&Acknowledged>, name: String, phone: Option<String>) -> Changes {
+    let old_name = before.map(|before| before.name.to_string());
     let old_phone = before.and_then(|before| before.phone).map(|phone| phone.to_string());
-    let fields = [
-        FieldChange {
-            field: "name",
-            from: before.map(|before| before.name.to_string()),
-            to: Some(name),
-        },
-        FieldChange {
-            field: "phone",
-            from: old_phone,
-            to: phone,
-        },
-    ];
-    fields.into_iter().filter(|change| change.from != change.to).collect()
+    Changes {
+        name: ChangedValue::between(old_name, Some(name)),
+        phone: ChangedValue::between(old_phone, phone),
+    }
 }
 
 /// `name: “Anna” → “Anne”, phone: none → “79261234567”`.
-pub(super) fn described(changes: &[FieldChange]) -> String {
-    let texts: Vec<String> = changes
-        .iter()
-        .map(|change| {
-            format!(
-                "{}: {} → {}",
-                change.field,
-                value(change.from.as_deref()),
-                value(change.to.as_deref())
-            )
-        })
-        .collect();
+pub(super) fn described(changes: &Changes) -> String {
+    let mut texts = Vec::new();
+    for (field, change) in [("name", &changes.name), ("phone", &changes.phone)] {
+        if let Some(ChangedValue { from, to }) = change {
+            texts.push(format!(
+                "{field}: {} → {}",
+                quoted(from.as_deref()),
+                quoted(to.as_deref())
+            ));
+        }
+    }
     texts.join(", ")
 }
 
-fn value(value: Option<&str>) -> String {
+fn quoted(value: Option<&str>) -> String {
     value.map_or_else(|| "none".to_owned(), |text| format!("“{}”", printable(text)))
 }

@@ -9,13 +9,19 @@ use super::{
 use crate::state::{Erasure, ErasureRefusal};
 
 pub(super) async fn erase(context: &Context, id: &str) -> Result<Exit, Error> {
-    let shown = printable(id);
-    let explain = context.invocation.command_for("explain", id);
+    if id.trim().is_empty() {
+        return Err(Error::Usage(
+            "nothing was erased: an id has at least one character".to_owned(),
+        ));
+    }
+    let refused = |reason: &str| {
+        let explain = context.invocation.command_for("explain", id);
+        let reason = format!("nothing was erased: {} {reason} ({explain} says more)", printable(id));
+        Err(Error::Refused(reason))
+    };
     let rows = setup::crm(&context.config).rows_of(id).await?;
     if rows.iter().any(|row| row.id.as_deref() == Some(id) && row.is_active) {
-        return Err(Error::Refused(format!(
-            "nothing was erased: {shown} is an employee, since the CRM has an active row with this id"
-        )));
+        return refused("is an employee: the CRM has an active row with this id");
     }
     let state = setup::state(&context.config);
     let erasure = if state.is_there().await? {
@@ -26,28 +32,23 @@ pub(super) async fn erase(context: &Context, id: &str) -> Result<Exit, Error> {
     let mut page = Page::new(0);
     match erasure {
         Erasure::Refused(ErasureRefusal::Managed) => {
-            return Err(Error::Refused(format!(
-                "nothing was erased: {shown} is still a user in Wazzup, or may be; wait until the removal is done \
-                 ({explain} says how it stands)"
-            )));
+            return refused("is still a user in Wazzup, or may be; wait until the removal is done");
         }
         Erasure::Refused(ErasureRefusal::InLostRequest) => {
-            return Err(Error::Refused(format!(
-                "nothing was erased: a request about {shown} got no answer and is not settled yet; wait until it is \
-                 ({explain} says how it stands)"
-            )));
+            return refused("is part of a request that got no answer; wait until it is certain what Wazzup has");
         }
         Erasure::Erased { rows: 0 } => {
+            let id = printable(id);
             page.paragraph(&format!(
-                "The state has no name and no phone of {shown}: nothing had to be erased."
+                "Nothing had to be erased: the state has no name and no phone of {id}."
             ));
         }
         Erasure::Erased { rows } => {
-            let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+            let rows = counted(usize::try_from(rows).unwrap_or(usize::MAX), "row");
             page.paragraph(&format!(
-                "Erased the name and phone of {shown} from {} of the state (history, failures, holds, orders). What \
-                 stays is that a user with this id was added or removed, and when.",
-                counted(rows, "row")
+                "Erased the name and phone of {} from {rows} of the state. What stays is that a user with this id was \
+                 added or removed, and when.",
+                printable(id)
             ));
             page.paragraph("The CRM, Wazzup and backups of the databases are not touched.");
         }

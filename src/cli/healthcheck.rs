@@ -6,7 +6,7 @@ use super::{
     Context, Error, Exit,
     page::Page,
     setup,
-    text::{ago, in_words, printable},
+    text::{ago, printable},
 };
 use crate::{daemon, state::Account};
 
@@ -18,63 +18,46 @@ pub(super) async fn healthcheck(context: &Context) -> Result<Exit, Error> {
         Account::default()
     };
     let unhealthy_after = setup::signed(context.config.schedule.unhealthy_after);
-    let health = judge(&account, &daemon::holder().host, unhealthy_after);
-    let mut page = Page::new(0);
-    match &health {
-        Health::Succeeding => {
-            let at = account.last_success_at.unwrap_or(account.now);
-            let ago = ago(account.now, at);
-            page.paragraph(&format!("healthy: the last cycle that did not fail ended {ago}"));
-        }
-        Health::StandingBy { holder } => {
-            let holder = printable(holder);
-            page.paragraph(&format!("healthy: standing by for {holder}, which holds the lease"));
-        }
-        Health::NeverSucceeded => page.paragraph("unhealthy: no cycle has succeeded yet"),
-        Health::Failing { for_so_long } => page.paragraph(&format!(
-            "unhealthy: the last cycle that did not fail ended {} ago; {} and the log say why",
-            in_words(*for_so_long),
-            context.invocation.command("status")
-        )),
+    let (exit, mut sentence) = judge(&account, &daemon::holder().host, unhealthy_after);
+    if exit != Exit::Ok {
+        let status = context.invocation.command("status");
+        sentence.push_str(&format!("; {status} and the log say why"));
     }
+    let mut page = Page::new(0);
+    page.paragraph(&sentence);
     page.print()?;
-    Ok(match health {
-        Health::Succeeding | Health::StandingBy { .. } => Exit::Ok,
-        Health::NeverSucceeded | Health::Failing { .. } => Exit::Failed,
-    })
+    Ok(exit)
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Health {
-    /// A cycle ended without failing, recently enough.
-    Succeeding,
-    /// A live process on another host holds the lease.
-    StandingBy {
-        holder: String,
-    },
-    NeverSucceeded,
-    Failing {
-        for_so_long: SignedDuration,
-    },
-}
-
-fn judge(account: &Account, host: &str, unhealthy_after: SignedDuration) -> Health {
-    let age = account.last_success_at.map(|at| account.now.duration_since(at));
-    if age.is_some_and(|age| age <= unhealthy_after) {
-        return Health::Succeeding;
+/// Healthy is an account of which a cycle ended without failing, recently enough; and a copy on this host that stands by
+/// for a live one elsewhere.
+fn judge(account: &Account, host: &str, unhealthy_after: SignedDuration) -> (Exit, String) {
+    let now = account.now;
+    let success = account.last_success_at;
+    if let Some(at) = success
+        && now.duration_since(at) <= unhealthy_after
+    {
+        let ago = ago(now, at);
+        return (
+            Exit::Ok,
+            format!("healthy: the last cycle that did not fail ended {ago}"),
+        );
     }
     if let Some((holder, expires_at)) = &account.lease
         && holder.host != host
-        && *expires_at > account.now
+        && *expires_at > now
     {
-        return Health::StandingBy {
-            holder: holder.name.clone(),
-        };
+        let holder = printable(&holder.name);
+        return (
+            Exit::Ok,
+            format!("healthy: standing by for {holder}, which holds the lease"),
+        );
     }
-    match age {
-        None => Health::NeverSucceeded,
-        Some(for_so_long) => Health::Failing { for_so_long },
-    }
+    let sentence = match success {
+        Some(at) => format!("unhealthy: the last cycle that did not fail ended {}", ago(now, at)),
+        None => "unhealthy: no cycle has succeeded yet".to_owned(),
+    };
+    (Exit::Failed, sentence)
 }
 
 #[cfg(test)]
@@ -100,17 +83,16 @@ mod tests {
             }),
             ..Account::default()
         };
-        let judged = |account: &Account| judge(account, "here", limit);
-        assert_eq!(judged(&account(Some(15), None)), Health::Succeeding);
-        let failing = Health::Failing {
-            for_so_long: SignedDuration::from_mins(16),
-        };
-        assert_eq!(judged(&account(Some(16), Some(("here", 60)))), failing);
-        assert_eq!(judged(&account(Some(16), Some(("there", 0)))), failing);
-        assert_eq!(judged(&account(None, None)), Health::NeverSucceeded);
-        let standby = Health::StandingBy {
-            holder: "there/1".to_owned(),
-        };
-        assert_eq!(judged(&account(None, Some(("there", 60)))), standby);
+        let judged = |success_minutes, lease| judge(&account(success_minutes, lease), "here", limit);
+        let ended = |minutes: u8| format!("the last cycle that did not fail ended {minutes} min ago");
+        let healthy = format!("healthy: {}", ended(15));
+        assert_eq!(judged(Some(15), None), (Exit::Ok, healthy));
+        let failing = format!("unhealthy: {}", ended(16));
+        assert_eq!(judged(Some(16), Some(("here", 60))), (Exit::Failed, failing.clone()));
+        assert_eq!(judged(Some(16), Some(("there", 0))), (Exit::Failed, failing));
+        let never = "unhealthy: no cycle has succeeded yet".to_owned();
+        assert_eq!(judged(None, None), (Exit::Failed, never));
+        let standby = "healthy: standing by for there/1, which holds the lease".to_owned();
+        assert_eq!(judged(None, Some(("there", 60))), (Exit::Ok, standby));
     }
 }

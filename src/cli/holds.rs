@@ -1,7 +1,6 @@
 //! How holds are shown, in every verb alike: by kind and reason, with their share, and with names.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::{
     changes::{changes, described},
@@ -67,14 +66,6 @@ pub(super) fn counted_holds(kind: HoldKind, count: usize) -> String {
         HoldKind::Remove => counted(count, "removal"),
         HoldKind::Update => counted(count, "change"),
         HoldKind::Takeover => counted(count, "take-over"),
-    }
-}
-
-/// The id of a hold in JSON: `null` for the hold on the whole account.
-pub(super) fn json_id(key: &HoldKey) -> Value {
-    match key.kind {
-        HoldKind::Account => Value::Null,
-        HoldKind::Remove | HoldKind::Update | HoldKind::Takeover => json!(key.user_id),
     }
 }
 

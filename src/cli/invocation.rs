@@ -1,8 +1,9 @@
-//! Commands to suggest: as they have to be typed to mean this configuration.
+//! Commands to suggest, as they have to be typed to mean this configuration; and who gave the one that runs.
 
-use std::{fmt::Write as _, path::Path};
+use std::{env, fmt::Write as _, path::Path};
 
 use super::text::is_harmful;
+use crate::daemon;
 
 /// How this program was called, as far as suggested commands depend on it.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +31,14 @@ impl Invocation {
         let dashes = if id.starts_with('-') { "-- " } else { "" };
         self.command(&format!("{verb} {dashes}{}", shell_quoted(id)))
     }
+}
+
+/// Who gives an order: user and host. In a container the user often has no name.
+pub(super) fn operator() -> String {
+    let before_sudo = env::var("SUDO_USER").ok().filter(|name| !name.trim().is_empty());
+    let user = before_sudo.or_else(|| whoami::username().ok());
+    let user = user.unwrap_or_else(|| "somebody".to_owned());
+    format!("{user}@{}", daemon::holder().host)
 }
 
 /// `word` as a shell has to read it.

@@ -13,10 +13,6 @@ mod json_docs;
 mod once;
 mod page;
 mod plan;
-mod plan_json;
-#[cfg(test)]
-mod plan_tests;
-mod plan_text;
 mod retry;
 mod run;
 mod setup;

@@ -20,38 +20,31 @@ pub(super) async fn once(context: &Context) -> Result<Exit, Error> {
     let stop = daemon::stop_signal()?;
     setup::report_unverified_tls(&context.config);
     let engine = setup::engine(&context.config)?;
-    let once = match daemon::once(&engine, context.config.state.lease, &stop).await {
-        Ok(once) => once,
+    let (exit, sentence) = match daemon::once(&engine, context.config.state.lease, &stop).await {
+        Ok(Once::Done(report)) => (exit(&report), sentence(&report, &context.invocation)),
+        Ok(Once::Interrupted) => {
+            return Err(Error::Refused(
+                "the cycle was interrupted; nothing is lost, and the next one continues".to_owned(),
+            ));
+        }
+        Ok(Once::HeldBy(holder, expires_in)) => {
+            events::lease_held_by_another(&holder.name, expires_in.as_secs());
+            let sentence = format!("Nothing was done: {} holds the lease and runs the cycles.", holder.name);
+            (Exit::Failed, sentence)
+        }
         Err(error) => {
             let failure = CycleError::from(error);
             failed_without_state(&failure, &mut Memory::new(false), engine.unhealthy_after);
-            say(&format!("The cycle failed: {failure}."))?;
-            return Ok(Exit::Failed);
+            (Exit::Failed, format!("The cycle failed: {failure}."))
         }
     };
-    match once {
-        Once::Done(report) => {
-            say(&sentence(&report, &context.invocation))?;
-            Ok(exit(&report))
-        }
-        Once::Interrupted => Err(Error::Refused(
-            "the cycle was interrupted; nothing is lost, and the next one continues".to_owned(),
-        )),
-        Once::HeldBy(holder, expires_in) => {
-            events::lease_held_by_another(&holder.name, expires_in.as_secs());
-            Ok(Exit::Failed)
-        }
+    // A script has the log and the exit code; this is for somebody who looks.
+    if io::stdout().is_terminal() {
+        let mut page = Page::new(0);
+        page.paragraph(&printable(&sentence));
+        page.print()?;
     }
-}
-
-/// Sums up for somebody who looks.
-fn say(sentence: &str) -> io::Result<()> {
-    if !io::stdout().is_terminal() {
-        return Ok(());
-    }
-    let mut page = Page::new(0);
-    page.paragraph(&printable(sentence));
-    page.print()
+    Ok(exit)
 }
 
 fn exit(report: &CycleReport) -> Exit {
@@ -71,7 +64,13 @@ fn sentence(report: &CycleReport, invocation: &Invocation) -> String {
     };
     let done = done(finished);
     if let Some(error) = &finished.error {
-        return format!("The cycle failed: {}. {done}.", error.message);
+        let failure = format!("The cycle failed: {}.", error.message);
+        let is_anything_done = finished.added + finished.adopted + finished.updated + finished.removed > 0;
+        return if is_anything_done {
+            format!("{failure} {done}.")
+        } else {
+            failure
+        };
     }
     let counts = finished.counts.unwrap_or_default();
     let in_sync = format!("{done}; {} of {} in sync.", counts.in_sync, counts.eligible);
@@ -186,7 +185,9 @@ mod tests {
             message: "Wazzup does not accept the API key (401)".to_owned(),
         });
         failed.held = 1;
-        let text = "The cycle failed: Wazzup does not accept the API key (401). 0 added, 0 changed, 0 removed.";
-        assert_eq!(said(failed), (text.to_owned(), Exit::Failed));
+        let text = "The cycle failed: Wazzup does not accept the API key (401).";
+        assert_eq!(said(failed.clone()), (text.to_owned(), Exit::Failed));
+        failed.added = 100;
+        assert_eq!(said(failed).0, format!("{text} 100 added, 0 changed, 0 removed."));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Context, Error, Exit,
-    approve::operator,
+    invocation::operator,
     page::Page,
     setup,
     text::{counted, listed_ids, noun_for},

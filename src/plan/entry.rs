@@ -1,5 +1,7 @@
 //! What is sent about one user.
 
+use serde::Serialize;
+
 use super::Acknowledged;
 use crate::employee::{Employee, EmployeeId, Phone, Spelling};
 
@@ -84,12 +86,13 @@ impl PlannedUpsert {
 }
 
 /// A user whom the plan wants to be removed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlannedRemoval {
     /// Whom.
     pub id: EmployeeId,
     /// The last known name, for people.
     pub name: Option<String>,
     /// Somebody approved it.
+    #[serde(skip)]
     pub approved: bool,
 }

@@ -65,6 +65,12 @@ impl HoldKey {
     pub fn account() -> Self {
         Self::new(HoldKind::Account, "")
     }
+
+    /// The user concerned; `None` for the whole account.
+    #[must_use]
+    pub fn concerned_user(&self) -> Option<&str> {
+        (self.kind != HoldKind::Account).then_some(&*self.user_id)
+    }
 }
 
 /// The open holds.

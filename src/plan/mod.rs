@@ -17,6 +17,8 @@ mod wish;
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+
 pub use entry::{BatchEntry, Change, PlannedRemoval, PlannedUpsert};
 pub(crate) use failures::backing_off;
 pub use failures::{Failure, FailureKey, Failures, LocalFailure, Operation, back_off};
@@ -86,7 +88,7 @@ pub struct WaitingEmployee {
 }
 
 /// A user who left the CRM and stays in Wazzup for now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StayingUser {
     /// Who.
     pub id: EmployeeId,
@@ -97,7 +99,8 @@ pub struct StayingUser {
 }
 
 /// Why a user who left the CRM stays in Wazzup for now. Held users are among the holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StayReason {
     /// Not absent for long enough.
     InGrace,

@@ -112,7 +112,7 @@ impl Snapshot {
             || self.lost.contains_key(id)
             || self.account.waiting_for_seat.contains(id)
             || self.failures.keys().any(|key| *key.user_id == *id)
-            || self.holds.keys().any(|key| *key.user_id == *id)
+            || self.holds.keys().any(|key| key.concerned_user() == Some(id))
     }
 
     /// Who is failing or waiting for a seat, and so can be tried again.

@@ -12,7 +12,10 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgPool, Row as _, postgres::PgPoolOptions};
 use tempfile::TempDir;
 
-use crate::process::{Daemon, PATIENCE, Run, run};
+use crate::{
+    process::{Daemon, PATIENCE, Run, run},
+    terminal::Terminal,
+};
 
 /// One account: a CRM database, a sandbox, a configuration file.
 pub struct App {
@@ -246,6 +249,11 @@ impl App {
     /// Runs a verb of the real binary to its end.
     pub async fn run(&self, arguments: &[&str]) -> Run {
         run(&self.config_file(), &self.env, arguments).await
+    }
+
+    /// Starts a verb on a terminal of so many columns.
+    pub fn on_terminal(&self, columns: u16, arguments: &[&str]) -> Terminal {
+        Terminal::start(&self.config_file(), &self.env, columns, arguments)
     }
 
     /// One cycle.

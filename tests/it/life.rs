@@ -74,7 +74,7 @@ async fn a_second_signal_ends_at_once_and_the_request_counts_as_unknown() {
     app.wazzup
         .order(Fault::new(When::Post, What::DelayAnswer { ms: 15_000 }));
     let mut daemon = app.daemon();
-    let first = |wazzup: &Wazzup| wazzup.in_flight() == 1;
+    let first = |wazzup: &Wazzup| wazzup.writing_requests().len() == 1;
     app.wazzup_reaches(first).await;
     daemon.signal("INT").await;
     daemon.signal("INT").await;

@@ -6,14 +6,17 @@
 mod app;
 mod process;
 mod proxy;
+mod terminal;
 
 mod accounts;
+mod answers;
 mod brake;
 mod budget;
 mod configuration;
 mod crash;
 mod databases;
 mod edges;
+mod erase;
 mod evidence;
 mod first_sync;
 mod healing;

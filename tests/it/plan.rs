@@ -1,8 +1,12 @@
 //! `plan`: what a cycle would do, without doing any of it.
 
-use serde_json::json;
+use sandbox::{Named, What};
+use serde_json::{Value, json};
 
-use crate::app::App;
+use crate::{
+    app::{App, ids},
+    process::Run,
+};
 
 #[tokio::test]
 async fn it_writes_nothing_and_does_not_call_wazzup() {
@@ -91,5 +95,138 @@ async fn it_shows_what_is_held() {
     assert_eq!(app.run(&["plan", "--exit-code"]).await.code, 0);
     app.wazzup.clear_log();
     app.once_exits(4).await;
+    app.quiet(4).await;
+}
+
+/// The ids behind `label` in the answer for people, in its order.
+fn shown(plan: &Run, label: &str) -> Vec<String> {
+    let rows = plan.stdout.lines().filter_map(|line| line.strip_prefix(label));
+    let ids = rows.filter_map(|rest| rest.strip_prefix(' ')?.split_whitespace().next());
+    ids.map(ToOwned::to_owned).collect()
+}
+
+/// The ids of a list in the answer for programs, in its order.
+fn listed(plan: &Value, key: &str) -> Vec<String> {
+    let entries = plan[key].as_array().unwrap_or_else(|| panic!("no {key}: {plan}"));
+    let ids = entries
+        .iter()
+        .filter_map(|entry| entry.as_str().or(entry["id"].as_str()));
+    ids.map(ToOwned::to_owned).collect()
+}
+
+#[tokio::test]
+async fn people_and_programs_get_the_same_in_natural_order() {
+    let mut app = App::new().await;
+    app.wazzup.vary(|wazzup| wazzup.seats = 30);
+    for number in 1..=20 {
+        app.hire(&number.to_string(), &format!("Employee {number}"), None).await;
+    }
+    app.hire("99", "Poison", None).await;
+    app.wazzup.poison(["Poison"], What::invalid(Named::Nobody, &[]));
+    app.once_exits(3).await;
+    app.wazzup.put("11x", "Somebody Else", None);
+    app.wazzup.put("12x", "employee  twelve", None);
+    app.wazzup.vary(|wazzup| wazzup.seats = 24);
+    app.set("removals.grace", "1h");
+    app.fire(&["1", "10"]).await;
+    app.state_sql(
+        "UPDATE wazzup_sync.users SET absent_since = now() - interval '2 hours' WHERE user_id IN ('2', '10')",
+    )
+    .await;
+    app.sql("DELETE FROM employees WHERE id IN ('2')").await;
+    app.rename("9", "Renamed").await;
+    app.rename("20", "Renamed, Too").await;
+    app.set_phone("3", Some("no phone")).await;
+    for (id, name) in [
+        ("11x", "Our Eleven"),
+        ("12x", "Employee Twelve"),
+        ("100", "Newcomer"),
+        ("21", "Newcomer, Too"),
+        ("22", "Employee 1"),
+        ("30", ""),
+        ("4x", ""),
+    ] {
+        app.hire(id, name, None).await;
+    }
+    let plan = app.plan_json().await;
+    let text = app.run(&["plan"]).await;
+    assert_eq!(text.code, 0, "{text}");
+    let mut waiting = listed(&plan, "waiting");
+    waiting.extend(listed(&plan, "backing_off"));
+    waiting.extend(listed(&plan, "pending"));
+    waiting.sort();
+    let mut shown_waiting = shown(&text, "wait");
+    shown_waiting.sort();
+    assert_eq!(shown_waiting, waiting, "{text}\n{plan}");
+    for (label, key, expected) in [
+        ("remove", "remove", &["2", "10"][..]),
+        ("change", "update", &["9", "20"]),
+        ("adopt", "adopt", &["12x"]),
+        ("add", "add", &["21", "100"]),
+        ("stay", "staying", &["1"]),
+        ("reject", "rejected", &["4x", "30"]),
+        ("no phone", "without_phone", &["3"]),
+        ("hold", "held", &["11x"]),
+    ] {
+        assert_eq!(shown(&text, label), expected, "{label}: {text}");
+        assert_eq!(listed(&plan, key), expected, "{key}: {plan}");
+    }
+    assert_eq!(plan["waiting"], json!([{"id": "22", "for": "1"}]));
+    assert_eq!(plan["backing_off"], json!(["99"]));
+    assert_eq!(plan["held"][0]["kind"], "takeover");
+    assert_eq!(plan["requests"], 2);
+    let last = text.stdout.lines().last().unwrap_or_default();
+    assert_eq!(last, "2 requests to send.", "{text}");
+    assert!(app.wazzup.writing_requests().len() < 20, "only the first cycle wrote");
+}
+
+#[tokio::test]
+async fn without_the_list_it_says_so_and_plans_all_the_same() {
+    let app = App::new().await;
+    app.hire_many(3).await;
+    app.wazzup.stop();
+    for format in ["text", "json"] {
+        let run = app.run(&["plan", "--exit-code", "--format", format]).await;
+        assert_eq!(run.code, 5, "{run}");
+        let note = "wazzup-sync: this plan is made without Wazzup's list: ";
+        assert!(run.stderr.lines().any(|line| line.starts_with(note)), "{run}");
+        assert!(run.stdout.contains("e003"), "{run}");
+    }
+    let plan = app.plan_json().await;
+    assert_eq!((&plan["list"], &plan["foreign"]), (&json!("none"), &Value::Null));
+    assert!(plan["list_problem"].is_string(), "{plan}");
+    let run = app.run(&["plan", "--offline"]).await;
+    assert_eq!(
+        (run.code, run.stderr.as_str()),
+        (0, ""),
+        "nobody asked for the list: {run}"
+    );
+    app.wazzup.start_again().expect("the port is free");
+    app.write_key("another-key");
+    let run = app.run(&["plan"]).await;
+    assert!(run.code == 0 && run.stderr.contains("key"), "{run}");
+    app.write_key(&app.wazzup.key());
+    app.once_exits(0).await;
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn a_hold_is_approved_once_a_cycle_has_held_it() {
+    let app = App::new().await;
+    app.hire_many(20).await;
+    app.once_exits(0).await;
+    app.fire(&ids(1..=8)).await;
+    let before = app.run(&["plan"]).await;
+    let command = format!("`wazzup-sync --config {} approve`", app.config_file().display());
+    let command = command.replace("--config", "-c");
+    let words = |run: &Run| run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        words(&before).contains(&format!("{command}, after the next cycle, lists")),
+        "{before}"
+    );
+    app.once_exits(4).await;
+    let after = app.run(&["plan"]).await;
+    assert!(words(&after).contains(&format!("{command} lists")), "{after}");
+    app.fire(&ids(9..=9)).await;
     app.quiet(4).await;
 }

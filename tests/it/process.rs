@@ -17,6 +17,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::runbook;
+
 /// How long anything may take.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -58,7 +60,7 @@ fn binary() -> OsString {
     std::env::var_os("WAZZUP_SYNC_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_wazzup-sync").into())
 }
 
-fn command(config: &Path, env: &[(String, String)], arguments: &[&str]) -> Command {
+pub fn command(config: &Path, env: &[(String, String)], arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WAZZUP_SYNC") || name == "RUST_LOG") {
         command.env_remove(name);
@@ -102,6 +104,7 @@ fn log_line(line: &str) -> Value {
     for field in ["timestamp", "level", "event"] {
         assert!(value[field].is_string(), "no {field}: {line}");
     }
+    runbook::is_documented(&value);
     value
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    super::{json_docs, plan_tests},
+    super::{json_docs, plan::tests as plan_tests},
     *,
 };
 use crate::{

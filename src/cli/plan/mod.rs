@@ -1,15 +1,21 @@
 //! `plan`: what the next cycle would do. Reads the CRM, the state and Wazzup's list; writes nothing.
 
+mod answer;
+#[cfg(test)]
+pub(super) mod tests;
+mod text;
+
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use self::answer::PlanAnswer;
 use super::{
     Context, Error, Exit, Format,
     page::{self, Page},
-    plan_json, plan_text, setup,
+    setup,
 };
 use crate::{
-    cycle::{CycleError, SyncEngine},
+    cycle::SyncEngine,
     employee::Roster,
     plan::{Coverage, HoldKey, HoldKind, Plan, Policy, RemoteList, Snapshot},
     state::Peek,
@@ -30,65 +36,62 @@ pub(super) struct PlanView {
     pub(super) list_problem: Option<String>,
 }
 
-pub(super) async fn plan(context: &Context, offline: bool, exit_code: bool, format: Format) -> Result<Exit, Error> {
-    let engine = setup::engine(&context.config)?;
-    let view = make_plan(&engine, offline).await?;
-    if let Some(problem) = &view.list_problem {
-        page::note(problem)?;
+impl PlanView {
+    /// Whether nothing speaks against this being the right Wazzup account. If not, nothing is sent, and what is known of
+    /// the users says nothing about this account.
+    fn is_account_known(&self) -> bool {
+        !self.plan.doubts_account() && !self.plan.questions.for_account
     }
-    match format {
-        Format::Text => {
-            let mut page = Page::new(plan_text::MARGIN);
-            plan_text::write(&mut page, &view, &context.invocation);
-            page.print()?;
-        }
-        Format::Json => page::print_json(&plan_json::to_json(&view))?,
-    }
-    let exit = if exit_code && view.plan.requests() > 0 {
-        Exit::Requests
-    } else {
-        Exit::Ok
-    };
-    Ok(exit)
 }
 
-/// Plans what the next cycle would do. `offline`: without asking Wazzup.
-pub(super) async fn make_plan(engine: &SyncEngine, offline: bool) -> Result<PlanView, Error> {
+pub(super) async fn plan(context: &Context, offline: bool, exit_code: bool, format: Format) -> Result<Exit, Error> {
+    let engine = setup::engine(&context.config)?;
     let peek = engine.state.peek().await?;
     let rows = engine.crm.read().await?;
     let roster = rows.roster(engine.phones.knowing(peek.snapshot.known_phones()));
-    Ok(plan_of(engine, roster, peek, offline).await)
+    let view = plan_of(&engine, roster, peek, offline).await;
+    if let Some(problem) = &view.list_problem {
+        page::note(problem)?;
+    }
+    let answer = PlanAnswer::of(&view);
+    match format {
+        Format::Text => {
+            let mut page = Page::new(text::MARGIN);
+            text::write(&mut page, &view, &answer, &context.invocation);
+            page.print()?;
+        }
+        Format::Json => page::print_json(&answer)?,
+    }
+    let would_act = view.plan.requests() > 0;
+    Ok(if exit_code && would_act {
+        Exit::Requests
+    } else {
+        Exit::Ok
+    })
 }
 
-/// Plans what the next cycle would do with what was read already.
+/// Plans what the next cycle would do with what was read already. `offline`: without asking Wazzup.
 pub(super) async fn plan_of(engine: &SyncEngine, roster: Roster, peek: Peek, offline: bool) -> PlanView {
     let mut list_problem = None;
+    let mut list = None;
     if !offline {
-        match plan_with_list(engine, &roster, &peek).await {
-            Ok((plan, list, problem)) => {
-                return view(engine, plan, roster, peek, list, problem);
+        match read_list(engine, &roster, &peek).await {
+            Ok(read) => {
+                if let Coverage::Incomplete(reason) = read.coverage() {
+                    list_problem = Some(format!(
+                        "Wazzup's list may not be complete, so nobody counts as missing: {reason}"
+                    ));
+                }
+                list = Some(read);
             }
             Err(reason) => {
-                let reason = format!("Wazzup's list cannot be had, so the plan is made without it: {reason}");
-                list_problem = Some(reason);
+                list_problem = Some(format!("this plan is made without Wazzup's list: {reason}"));
             }
         }
     }
-    let list = assumed_list(&roster, &peek.snapshot);
-    let plan = Plan::between(&roster, &peek.snapshot, &list, &engine.policy, peek.now);
-    view(engine, plan, roster, peek, list, list_problem)
-}
-
-fn view(
-    engine: &SyncEngine,
-    plan: Plan,
-    roster: Roster,
-    peek: Peek,
-    list: RemoteList,
-    list_problem: Option<String>,
-) -> PlanView {
+    let list = list.unwrap_or_else(|| assumed_list(&roster, &peek.snapshot));
     PlanView {
-        plan,
+        plan: Plan::between(&roster, &peek.snapshot, &list, &engine.policy, peek.now),
         roster,
         snapshot: peek.snapshot,
         policy: engine.policy,
@@ -98,30 +101,22 @@ fn view(
     }
 }
 
-/// The plan with Wazzup's list, and what the list does not prove. `Err` says why there is no list.
-async fn plan_with_list(
-    engine: &SyncEngine,
-    roster: &Roster,
-    peek: &Peek,
-) -> Result<(Plan, RemoteList, Option<String>), String> {
+/// Wazzup's list, with answers to what the plan has to ask. `Err` says why there is none.
+async fn read_list(engine: &SyncEngine, roster: &Roster, peek: &Peek) -> Result<RemoteList, String> {
     let gate = Gate::without_lease(CancellationToken::new());
     let session = engine.wazzup.session(gate).map_err(|error| error.to_string())?;
     let answered = engine
         .plan_with_answers(roster, &peek.snapshot, &session, true, peek.now)
         .await;
-    let (_, mut list) = answered.map_err(|error: CycleError| error.to_string())?;
-    let problem = match list.coverage() {
+    let (_, mut list) = answered.map_err(|error| error.to_string())?;
+    match list.coverage() {
         Coverage::Unread => return Err("it was not read".to_owned()),
         Coverage::Unavailable(reason) => return Err(reason.clone()),
-        Coverage::Incomplete(reason) => Some(format!(
-            "Wazzup's list does not prove to be complete, so nobody counts as missing: {reason}"
-        )),
-        Coverage::Complete => None,
-    };
+        Coverage::Incomplete(_) | Coverage::Complete => {}
+    }
     // Only a cycle in which the list is due tries more additions than there are known to be seats.
     list.scheduled = is_list_due(engine, peek, session.fingerprint());
-    let plan = Plan::between(roster, &peek.snapshot, &list, &engine.policy, peek.now);
-    Ok((plan, list, problem))
+    Ok(list)
 }
 
 fn is_list_due(engine: &SyncEngine, peek: &Peek, fingerprint: &str) -> bool {

@@ -1,20 +1,15 @@
 //! The plan as it is shown: one with everything in it.
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
-    invocation::Invocation,
-    page::{Page, safe_json},
-    plan::PlanView,
-    plan_json, plan_text,
+    super::{invocation::Invocation, json_docs},
+    *,
 };
 use crate::{
-    employee::{EmployeeId, FullName, PhoneReader, Roster, RosterBuilder, Row},
-    plan::{
-        AccountFacts, Acknowledged, Coverage, Failure, FailureKey, Hold, HoldKey, HoldKind, Limit, Operation, Plan,
-        Policy, RemoteList, Snapshot, User,
-    },
+    employee::{EmployeeId, FullName, PhoneReader, RosterBuilder, Row},
+    plan::{AccountFacts, Acknowledged, Failure, FailureKey, Hold, Limit, Operation, User},
 };
 
 fn now() -> Timestamp {
@@ -92,13 +87,17 @@ fn view(roster: Roster, snapshot: Snapshot, policy: Policy, users: &[(&str, &str
 }
 
 fn shown(view: &PlanView, width: usize) -> String {
-    let mut page = Page::with_width(plan_text::MARGIN, width);
-    plan_text::write(&mut page, view, &Invocation::default());
+    let mut page = Page::with_width(text::MARGIN, width);
+    text::write(&mut page, view, &PlanAnswer::of(view), &Invocation::default());
     page.plain_text()
 }
 
+fn json_of(view: &PlanView) -> Value {
+    serde_json::to_value(PlanAnswer::of(view)).unwrap()
+}
+
 /// Somebody in every situation that a plan knows, but for a doubted account.
-pub(super) fn everything() -> PlanView {
+pub(in super::super) fn everything() -> PlanView {
     let mut snapshot = snapshot(&[
         ("1", "Anna", Some("79261234501"), None),
         ("2", "Boris", Some("79261234502"), None),
@@ -168,7 +167,7 @@ fn people_see_everything_and_the_summary_last() {
                   in 4 min
     wait      23  Fyodor; looks like 11, who is leaving: waits until 11 is removed
                   or back in the CRM
-    stay      11  Fyodor; not in the CRM, will be removed in 3 min
+    stay      11  Fyodor; not in the CRM; will be removed in 3 min
 
     reject    24  INVALID_NAME
               the name is blank or longer than 200 characters
@@ -209,7 +208,7 @@ fn a_narrow_terminal_breaks_no_word() {
                   4 min
     wait      23  Fyodor; looks like 11, who is leaving: waits
                   until 11 is removed or back in the CRM
-    stay      11  Fyodor; not in the CRM, will be removed in 3
+    stay      11  Fyodor; not in the CRM; will be removed in 3
                   min
 
     reject    24  INVALID_NAME
@@ -246,117 +245,61 @@ fn no_line_is_wider_than_the_terminal() {
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one snapshot")]
 fn programs_get_the_same() {
-    insta::assert_snapshot!(safe_json(&plan_json::to_json(&everything())).unwrap(), @r#"
-    {
-      "add": [
-        {
-          "id": "20",
-          "name": "Igor",
-          "phone": "79261234520"
-        },
-        {
-          "id": "25",
-          "name": "Elena",
-          "phone": null
-        }
-      ],
-      "adopt": [
-        {
-          "id": "21",
-          "name": "julia  PETROVA",
-          "phone": null
-        }
-      ],
-      "backing_off": [
-        "13"
-      ],
-      "eligible": 11,
-      "foreign": 3,
-      "held": [
-        {
-          "content": "Somebody Else\u202e",
-          "id": "22",
-          "kind": "takeover",
-          "reason": "this id belongs to a user in Wazzup with another name, whom we did not create"
-        }
-      ],
-      "list": "complete",
-      "list_problem": null,
-      "managed": 7,
-      "missing_ids": 0,
-      "pending": [],
-      "rejected": [
-        {
-          "code": "INVALID_NAME",
-          "id": "24"
-        }
-      ],
-      "remove": [
-        {
-          "id": "4",
-          "name": "Dmitri"
-        },
-        {
-          "id": "10",
-          "name": "Elena"
-        }
-      ],
-      "requests": 3,
-      "staying": [
-        {
-          "id": "11",
-          "name": "Fyodor",
-          "reason": "in_grace"
-        }
-      ],
-      "take_over": [],
-      "unchanged": 0,
-      "update": [
-        {
-          "changes": {
-            "phone": {
-              "from": "79261234501",
-              "to": "79261234503"
-            }
-          },
-          "id": "1"
-        },
-        {
-          "changes": {
-            "name": {
-              "from": "Boris",
-              "to": "Boris B."
-            }
-          },
-          "id": "2"
-        },
-        {
-          "changes": {
-            "phone": {
-              "from": "79261234503",
-              "to": "79261234501"
-            }
-          },
-          "id": "3"
-        }
-      ],
-      "version": 1,
-      "waiting": [
-        {
-          "for": "11",
-          "id": "23"
-        }
-      ],
-      "without_phone": [
-        {
-          "code": "INVALID_PHONE",
-          "id": "12"
-        }
-      ]
-    }
-    "#);
+    let plan = json_of(&everything());
+    let expected = json!({
+        "version": 1, "list": "complete", "list_problem": null,
+        "eligible": 11, "missing_ids": 0, "managed": 7, "foreign": 3, "unchanged": 0, "requests": 3,
+        "add": [
+            {"id": "20", "name": "Igor", "phone": "79261234520"},
+            {"id": "25", "name": "Elena", "phone": null},
+        ],
+        "adopt": [{"id": "21", "name": "julia  PETROVA", "phone": null}],
+        "take_over": [],
+        "update": [
+            {"id": "1", "changes": {"phone": {"from": "79261234501", "to": "79261234503"}}},
+            {"id": "2", "changes": {"name": {"from": "Boris", "to": "Boris B."}}},
+            {"id": "3", "changes": {"phone": {"from": "79261234503", "to": "79261234501"}}},
+        ],
+        "remove": [
+            {"id": "4", "name": "Dmitri"},
+            {"id": "10", "name": "Elena"},
+        ],
+        "held": [{
+            "id": "22",
+            "kind": "takeover",
+            "content": "Somebody Else\u{202e}",
+            "reason": "this id belongs to a user in Wazzup with another name, whom we did not create",
+        }],
+        "waiting": [{"id": "23", "for": "11"}],
+        "backing_off": ["13"],
+        "pending": [],
+        "staying": [{"id": "11", "name": "Fyodor", "reason": "in_grace"}],
+        "rejected": [{"id": "24", "code": "INVALID_NAME"}],
+        "without_phone": [{"id": "12", "code": "INVALID_PHONE"}],
+    });
+    assert_eq!(plan, expected, "{plan:#}");
+}
+
+#[test]
+fn the_document_and_the_answer_say_the_same() {
+    let always = Policy {
+        always_takes_over: true,
+        ..POLICY
+    };
+    let taken_over = view(
+        roster(&[("1", "Anna", "")]),
+        snapshot(&[]),
+        always,
+        &[("1", "Somebody")],
+    );
+    let mut without_list = view(roster(&[]), snapshot(&[]), POLICY, &[]);
+    without_list.list = RemoteList::unread("0123456789abcdef");
+    without_list.list_problem = Some("Wazzup does not answer".to_owned());
+    json_docs::compare(
+        "plan",
+        &[everything(), taken_over, without_list, doubted()].map(|view| json_of(&view)),
+    );
 }
 
 #[test]
@@ -365,10 +308,7 @@ fn seats_are_waited_for() {
     snapshot.account.seats_limit = Some(2);
     let roster = roster(&[("1", "Anna", ""), ("2", "Boris", ""), ("3", "Clara", "")]);
     let view = view(roster, snapshot, POLICY, &[("1", "Anna")]);
-    assert_eq!(
-        plan_json::to_json(&view)["waiting"],
-        json!([{"id": "3", "for": "seat"}])
-    );
+    assert_eq!(json_of(&view)["waiting"], json!([{"id": "3", "for": "seat"}]));
     insta::assert_snapshot!(shown(&view, 80), @r#"
     add       2  Boris
     wait      3  Clara; waits for a free seat in the Wazzup account
@@ -403,11 +343,10 @@ fn a_hold_shows_names_reason_and_share() {
     46 removals held.
     Nothing to send.
     "#);
-    assert_eq!(plan_json::to_json(&view)["held"].as_array().map(Vec::len), Some(46));
+    assert_eq!(json_of(&view)["held"].as_array().map(Vec::len), Some(46));
 }
 
-#[test]
-fn a_doubted_account_says_nothing_about_users() {
+fn doubted() -> PlanView {
     let mut snapshot = snapshot(&[("1", "Anna", None, None), ("2", "Boris", None, None)]);
     let known = Hold {
         content: "0123456789abcdef".to_owned(),
@@ -418,7 +357,12 @@ fn a_doubted_account_says_nothing_about_users() {
     };
     snapshot.holds.insert(HoldKey::new(HoldKind::Account, ""), known);
     let roster = roster(&[("1", "Anna", ""), ("2", "Boris", ""), ("3", "Clara", "")]);
-    let view = view(roster, snapshot, POLICY, &[("1", "Somebody"), ("2", "Else")]);
+    view(roster, snapshot, POLICY, &[("1", "Somebody"), ("2", "Else")])
+}
+
+#[test]
+fn a_doubted_account_says_nothing_about_users() {
+    let view = doubted();
     assert!(view.plan.doubts_account());
     insta::assert_snapshot!(shown(&view, 80), @r#"
     Held      ✗ everything: Wazzup shows 0 of our 2 users under their names: this
@@ -429,7 +373,7 @@ fn a_doubted_account_says_nothing_about_users() {
 
     3 employees in the CRM. Nothing is sent: this looks like another Wazzup account.
     "#);
-    let json = plan_json::to_json(&view);
+    let json = json_of(&view);
     assert_eq!((&json["unchanged"], &json["requests"]), (&json!(0), &json!(0)));
     assert_eq!(json["held"][0]["id"], json!(null));
 }

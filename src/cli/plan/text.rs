@@ -1,0 +1,288 @@
+//! The plan for people: who is concerned first, what is held next, the summary last.
+
+use anstyle::Style;
+use jiff::Timestamp;
+
+use super::{
+    super::{
+        changes::described,
+        holds::{HoldNames, counted_holds, grouped, shown_name},
+        invocation::Invocation,
+        page::{ADDITION, CHANGE, Mark, PLAIN, Page, REMOVAL, Row},
+        text::{counted, listed_ids, natural_order, printable, short_id, until},
+    },
+    PlanView,
+    answer::{NewUser, PlanAnswer, SEAT, UserUpdate, WaitingUser},
+};
+use crate::{
+    employee::{EmployeeId, RowProblem},
+    plan::{HoldKind, Operation, StayReason, StayingUser, backing_off},
+};
+
+/// Columns of the labels.
+pub(super) const MARGIN: usize = 10;
+
+/// Writes the plan.
+pub(super) fn write(page: &mut Page, view: &PlanView, answer: &PlanAnswer<'_>, invocation: &Invocation) {
+    let mut rows = rows_of_deeds(answer);
+    rows.extend(rows_of_waiting(view, answer));
+    page.rows(&rows);
+    write_row_problems(page, answer);
+    write_holds(page, view, invocation);
+    page.blank();
+    write_summary(page, view, answer);
+}
+
+fn row(label: &'static str, style: Style, id: &str, text: String) -> Row {
+    Row {
+        style,
+        label,
+        id: short_id(id),
+        text,
+    }
+}
+
+/// What is sent.
+fn rows_of_deeds(answer: &PlanAnswer<'_>) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for user in &answer.remove {
+        let approved = if user.approved { " (approved)" } else { "" };
+        let text = format!("{}{approved}", shown_name(user.name.as_deref()));
+        rows.push(row("remove", REMOVAL, user.id.as_str(), text));
+    }
+    for update in &answer.update {
+        rows.push(row("change", CHANGE, update.id, change_in_words(update)));
+    }
+    for user in &answer.take_over {
+        let in_wazzup = shown_name(user.name_in_wazzup);
+        let text = format!(
+            "“{in_wazzup}” → “{}”{}",
+            printable(user.name),
+            note(user.phone_left_out)
+        );
+        rows.push(row("take over", CHANGE, user.id, text));
+    }
+    for user in &answer.adopt {
+        let text = format!("{}; already in Wazzup under this name", person(user));
+        rows.push(row("adopt", ADDITION, user.id, text));
+    }
+    for user in &answer.add {
+        let mut text = person(user);
+        if !user.after.is_empty() {
+            let leavers = listed_ids(user.after.iter().map(EmployeeId::as_str), usize::MAX);
+            text.push_str(&format!("; after the removal of {leavers}"));
+        }
+        rows.push(row("add", ADDITION, user.id, text));
+    }
+    rows
+}
+
+fn change_in_words(update: &UserUpdate<'_>) -> String {
+    let changes = described(&update.changes);
+    if update.only_frees_phone {
+        return format!("{changes}, so that somebody else can have it");
+    }
+    let note = note(update.phone_left_out);
+    if update.changes.is_empty() {
+        return format!("sent again, since it is uncertain what Wazzup has{note}");
+    }
+    format!("{changes}{note}")
+}
+
+/// Name and phone.
+fn person(user: &NewUser<'_>) -> String {
+    let name = printable(user.name);
+    match user.phone {
+        Some(phone) => format!("{name}, {phone}"),
+        None => format!("{name}{}", note(user.phone_left_out)),
+    }
+}
+
+fn note(phone_left_out: bool) -> &'static str {
+    if phone_left_out {
+        "; without the phone for now"
+    } else {
+        ""
+    }
+}
+
+/// Who is not sent, and who stays.
+fn rows_of_waiting(view: &PlanView, answer: &PlanAnswer<'_>) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut wait = |id: &EmployeeId, why: String| {
+        let entry = view.roster.get(id.as_str());
+        let name = shown_name(entry.map(|entry| entry.employee.name.as_str()));
+        rows.push(row("wait", PLAIN, id.as_str(), format!("{name}; {why}")));
+    };
+    for WaitingUser { id, waits_for } in &answer.waiting {
+        if *waits_for == SEAT {
+            wait(id, "waits for a free seat in the Wazzup account".to_owned());
+        } else {
+            let leaver = short_id(waits_for);
+            wait(
+                id,
+                format!("looks like {leaver}, who is leaving: waits until {leaver} is removed or back in the CRM"),
+            );
+        }
+    }
+    for id in &answer.backing_off {
+        wait(id, refused(view, id, Operation::Upsert));
+    }
+    if view.is_account_known() {
+        for id in &answer.pending {
+            let user = view.snapshot.users.get(*id);
+            let why = if user.is_some_and(|user| user.acknowledged.is_some()) {
+                "waits for the phone of somebody who is leaving"
+            } else {
+                "Wazzup has to say first whether it has this id already"
+            };
+            wait(id, why.to_owned());
+        }
+    }
+    rows.sort_by(|left, right| natural_order(&left.id, &right.id));
+    for user in &answer.staying {
+        let name = shown_name(user.name.as_deref());
+        let text = format!("{name}; not in the CRM; {}", stay_reason(view, user));
+        rows.push(row("stay", PLAIN, user.id.as_str(), text));
+    }
+    rows
+}
+
+/// `refused lately (INVALID_USERS_DATA), tried again in 5 min`.
+fn refused(view: &PlanView, id: &EmployeeId, operation: Operation) -> String {
+    match backing_off(&view.snapshot.failures, id, operation, view.now) {
+        Some(failure) => format!(
+            "refused lately ({}), tried again {}",
+            printable(&failure.code),
+            until(view.now, failure.next_attempt_at.unwrap_or(view.now))
+        ),
+        None => "refused lately".to_owned(),
+    }
+}
+
+fn stay_reason(view: &PlanView, user: &StayingUser) -> String {
+    match user.reason {
+        StayReason::InGrace => {
+            let managed = view.snapshot.users.get(&user.id);
+            let absent_since = managed.and_then(|user| user.absent_since).unwrap_or(view.now);
+            let ends = absent_since.saturating_add(view.policy.grace).unwrap_or(Timestamp::MAX);
+            format!("will be removed {}", until(view.now, ends))
+        }
+        StayReason::Kept => "`removals.policy` says to keep everybody".to_owned(),
+        StayReason::BackingOff => format!("the removal was {}", refused(view, &user.id, Operation::Remove)),
+        StayReason::Unknown => "Wazzup has to say first whether this user is there".to_owned(),
+    }
+}
+
+/// What is wrong in the CRM's own rows, one block for each problem.
+fn write_row_problems(page: &mut Page, answer: &PlanAnswer<'_>) {
+    for problem in RowProblem::ALL {
+        let mut rows = Vec::new();
+        for (label, style, bad_rows) in [
+            ("reject", REMOVAL, &answer.rejected),
+            ("no phone", CHANGE, &answer.without_phone),
+        ] {
+            for bad in bad_rows.iter().filter(|bad| bad.problem == problem) {
+                rows.push(row(label, style, bad.id, problem.as_str().to_owned()));
+            }
+        }
+        if rows.is_empty() {
+            continue;
+        }
+        page.blank();
+        page.rows(&rows);
+        page.more(problem.reason());
+        page.remedy(problem.remedy());
+    }
+    if answer.missing_ids > 0 {
+        let rows = counted(answer.missing_ids, "row");
+        page.blank();
+        page.marked("reject", Mark::Warning, &format!("{rows} without an id (MISSING_ID)"));
+        page.remedy("give each row an id: until then nobody is removed without approval");
+    }
+}
+
+fn write_holds(page: &mut Page, view: &PlanView, invocation: &Invocation) {
+    let names = HoldNames {
+        snapshot: &view.snapshot,
+        roster: Some(&view.roster),
+    };
+    let groups = grouped(view.plan.unapproved_holds());
+    for group in &groups {
+        page.blank();
+        page.rows(&group.rows(names));
+        page.marked("Held", Mark::Bad, &group.title(view.plan.managed));
+    }
+    if groups.is_empty() {
+        return;
+    }
+    // What the state does not have yet cannot be approved yet.
+    let mut holds = view.plan.unapproved_holds();
+    let known = &view.snapshot.holds;
+    let can_be_approved = holds.any(|(key, hold)| known.get(key).is_some_and(|known| known.content == hold.content));
+    let when = if can_be_approved { "" } else { ", after the next cycle," };
+    let approve = invocation.command("approve");
+    if view.plan.doubts_account() {
+        page.remedy("check `wazzup.base_url` and the API key: nothing is sent");
+        page.remedy(&format!(
+            "if the other account is the right one from now on, {approve}{when} says so"
+        ));
+    } else {
+        page.remedy(&format!("{approve}{when} lists what is held and approves exactly that"));
+    }
+}
+
+fn write_summary(page: &mut Page, view: &PlanView, answer: &PlanAnswer<'_>) {
+    let employees = counted(answer.eligible, "employee");
+    if !view.is_account_known() {
+        page.paragraph(&format!("{employees} in the CRM. {}", last_sentence(view)));
+        return;
+    }
+    let (adopted, taken_over) = (answer.adopt.len(), answer.take_over.len());
+    let mut parts = vec![format!("{} to add", answer.add.len())];
+    for (count, what) in [(adopted, "to adopt"), (taken_over, "to take over")] {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    }
+    parts.push(format!("{} to change", answer.update.len()));
+    parts.push(format!("{} unchanged", answer.unchanged));
+    let accounted = answer.add.len() + adopted + taken_over + answer.update.len() + answer.unchanged;
+    let others = answer.eligible.saturating_sub(accounted);
+    if others > 0 {
+        parts.push(format!("{others} held, waiting or failing"));
+    }
+    let leavers = counted(answer.remove.len(), "user");
+    page.paragraph(&format!(
+        "{employees} in the CRM: {}; {leavers} to remove.",
+        parts.join(", ")
+    ));
+    let held = |kind| view.plan.unapproved_holds().filter(|(key, _)| key.kind == kind).count();
+    for kind in HoldKind::ALL {
+        let count = held(kind);
+        if count > 0 {
+            page.paragraph(&format!("{} held.", counted_holds(kind, count)));
+        }
+    }
+    let concerned = adopted + taken_over + held(HoldKind::Takeover);
+    let left_alone = answer.foreign.unwrap_or_default().saturating_sub(concerned);
+    if left_alone > 0 {
+        let users = counted(left_alone, "other user");
+        page.paragraph(&format!("{users} in Wazzup, left alone."));
+    }
+    page.paragraph(&last_sentence(view));
+}
+
+fn last_sentence(view: &PlanView) -> String {
+    let plan = &view.plan;
+    if plan.doubts_account() {
+        return "Nothing is sent: this looks like another Wazzup account.".to_owned();
+    }
+    if plan.questions.for_account {
+        return "Nothing can be planned before Wazzup's list shows that this is the right account.".to_owned();
+    }
+    match plan.requests() {
+        0 => "Nothing to send.".to_owned(),
+        requests => format!("{} to send.", counted(requests, "request")),
+    }
+}
