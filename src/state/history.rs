@@ -91,6 +91,14 @@ pub enum ErasureRefusal {
 }
 
 impl State {
+    /// The newest `most` changes of a user, newest first. There has to be a schema.
+    pub async fn history(&self, user_id: &str, most: u32) -> Result<Vec<HistoryEntry>, Error> {
+        self.transaction("reading the history of a user", async |tx| {
+            tx.load_history(user_id, most).await
+        })
+        .await
+    }
+
     /// Removes the name and the phone of a departed person. The history's rows stay bare: the brake counts them. Whether the
     /// person is an employee is for the caller to ask.
     pub async fn erase(&self, user_id: &str) -> Result<Erasure, Error> {
@@ -110,8 +118,7 @@ impl State {
 }
 
 impl Transaction<'_> {
-    /// The newest `most` changes of a user, newest first.
-    pub(super) async fn load_history(&mut self, user_id: &str, most: u32) -> Result<Vec<HistoryEntry>, Error> {
+    async fn load_history(&mut self, user_id: &str, most: u32) -> Result<Vec<HistoryEntry>, Error> {
         let rows = sqlx::query!(
             "SELECT at, cycle_id, operation, outcome, approved_by, name_before, phone_before, name_after, phone_after \
              FROM history WHERE account = $1 AND user_id = $2 ORDER BY at DESC LIMIT $3",

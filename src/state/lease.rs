@@ -60,41 +60,20 @@ impl State {
     /// Takes the lease if nobody holds it. Creates the schema before, if there is none; an older one is migrated after, so
     /// never under the holder of an older version.
     pub async fn acquire(&self, holder: &Holder, duration: Duration) -> Result<Acquired, Error> {
-        let version = self.version().await?;
-        match version {
-            SchemaVersion::Absent => self.create_schema().await?,
-            SchemaVersion::Newer(found) => return Err(self.too_new(found)),
-            SchemaVersion::Older | SchemaVersion::Current => {}
-        }
-        let acquired = self.take_lease(holder, duration).await?;
-        if let (Acquired::Ours(lease), SchemaVersion::Older) = (&acquired, version) {
-            self.migrate(lease).await?;
-        }
-        Ok(acquired)
-    }
-
-    async fn take_lease(&self, holder: &Holder, duration: Duration) -> Result<Acquired, Error> {
         let asked_at = Instant::now();
         self.transaction("asking for the lease", async |tx| {
-            // An expiry more than a day ahead was written by a clock that was wrong.
-            let token = sqlx::query_scalar!(
-                "INSERT INTO accounts AS a (account, lease_holder, lease_host, lease_token, lease_expires_at) \
-                 VALUES ($1, $2, $3, 1, now() + $4) \
-                 ON CONFLICT (account) DO UPDATE \
-                 SET lease_holder = $2, lease_host = $3, lease_token = a.lease_token + 1, lease_expires_at = now() + $4 \
-                 WHERE a.lease_holder IS NULL OR a.lease_expires_at <= now() \
-                     OR a.lease_expires_at > now() + interval '24 hours' \
-                 RETURNING lease_token",
-                self.account,
-                holder.name,
-                holder.host,
-                interval(duration)
-            )
-            .fetch_optional(tx.executor())
-            .await?;
-            let Some(token) = token else {
+            let version = self.find_version(tx).await?;
+            match version {
+                SchemaVersion::Absent => self.create_schema(tx).await?,
+                SchemaVersion::Newer(found) => return Err(self.too_new(found)),
+                SchemaVersion::Older | SchemaVersion::Current => {}
+            }
+            let Some(token) = tx.take_lease(holder, duration).await? else {
                 return tx.current_holder().await;
             };
+            if version == SchemaVersion::Older {
+                self.run_migrations(tx).await?;
+            }
             Ok(Acquired::Ours(Lease {
                 holder: holder.name.clone(),
                 token,
@@ -151,6 +130,27 @@ impl State {
 }
 
 impl Transaction<'_> {
+    /// Returns the new token; `None` if another process holds the lease.
+    async fn take_lease(&mut self, holder: &Holder, duration: Duration) -> Result<Option<i64>, Error> {
+        // An expiry more than a day ahead was written by a clock that was wrong.
+        let token = sqlx::query_scalar!(
+            "INSERT INTO accounts AS a (account, lease_holder, lease_host, lease_token, lease_expires_at) \
+             VALUES ($1, $2, $3, 1, now() + $4) \
+             ON CONFLICT (account) DO UPDATE \
+             SET lease_holder = $2, lease_host = $3, lease_token = a.lease_token + 1, lease_expires_at = now() + $4 \
+             WHERE a.lease_holder IS NULL OR a.lease_expires_at <= now() \
+                 OR a.lease_expires_at > now() + interval '24 hours' \
+             RETURNING lease_token",
+            self.account,
+            holder.name,
+            holder.host,
+            interval(duration)
+        )
+        .fetch_optional(self.executor())
+        .await?;
+        Ok(token)
+    }
+
     /// Reads the columns of the lease alone: the schema may be older than the rest of this program.
     async fn current_holder(&mut self) -> Result<Acquired, Error> {
         let row = sqlx::query!(

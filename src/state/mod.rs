@@ -41,7 +41,7 @@ pub use history::{Erasure, ErasureRefusal, HistoryEntry, HistoryOperation};
 pub use lease::{Acquired, Holder, Lease};
 pub use opening::{OpenCycle, Opening, Peek};
 pub use orders::DroppedOrder;
-pub use overview::{OpenHold, Overview, PastCycle, Person};
+pub use overview::{OpenHold, Overview, PastCycle};
 pub use schema::{ForeignOwner, Rights, SchemaVersion};
 
 use crate::{

@@ -65,35 +65,42 @@ impl Transaction<'_> {
         ))
         .await?;
         self.settle_users_in_flight().await?;
-        self.delete_removed_users().await
+        let removed = sqlx::query_scalar!(
+            r#"SELECT user_id AS "user_id!" FROM in_flight_entries WHERE account = $1 AND operation = 'remove'"#,
+            self.account
+        )
+        .fetch_all(self.executor())
+        .await?;
+        self.delete_removed_users(&removed).await
     }
 
     /// Whom a lost upsert may bring back keeps a row without acknowledged values, and the approval of the removal.
-    async fn delete_removed_users(&mut self) -> Result<(), Error> {
+    async fn delete_removed_users(&mut self, removed: &[String]) -> Result<(), Error> {
+        self.run(sqlx::query!(
+            "DELETE FROM failures WHERE account = $1 AND user_id = ANY($2)",
+            self.account,
+            removed
+        ))
+        .await?;
         self.run(sqlx::query!(
             "UPDATE users SET name = NULL, phone = NULL, phone_spelling = NULL, synced_at = now() \
-             WHERE account = $1 AND user_id IN (SELECT user_id FROM in_flight_entries WHERE account = $1)",
-            self.account
+             WHERE account = $1 AND user_id = ANY($2)",
+            self.account,
+            removed
         ))
         .await?;
         self.run(sqlx::query!(
-            "DELETE FROM users \
-             WHERE account = $1 AND user_id IN (SELECT user_id FROM in_flight_entries WHERE account = $1) \
-                 AND user_id NOT IN (SELECT user_id FROM lost WHERE account = $1 AND operation = 'upsert')",
-            self.account
+            "DELETE FROM users WHERE account = $1 AND user_id = ANY($2) AND NOT EXISTS (SELECT FROM lost l \
+                 WHERE l.user_id = users.user_id AND l.account = users.account AND l.operation = 'upsert')",
+            self.account,
+            removed
         ))
         .await?;
         self.run(sqlx::query!(
-            "DELETE FROM holds \
-             WHERE account = $1 AND user_id IN (SELECT user_id FROM in_flight_entries WHERE account = $1) \
-                 AND user_id NOT IN (SELECT user_id FROM users WHERE account = $1 AND name IS NULL)",
-            self.account
-        ))
-        .await?;
-        self.run(sqlx::query!(
-            "DELETE FROM failures \
-             WHERE account = $1 AND user_id IN (SELECT user_id FROM in_flight_entries WHERE account = $1)",
-            self.account
+            "DELETE FROM holds WHERE account = $1 AND user_id = ANY($2) AND NOT EXISTS (SELECT FROM users u \
+                 WHERE u.user_id = holds.user_id AND u.account = holds.account)",
+            self.account,
+            removed
         ))
         .await
     }

@@ -1,10 +1,10 @@
-//! What `status` and `explain` want to know, each read in one go so that it fits together.
+//! What `status` wants to know, read in one go so that it fits together.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Account, CycleOutcome, Error, HistoryEntry, State, Transaction, orders::apply_orders, snapshot::Contents};
-use crate::plan::{Failure, Hold, HoldKey, HoldKind, Holds, LostEntry, Snapshot};
+use super::{Account, CycleOutcome, Error, State, Transaction, orders::apply_orders, snapshot::Contents};
+use crate::plan::{Failure, Hold, HoldKey, HoldKind, Snapshot};
 
 /// How an account stands.
 #[derive(Debug, Default)]
@@ -55,19 +55,6 @@ pub struct PastCycle {
     pub held: i64,
 }
 
-/// What is known of one person, beside the snapshot.
-#[derive(Debug, Default)]
-pub struct Person {
-    /// When Wazzup last acknowledged a request about the user.
-    pub synced_at: Option<Timestamp>,
-    pub failures: Vec<Failure>,
-    pub holds: Vec<OpenHold>,
-    /// What was lost, oldest first.
-    pub lost: Vec<LostEntry>,
-    /// What was delivered, newest first.
-    pub history: Vec<HistoryEntry>,
-}
-
 impl State {
     /// How the account stands, with the newest `cycles` cycles. There has to be a schema.
     pub async fn overview(&self, cycles: u32) -> Result<Overview, Error> {
@@ -87,29 +74,9 @@ impl State {
             apply_orders(tx.load_orders().await?, &mut snapshot, now);
             overview.count_users(&snapshot);
             overview.failures = snapshot.failures.into_values().collect();
-            overview.holds = open_holds(snapshot.holds);
+            let holds = snapshot.holds.into_iter();
+            overview.holds = holds.map(|(key, hold)| OpenHold { key, hold }).collect();
             Ok(overview)
-        })
-        .await
-    }
-
-    /// What is known of one person, with the newest `history` changes. There has to be a schema.
-    pub async fn person(&self, user_id: &str, history: u32) -> Result<Person, Error> {
-        self.read("reading what is known of a person", async |tx, now| {
-            let mut snapshot = tx.load_snapshot(Contents::ALL, &Account::default()).await?;
-            let lost = snapshot.lost.remove(user_id).unwrap_or_default();
-            apply_orders(tx.load_orders().await?, &mut snapshot, now);
-            let mut failures: Vec<Failure> = snapshot.failures.into_values().collect();
-            failures.retain(|failure| failure.user_id == user_id);
-            let mut holds = open_holds(snapshot.holds);
-            holds.retain(|open| *open.key.user_id == *user_id);
-            Ok(Person {
-                synced_at: snapshot.users.get(user_id).and_then(|user| user.synced_at),
-                failures,
-                holds,
-                lost,
-                history: tx.load_history(user_id, history).await?,
-            })
         })
         .await
     }
@@ -156,8 +123,4 @@ impl Overview {
             }
         }
     }
-}
-
-fn open_holds(holds: Holds) -> Vec<OpenHold> {
-    holds.into_iter().map(|(key, hold)| OpenHold { key, hold }).collect()
 }
