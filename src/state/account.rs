@@ -8,6 +8,9 @@ use serde::Serialize;
 use super::{Error, Holder, State, Transaction, read_count, read_time};
 use crate::employee::EmployeeId;
 
+/// A lease that expires later was written by a wrong clock, and is none.
+const FARTHEST_EXPIRY: SignedDuration = SignedDuration::from_hours(24);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, sqlx::Type, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
@@ -137,7 +140,7 @@ impl Transaction<'_> {
             return Ok(None);
         };
         let lease = match (row.lease_holder, row.lease_expires_at) {
-            (Some(name), Some(expires_at)) => {
+            (Some(name), Some(expires_at)) if expires_at.to_jiff() <= row.now.to_jiff() + FARTHEST_EXPIRY => {
                 let host = row.lease_host.unwrap_or_default();
                 Some((Holder { name, host }, expires_at.to_jiff()))
             }
