@@ -9,7 +9,7 @@ use super::{
     page::{Mark, Page, note},
     question::{Consent, Question},
     setup,
-    text::{counted, listed_ids, noun_for, printable},
+    text::{counted, listed_ids, noun_for},
 };
 use crate::{
     employee::Roster,
@@ -64,7 +64,7 @@ pub(super) async fn approve(
     let mut page = Page::new(MARGIN);
     page.paragraph(&format!(
         "Approved by {}: {}. The next cycle does what was approved.",
-        printable(&operator),
+        operator,
         selection.counted()
     ));
     page.print()?;
