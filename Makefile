@@ -36,6 +36,10 @@ soak: programs ## Watch the release build of the daemon for an hour (MINUTES=60)
 	SOAK_MINUTES=$(or $(MINUTES),60) WAZZUP_SYNC_BINARY=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/wazzup-sync \
 		cargo test --locked --test it -- soak --ignored --nocapture
 
+.PHONY: chaos
+chaos: programs ## Run a daemon with a standby over databases that fail at random (MINUTES=10, SEED=11)
+	CHAOS_MINUTES=$(or $(MINUTES),10) CHAOS_SEED=$(or $(SEED),11) cargo test --locked --test it -- chaos --nocapture
+
 .PHONY: evidence
 evidence: programs ## Try to break the product, and write the figures into docs/reliability.md (PARTS="crash soak")
 	tests/evidence.sh $(PARTS)

@@ -11,7 +11,7 @@ use super::{
     invocation::operator,
     page::{Mark, Page, note},
     setup,
-    text::{counted, listed_ids, noun_for, printable},
+    text::{counted, listed_ids, noun_for},
 };
 use crate::{
     employee::Roster,
@@ -66,7 +66,7 @@ pub(super) async fn approve(
     let mut page = Page::new(MARGIN);
     page.paragraph(&format!(
         "Approved by {}: {}. The next cycle does what was approved.",
-        printable(&operator),
+        operator,
         selection.counted()
     ));
     page.print()?;

@@ -293,7 +293,6 @@ fn help(verb: Option<&str>) -> Result<Exit, Error> {
         return Ok(Exit::Ok);
     };
     let Some(subcommand) = command.find_subcommand_mut(verb) else {
-        let verb = text::printable(verb);
         return Err(Error::Usage(format!(
             "there is no verb {verb}; `wazzup-sync help` lists them all"
         )));

@@ -49,7 +49,7 @@ const UNREADABLE_PHONE: &str = "?";
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The database does not answer.
-    #[error("the CRM database is unavailable: {0}")]
+    #[error("the CRM database is unavailable: {0}; {remedy}", remedy = .0.remedy("crm.url"))]
     Unavailable(Reason),
     /// The database refuses the query: the table, a column or a right is missing, or it takes too long.
     #[error("the CRM cannot be read: {0}{hint}", hint = hint(.0))]

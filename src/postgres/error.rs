@@ -140,6 +140,21 @@ impl Reason {
     pub fn sqlstate(&self) -> Option<&str> {
         self.sqlstate.as_deref()
     }
+
+    /// What to do about a database that cannot be used; `key` names its URL.
+    pub(crate) fn remedy(&self, key: &str) -> String {
+        match self.sqlstate() {
+            Some(code) if code.starts_with("28") => {
+                format!("correct the role and the password in {key}, or allow the role in pg_hba.conf")
+            }
+            Some("3D000") => format!("name a database that exists at the end of {key}"),
+            Some(code) if code.starts_with("53") => {
+                "raise the server's limit of connections, or close some of them".to_owned()
+            }
+            Some(_) => "see the server's log; the daemon tries again by itself".to_owned(),
+            None => format!("check that the database is running and that {key} is right"),
+        }
+    }
 }
 
 impl From<&sqlx::Error> for Reason {

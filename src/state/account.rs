@@ -9,6 +9,9 @@ use sqlx::PgConnection;
 use super::{Error, Holder, State, read_count, read_time};
 use crate::{employee::EmployeeId, postgres::unnamed};
 
+/// A lease that expires later was written by a wrong clock, and is none.
+const FARTHEST_EXPIRY: SignedDuration = SignedDuration::from_hours(24);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, sqlx::Type, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
@@ -136,7 +139,7 @@ impl State {
             return Ok(None);
         };
         let lease = match (row.lease_holder, row.lease_expires_at) {
-            (Some(name), Some(expires_at)) => {
+            (Some(name), Some(expires_at)) if expires_at.to_jiff() <= row.now.to_jiff() + FARTHEST_EXPIRY => {
                 let host = row.lease_host.unwrap_or_default();
                 Some((Holder { name, host }, expires_at.to_jiff()))
             }

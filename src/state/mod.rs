@@ -66,7 +66,7 @@ pub struct State {
 /// The state cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the state database is unavailable: {0}")]
+    #[error("the state database is unavailable: {0}; {remedy}", remedy = .0.remedy("state.url"))]
     Unavailable(Reason),
     #[error("the state database refuses: {0}")]
     Refused(Reason),

@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, PgPool, Row as _, postgres::PgPoolOptions};
 use tempfile::TempDir;
 
 use crate::{
-    process::{Daemon, PATIENCE, Run, run},
+    process::{Daemon, PATIENCE, Run, run, run_measured},
     terminal::Terminal,
 };
 
@@ -251,6 +251,11 @@ impl App {
         run(&self.config_file(), &self.env, arguments).await
     }
 
+    /// One cycle, with the most memory that the process had at once, in kB.
+    pub async fn once_measured(&self) -> (Run, u64) {
+        run_measured(&self.config_file(), &self.env, &["once"]).await
+    }
+
     /// Starts a verb on a terminal of so many columns.
     pub fn on_terminal(&self, columns: u16, arguments: &[&str]) -> Terminal {
         Terminal::start(&self.config_file(), &self.env, columns, arguments)
@@ -280,6 +285,15 @@ impl App {
         let run = self.run(arguments).await;
         assert_eq!(run.code, 0, "{run}");
         serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
+    }
+
+    /// Starts the daemon with these environment variables, too.
+    pub fn daemon_with(&self, env: &[(&str, &str)]) -> Daemon {
+        let more = env
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let env: Vec<(String, String)> = self.env.iter().cloned().chain(more).collect();
+        Daemon::start(&self.config_file(), &env)
     }
 
     /// Starts the daemon.

@@ -1,8 +1,12 @@
 //! Databases that are not up yet, or go and come back; polite stops of an idle daemon.
 
+use rstest::rstest;
 use sandbox::Postgres;
 
-use crate::app::{App, connect};
+use crate::{
+    app::{App, connect},
+    fake_postgres::FakePostgres,
+};
 
 async fn app() -> App {
     let mut app = App::new().await;
@@ -125,4 +129,86 @@ async fn a_certificate_that_nobody_verifies_is_told_at_the_start() {
     daemon.stop().await;
     let check = app.run(&["check"]).await;
     assert!(check.stdout.contains("sslmode=require"), "{check}");
+}
+
+#[rstest]
+#[case::refused_port(
+    "postgres://reader@127.0.0.1:1/crm",
+    "crm_unavailable",
+    "cannot connect to 127.0.0.1:1: connection refused; check that the database is running and that crm.url is right"
+)]
+#[case::unknown_host(
+    "postgres://reader@no-such-host.invalid/crm",
+    "crm_unavailable",
+    "the host name \"no-such-host.invalid\" is not known"
+)]
+#[case::wrong_password(
+    "postgres://reader:secret@127.0.0.1:FAKE/crm?sslmode=disable",
+    "crm_unavailable",
+    "refuses the role \"reader\": no such password (SQLSTATE 28P01); correct the role and the password in crm.url, or allow the role in pg_hba.conf"
+)]
+#[case::no_tls(
+    "postgres://reader:secret@127.0.0.1:FAKE/crm?sslmode=verify-full",
+    "crm_unavailable",
+    "does not offer TLS: enable TLS there or, only on a trusted private network, add `sslmode=disable` to the URL"
+)]
+#[case::no_database(
+    "postgres://postgres@127.0.0.1:REAL/nowhere?sslmode=disable",
+    "crm_unavailable",
+    "database \"nowhere\" does not exist (SQLSTATE 3D000); name a database that exists at the end of crm.url"
+)]
+#[case::no_role(
+    "postgres://nobody@127.0.0.1:REAL/postgres?sslmode=disable",
+    "crm_unavailable",
+    "refuses the role \"nobody\""
+)]
+#[tokio::test]
+async fn a_database_that_cannot_be_used_is_explained(#[case] url: &str, #[case] kind: &str, #[case] said: &str) {
+    let fake = FakePostgres::start();
+    let mut app = App::new().await;
+    let url = url
+        .replace("FAKE", &fake.port().to_string())
+        .replace("REAL", &app.server.port().to_string());
+    app.set("crm.url", &url);
+    let run = app.once_exits(1).await;
+    assert_eq!(run.error_kind(), kind);
+    let error = run.events("cycle.failed")[0]["error"]
+        .as_str()
+        .expect("a message")
+        .to_owned();
+    assert!(!run.stderr.contains("secret"), "{run}");
+    assert!(
+        error.contains("the CRM database is unavailable") && error.contains(said),
+        "{error}"
+    );
+    // The server without TLS gets a password only where the URL allows that.
+    let gives_password = url.contains("secret") && !url.contains("verify-full");
+    assert_eq!(!fake.passwords().is_empty(), gives_password, "{url}");
+}
+
+#[rstest]
+#[case("postgres://reader:pass@word@db.invalid/crm")]
+#[case("postgres://reader:pass/word@db.invalid/crm")]
+#[case("postgres://reader:pass#word@db.invalid/crm")]
+#[case("postgres://reader:pass?word@db.invalid/crm")]
+#[case("postgres://reader:12@34/56@db.invalid/crm")]
+#[tokio::test]
+async fn a_password_that_breaks_the_url_is_called_so(#[case] url: &str) {
+    for key in ["crm.url", "state.url"] {
+        let mut app = App::new().await;
+        app.set(key, url);
+        for verb in ["once", "run", "check"] {
+            let run = app.run(&[verb]).await;
+            assert_eq!(run.code, 2, "{run}");
+            assert!(
+                run.stderr.contains(key) && run.stderr.contains("%40 for @, %2F for /"),
+                "{run}"
+            );
+            assert!(
+                !run.stderr.contains("word") || run.stderr.contains("the password,"),
+                "{run}"
+            );
+            assert!(!run.stderr.contains("pass/") && !run.stderr.contains("pass@"), "{run}");
+        }
+    }
 }

@@ -26,9 +26,12 @@ async fn a_crm_that_goes_silent_fails_the_cycle_and_the_next_one_connects_anew()
     let mut daemon = app.daemon();
     daemon.next_cycle().await;
     proxy.behave(Behaviour::Silent);
-    daemon
+    let failed = daemon
         .wait_for("cycle.failed", |line| line["error_kind"] == "crm_unavailable")
         .await;
+    // It says what was waited for and how long; which limit fires depends on where the silence began.
+    let error = failed["error"].as_str().expect("a message");
+    assert!(error.contains("within ") && error.contains(" seconds"), "{error}");
     proxy.behave(Behaviour::Forward);
     app.rename("e001", "After The Silence").await;
     daemon.wait_for("batch.delivered", |_| true).await;
@@ -137,4 +140,173 @@ async fn a_partition_that_is_reloaded_in_one_transaction_removes_nobody() {
         app.requests_as_text()
     );
     app.settled().await;
+}
+
+#[tokio::test]
+async fn a_state_that_goes_silent_under_the_leader_lets_the_standby_take_over() {
+    let mut app = App::new().await;
+    let proxy = Proxy::start(app.server.port());
+    let url = through(&app, &proxy);
+    app.set("schedule.every", "200ms")
+        .set("wazzup.timeout", "1s")
+        .set("state.lease", "3s")
+        .set("log.level", "debug");
+    app.hire_many(3).await;
+    let mut leader = app.daemon_with(&[("WAZZUP_SYNC__STATE__URL", &url)]);
+    leader.next_cycle().await;
+    let mut standby = app.daemon();
+    standby.wait_for("lease.standby", |_| true).await;
+    proxy.behave(Behaviour::Silent);
+    app.rename("e001", "Sent By The Standby").await;
+    standby.wait_for("lease.acquired", |_| true).await;
+    standby.wait_for("batch.delivered", |_| true).await;
+    assert_eq!(app.name_of("e001"), "Sent By The Standby");
+    // What was silent answers again: the old leader must not go on where it was.
+    proxy.behave(Behaviour::Forward);
+    leader.wait_for("lease.lost", |_| true).await;
+    leader.wait_for("lease.standby", |_| true).await;
+    standby.stop().await;
+    leader.wait_for("lease.acquired", |_| true).await;
+    leader.stop().await;
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn a_lease_in_the_far_future_makes_no_standby_healthy() {
+    let app = App::new().await;
+    app.hire_many(3).await;
+    app.once_exits(0).await;
+    app.state_sql(
+        "UPDATE wazzup_sync.accounts SET last_success_at = now() - interval '1 day', lease_holder = 'dead/1', \
+         lease_host = 'dead', lease_expires_at = now() + interval '1 year'",
+    )
+    .await;
+    assert_eq!(app.run(&["healthcheck"]).await.code, 1);
+    let mut daemon = app.daemon();
+    daemon.wait_for("lease.acquired", |_| true).await;
+    daemon.wait_for("cycle.finished", |_| true).await;
+    daemon.stop().await;
+    assert_eq!(app.run(&["healthcheck"]).await.code, 0);
+    app.settled().await;
+}
+
+/// A newer version stands by: the schema under an older leader is not its own yet.
+#[tokio::test]
+async fn a_standby_does_not_migrate_the_schema_of_the_leader() {
+    let app = App::new().await;
+    app.hire_many(3).await;
+    app.once_exits(0).await;
+    app.state_sql(
+        "UPDATE wazzup_sync._sqlx_migrations SET version = 0; \
+         UPDATE wazzup_sync.accounts SET lease_holder = 'older/1', lease_host = 'older', \
+         lease_expires_at = now() + interval '1 hour'",
+    )
+    .await;
+    let mut standby = app.daemon();
+    standby
+        .wait_for("lease.standby", |line| line["holder"] == "older/1")
+        .await;
+    standby.stop().await;
+    let older = "SELECT count(*) FROM wazzup_sync._sqlx_migrations WHERE version = 0";
+    assert_eq!(app.state_number(older).await, 1, "the schema was migrated");
+    app.state_sql(
+        "UPDATE wazzup_sync._sqlx_migrations SET version = 1; \
+         UPDATE wazzup_sync.accounts SET lease_expires_at = now()",
+    )
+    .await;
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn the_query_runs_once_a_cycle() {
+    let mut app = App::new().await;
+    app.hire_many(3).await;
+    for key in ["crm.table", "crm.columns.phone", "crm.columns.active"] {
+        app.unset(key);
+    }
+    // Even a read-only transaction may notify. Equal notifications of one transaction are one, so each differs.
+    app.set(
+        "crm.query",
+        "SELECT id, name FROM employees, \
+         (SELECT pg_notify('read', clock_timestamp()::text || random()::text) OFFSET 0) AS notified",
+    );
+    let mut listener = sqlx::postgres::PgListener::connect_with(&app.crm)
+        .await
+        .expect("a listener");
+    listener.listen("read").await.expect("it listens");
+    for _ in 0..2 {
+        app.once_exits(0).await;
+    }
+    app.sql("NOTIFY read, 'the end'").await;
+    let mut reads = 0;
+    while listener.recv().await.expect("a notification").payload() != "the end" {
+        reads += 1;
+    }
+    assert_eq!(reads, 2);
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn a_table_of_the_same_name_in_another_schema_is_told() {
+    let app = App::new().await;
+    app.hire_many(3).await;
+    app.sql("CREATE SCHEMA archive; CREATE TABLE archive.employees (id text)")
+        .await;
+    let run = app.run(&["check"]).await;
+    let told = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("public.employees is read"), "{run}");
+    assert!(
+        told.contains("archive") && told.contains("table = \"public.employees\""),
+        "{run}"
+    );
+    app.once_exits(0).await;
+    app.settled().await;
+}
+
+/// A branch of a UNION, and a plain table.
+#[tokio::test]
+async fn tables_that_are_reloaded_in_one_transaction_remove_nobody() {
+    for query in [
+        "SELECT id, name FROM employees UNION ALL SELECT id, name FROM others",
+        "SELECT id, name FROM employees",
+    ] {
+        let mut app = App::new().await;
+        app.hire_many(8).await;
+        app.sql(
+            "CREATE TABLE others AS SELECT 'o' || n AS id, 'Other ' || n AS name FROM generate_series(1, 100) AS n",
+        )
+        .await;
+        for key in ["crm.table", "crm.columns.phone", "crm.columns.active"] {
+            app.unset(key);
+        }
+        app.set("crm.query", query).set_raw("removals.hold_above", "100");
+        app.once_exits(0).await;
+        let users = app.user_ids();
+        app.take_writes();
+        let mut reload = app.crm.begin().await.expect("a transaction");
+        sqlx::raw_sql("CREATE TEMP TABLE kept ON COMMIT DROP AS TABLE employees; TRUNCATE employees")
+            .execute(&mut *reload)
+            .await
+            .expect("emptied");
+        let fill = async {
+            while app
+                .state_number("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                .await
+                == 0
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            sqlx::raw_sql("INSERT INTO employees TABLE kept")
+                .execute(&mut *reload)
+                .await
+                .expect("filled");
+            reload.commit().await.expect("committed");
+        };
+        let (run, ()) = tokio::join!(app.once(), fill);
+        assert_eq!(run.code, 0, "{run}");
+        assert!(run.events("removals.held").is_empty(), "{run}");
+        assert_eq!(app.user_ids(), users);
+        assert_eq!(app.take_writes(), Vec::<String>::new());
+        app.settled().await;
+    }
 }

@@ -4,6 +4,7 @@
 //! configuration file. Each test of a cycle ends with [`app::App::settled`]: run again, and no request is made.
 
 mod app;
+mod fake_postgres;
 mod process;
 mod proxy;
 mod terminal;
@@ -12,6 +13,7 @@ mod accounts;
 mod answers;
 mod brake;
 mod budget;
+mod chaos;
 mod configuration;
 mod crash;
 mod databases;

@@ -87,7 +87,7 @@ pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings)
 
 /// The item of a database that cannot be used; `key` names its URL.
 pub(super) fn unavailable(reason: &Reason, key: &str) -> Advice {
-    Advice::bad(reason.to_string()).with(remedy_for_database(reason, key))
+    Advice::bad(reason.to_string()).with(reason.remedy(key))
 }
 
 pub(super) fn report_certificate(report: &mut Report, label: &'static str, url: &DatabaseUrl, key: &str) {
@@ -192,21 +192,6 @@ fn report_role(report: &mut Report, role: &Role) {
     };
     let remedy = "use a role in crm.url that may SELECT and nothing else";
     report.add("CRM role", Advice::warning(format!("\"{name}\" {excess}")).with(remedy));
-}
-
-/// What to do about a database that cannot be used; `key` names its URL.
-fn remedy_for_database(reason: &Reason, key: &str) -> String {
-    match reason.sqlstate() {
-        Some(code) if code.starts_with("28") => {
-            format!("correct the role and the password in {key}, or allow the role in pg_hba.conf")
-        }
-        Some("3D000") => format!("name a database that exists at the end of {key}"),
-        Some(code) if code.starts_with("53") => {
-            "raise the server's limit of connections, or close some of them".to_owned()
-        }
-        Some(_) => "see the server's log; the daemon tries again by itself".to_owned(),
-        None => format!("start the database, or correct {key}"),
-    }
 }
 
 /// What to do about a query that the CRM refuses.

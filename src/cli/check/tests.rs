@@ -340,9 +340,9 @@ fn nothing_works() {
     "#);
     insta::assert_snapshot!(shown(&down(), "disable", 80), @r"
     ✗ CRM           cannot connect to db:5432: connection refused
-                    → start the database, or correct crm.url
+                    → check that the database is running and that crm.url is right
     ✗ State         cannot connect to db:5432: connection refused
-                    → start the database, or correct state.url
+                    → check that the database is running and that state.url is right
     ✗ Wazzup        https://api.wazzup24.com/v3: no answer
                     → correct wazzup.base_url, or look at DNS, firewall and proxy;
                       an outage of Wazzup passes by itself
