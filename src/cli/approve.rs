@@ -276,7 +276,7 @@ mod tests {
         let unknown = Selection::of(&snapshot, &owned(&["3", "7", "x y"])).unwrap_err();
         assert_eq!(
             unknown.to_string(),
-            "nothing was approved, because nothing is held about the ids 7, x y"
+            "nothing was approved, because nothing is held about the ids 7, “x y”"
         );
         assert!(Selection::of(&snapshot, &owned(&[""])).is_err());
     }
