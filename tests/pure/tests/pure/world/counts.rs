@@ -1,4 +1,4 @@
-//! How the employees stand at the end of a cycle, counted as `src/cycle/counts.rs` does.
+//! How the employees stand at the end of a cycle, counted as `src/cycle/progress.rs` does.
 
 use std::collections::BTreeSet;
 
@@ -34,12 +34,9 @@ impl Counts {
             .map(|key| &*key.user_id)
             .filter(|id| roster.names(id) && !waiting.contains(id))
             .collect();
-        let pending: BTreeSet<&str> = plan
+        let pending: BTreeSet<&str> = report
             .pending
             .iter()
-            .chain(&plan.backing_off)
-            .chain(&report.undelivered)
-            .chain(&report.phone_pending)
             .map(EmployeeId::as_str)
             .filter(|id| roster.names(id) && !waiting.contains(id) && !failing.contains(id))
             .collect();

@@ -7,7 +7,7 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use pure_core::{
-    delivery::{Answer, Delivery, Report, Request, Verdict},
+    delivery::{Answer, Delivery, Loss, Report, Request, Verdict},
     employee::{EmployeeId, Roster},
     plan::{Coverage, Plan, RemoteList, Snapshot},
 };
@@ -118,6 +118,13 @@ impl World {
                 break plan;
             }
             look_ups += users.len();
+            if !reading.answers_look_ups && plan.questions.for_account {
+                self.fail_before_the_plan();
+                return Ok(());
+            }
+            if !reading.answers_look_ups {
+                list.add_silence("no answer".to_owned());
+            }
             for id in &users {
                 if reading.answers_look_ups {
                     let name = self.service.users.get(id.as_str()).map(|user| user.name.clone());
@@ -127,6 +134,9 @@ impl World {
                 }
             }
         };
+        if plan.marks.forgets_account {
+            self.forget_account();
+        }
         let mut delivery = Delivery::new(&plan, snapshot.failures.clone());
         let request = delivery.start();
         self.tick();
@@ -146,6 +156,37 @@ impl World {
         invariants::plan_makes_sense(self, &cycle)?;
         self.cycle = Some(cycle);
         self.go_on()
+    }
+
+    /// Without an answer the account cannot be judged.
+    fn fail_before_the_plan(&mut self) {
+        self.tick();
+        let finished = Finished {
+            failed: true,
+            had_list: false,
+            passed_fingerprint: None,
+            seats_used: None,
+            waiting_for_seat: None,
+        };
+        self.state.finish_cycle(self.now, finished);
+        self.last_cycle = Some(EndedCycle {
+            outcome: Outcome::Failed,
+            counts: None,
+            requests: 0,
+            planned_requests: 0,
+            was_smooth: true,
+            was_cut_short: true,
+            undelivered: BTreeSet::new(),
+        });
+    }
+
+    /// Somebody approved that this is another account: whoever is in it is foreign, and what was lost went elsewhere.
+    fn forget_account(&mut self) {
+        self.lost_requests.clear();
+        for user in self.service.users.values_mut() {
+            user.is_foreign = true;
+            user.may_be_touched = false;
+        }
     }
 
     fn list_is_due(&self, snapshot: &Snapshot, now: Timestamp) -> bool {
@@ -199,6 +240,9 @@ impl World {
         self.tick();
         let step = cycle.delivery.answered(answer.clone());
         self.state.record(self.now, &step);
+        let is_removal = matches!(request, Request::Remove { .. });
+        let is_certain = matches!(answer.verdict, Verdict::Accepted { .. }) && answer.loss == Loss::None;
+        self.has_removal_failed |= is_removal && !is_certain;
         cycle.evidence.take(&request, &answer);
         cycle.answers.push(answer);
         invariants::charges_have_evidence(&cycle, &step)?;
@@ -256,7 +300,7 @@ impl World {
             Outcome::Incomplete
         };
         let passed = plan.account_passed;
-        let seats = (passed && list.is_complete()).then(|| list.len().saturating_add_signed(report.seats_taken));
+        let seats = report.seats_used.filter(|_| passed && list.is_complete());
         let waiting = report.waiting_for_seat.clone();
         let has_changed = waiting != snapshot.account.waiting_for_seat;
         self.tick();
@@ -274,7 +318,7 @@ impl World {
             self.reads_list_at_start = false;
         }
         let is_acceptance = |answer: &Answer| matches!(answer.verdict, Verdict::Accepted { .. });
-        let undelivered: BTreeSet<String> = report.undelivered.iter().map(ToString::to_string).collect();
+        let undelivered: BTreeSet<String> = report.pending.iter().map(ToString::to_string).collect();
         let ended = EndedCycle {
             outcome,
             requests,

@@ -85,11 +85,18 @@ fn no_more_updates_than_the_limit(world: &World, cycle: &RunningCycle) -> Checke
     for upsert in &plan.upserts {
         let Some(before) = &upsert.before else { continue };
         let employee = &upsert.entry.employee;
-        // A phone that is left out because it cannot be had is no change that the CRM ordered, and neither is a phone that
-        // is tried again.
-        let phone_key = FailureKey::new(employee.id.as_str(), Operation::Phone);
-        let failure = cycle.snapshot.failures.get(&phone_key);
-        let is_retried = failure.is_some_and(|failure| !failure.is_local && failure.phone == employee.phone);
+        // What the service refused before is tried again, and no news of the CRM. A phone that is left out because it cannot be
+        // had is none either.
+        let refused = |operation| {
+            let key = FailureKey::new(employee.id.as_str(), operation);
+            let failure = cycle.snapshot.failures.get(&key);
+            failure.filter(|failure| !failure.is_local && failure.phone == upsert.wanted_phone)
+        };
+        let attempted_name = refused(Operation::Upsert).and_then(|failure| failure.name.as_ref());
+        if attempted_name == Some(&employee.name) {
+            continue;
+        }
+        let is_retried = refused(Operation::Phone).is_some();
         let changes_phone = employee.phone.is_some() && !is_retried && before.phone != employee.phone;
         let is_approved = plan.holds.iter().any(|(key, hold)| {
             key.kind == HoldKind::Update && *key.user_id == *employee.id.as_str() && hold.approved.is_some()
@@ -229,7 +236,7 @@ fn nothing_held_is_sent(world: &World, cycle: &RunningCycle, request: &Request) 
     }
 }
 
-/// An addition is sent only if something of this cycle says that nobody has its id.
+/// An addition is sent only if something of this cycle says that nobody has its id, or that a lost request of ours added it.
 fn additions_are_vouched_for(world: &World, cycle: &RunningCycle, request: &Request) -> Checked {
     let Request::Upsert { entries, .. } = request else {
         return Ok(());
@@ -237,7 +244,9 @@ fn additions_are_vouched_for(world: &World, cycle: &RunningCycle, request: &Requ
     for entry in entries.iter().filter(|entry| entry.change == Change::Add) {
         let id = entry.employee.id.as_str();
         ensure(
-            world.policy.always_takes_over || cycle.list.find(id) == Sighting::Absent,
+            world.policy.always_takes_over
+                || cycle.list.find(id) == Sighting::Absent
+                || is_of_lost_creation(cycle, &entry.employee.id),
             "an addition is vouched for",
             || id.to_owned(),
         )?;
@@ -287,7 +296,12 @@ fn is_there(cycle: &RunningCycle, id: &EmployeeId) -> bool {
     if is_forgotten || !is_acknowledged && cycle.roster.is_rejected(id.as_str()) {
         return false;
     }
-    let is_of_lost_creation = match cycle.list.find(id.as_str()) {
+    is_acknowledged || is_of_lost_creation(cycle, id)
+}
+
+/// Whether Wazzup shows the user under a name that a lost request of ours may have given.
+fn is_of_lost_creation(cycle: &RunningCycle, id: &EmployeeId) -> bool {
+    match cycle.list.find(id.as_str()) {
         Sighting::Named(name) => cycle
             .snapshot
             .lost_entries(id)
@@ -297,8 +311,7 @@ fn is_there(cycle: &RunningCycle, id: &EmployeeId) -> bool {
                 LostContent::Removal => false,
             }),
         Sighting::Absent | Sighting::Unknown => false,
-    };
-    is_acknowledged || is_of_lost_creation
+    }
 }
 
 /// A request is written into the journal before it is sent.

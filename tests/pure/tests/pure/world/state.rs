@@ -340,12 +340,11 @@ impl State {
                 let number = isize::try_from(*number).expect("a small number");
                 *used = used.map(|used| used.saturating_add_signed(number));
             }
-            Outcome::AccountFull { limit, used } => {
+            Outcome::SeatLimit { limit, used } => {
                 let account = &mut self.tables.account;
-                account.seats_limit = Some(*limit);
+                account.seats_limit = *limit;
                 account.seats_used = used.or(account.seats_used);
             }
-            Outcome::LimitExceeded => self.tables.account.seats_limit = None,
         }
     }
 
