@@ -40,6 +40,7 @@ pub mod employee;
 mod events;
 pub mod plan;
 mod postgres;
+mod printable;
 mod secret;
 mod state;
 mod telemetry;
