@@ -2,7 +2,7 @@
 # Compares wazzup-sync with a shell and a Python script that do the same job, measures the daemon, and prints Markdown.
 #
 #   benches/run.sh                1,000 and 100,000 rows: about five minutes on an idle machine
-#   benches/run.sh 500            other sizes
+#   ROUNDS=3 benches/run.sh 500   other sizes, and fewer runs of each program
 #   WRITE=1 benches/run.sh        also replaces the figures in docs/benchmarks.md
 #
 # Postgres and Wazzup are the sandbox's throw-away ones; Python's packages go below the target directory.

@@ -6,9 +6,11 @@ The runs are interleaved (ours, shell, Python, ours …), so that what else the 
 medians. After each scenario the stand-in for Wazzup must hold exactly what the CRM says: who is fast and wrong is not counted.
 """
 
+import atexit
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -43,7 +45,7 @@ CREATE FUNCTION spelt(id integer) RETURNS text LANGUAGE sql AS $$
         regexp_replace(to_char(9260000000 + id, 'FM0000000000'), '^(...)(...)(..)(..)$',
             (ARRAY['+7 (\1) \2-\3-\4', '8 \1 \2-\3-\4', '7\1\2\3\4', '+7-\1-\2-\3\4'])[1 + id % 4]) END $$;
 """
-HIRE = "INSERT INTO employees SELECT id, 'Сотрудник Номер ' || id, spelt(id) FROM generate_series(%s, %s) id"
+HIRE = "INSERT INTO employees SELECT id, 'Сотрудник Номер ' || id, spelt(id) FROM generate_series(%s::int, %s::int) id"
 
 
 class Service:
@@ -51,6 +53,7 @@ class Service:
 
     def __init__(self, *arguments):
         self.process = subprocess.Popen([PROGRAMS / "sandbox", *arguments], stdout=subprocess.PIPE, text=True)
+        atexit.register(self.process.kill)
         self.url = self.process.stdout.readline().split()[-1]
 
     def get(self, page):
@@ -115,7 +118,7 @@ def compare(crm):
     """Prints a line of the table for each scenario."""
     peers = [Peer(name, crm) for name in Peer.COMMANDS]
     for scenario in ["first sync", "no change", "1 % churn"]:
-        rounds = 5 if crm.rows > 10_000 else 15
+        rounds = int(os.environ.get("ROUNDS", 5 if crm.rows > 10_000 else 15))
         print(f"{crm.rows} rows, {scenario}: {rounds} runs of each", file=sys.stderr)
         figures = [[], [], []]
         for number in range(rounds + 1):
@@ -147,6 +150,7 @@ class Daemon:
         environment = ours.environment() | {"WAZZUP_SYNC__SCHEDULE__EVERY": every, "WAZZUP_SYNC__LOG__LEVEL": "debug"}
         command = [*Peer.COMMANDS["ours"], "run"]
         self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        atexit.register(self.process.kill)
 
     def wait_for(self, event):
         for line in self.process.stderr:
@@ -171,8 +175,7 @@ def daemon_figures(crm):
     ours, python = Peer("ours", crm), Peer("python", crm)
     daemon = Daemon(ours, "1h")
     daemon.wait_for("cycle.finished")
-    # The listener connects after the first cycle, and has another one made.
-    daemon.wait_for("cycle.finished")
+    time.sleep(3)  # The listener may have another cycle made once it is connected.
     delays = []
     for number in range(7):
         seen = len(ours.wazzup.get("requests"))
@@ -180,7 +183,7 @@ def daemon_figures(crm):
             crm.database.execute("UPDATE employees SET name = 'Переименован ' || %s WHERE id = 1", (number,))
             crm.database.execute("NOTIFY changed")
         committed_ms = time.time() * 1000
-        daemon.wait_for("cycle.finished")
+        daemon.wait_for("batch.delivered")
         delays.append(ours.wazzup.get("requests")[seen]["at"] - committed_ms - DEBOUNCE_MS)
     resident, peak = daemon.memory("VmRSS"), daemon.memory("VmHWM")
     daemon.stop()
@@ -211,6 +214,8 @@ def first_sync_at_a_distance(crm):
 
 
 def main():
+    # What was started ends with this process, also when it is told to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     postgres = Service("postgres")
     crms = [Crm(postgres, rows) for rows in SIZES]
     print("| rows | cycle | ms | to shell | to Python | requests | shell's | Python's | max RSS, MB | shell's | Python's |")

@@ -1,11 +1,6 @@
 //! `erase`: removes the name and phone of somebody who has left from the state.
 
-use super::{
-    Context, Error, Exit,
-    page::Page,
-    setup,
-    text::{counted, printable},
-};
+use super::{Context, Error, Exit, page::Page, setup, text::counted};
 use crate::state::{Erasure, ErasureRefusal};
 
 pub(super) async fn erase(context: &Context, id: &str) -> Result<Exit, Error> {
@@ -16,7 +11,7 @@ pub(super) async fn erase(context: &Context, id: &str) -> Result<Exit, Error> {
     }
     let refused = |reason: &str| {
         let explain = context.invocation.command_for("explain", id);
-        let reason = format!("nothing was erased: {} {reason} ({explain} says more)", printable(id));
+        let reason = format!("nothing was erased: {id} {reason} ({explain} says more)");
         Err(Error::Refused(reason))
     };
     let rows = setup::crm(&context.config).rows_of(id).await?;
@@ -38,7 +33,6 @@ pub(super) async fn erase(context: &Context, id: &str) -> Result<Exit, Error> {
             return refused("is part of a request that got no answer; wait until it is certain what Wazzup has");
         }
         Erasure::Erased { rows: 0 } => {
-            let id = printable(id);
             page.paragraph(&format!(
                 "Nothing had to be erased: the state has no name and no phone of {id}."
             ));
@@ -46,9 +40,8 @@ pub(super) async fn erase(context: &Context, id: &str) -> Result<Exit, Error> {
         Erasure::Erased { rows } => {
             let rows = counted(usize::try_from(rows).unwrap_or(usize::MAX), "row");
             page.paragraph(&format!(
-                "Erased the name and phone of {} from {rows} of the state. What stays is that a user with this id was \
-                 added or removed, and when.",
-                printable(id)
+                "Erased the name and phone of {id} from {rows} of the state. What stays is that a user with this id was \
+                 added or removed, and when."
             ));
             page.paragraph("The CRM, Wazzup and backups of the databases are not touched.");
         }

@@ -2,12 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::{
-    Context, Error, Exit,
-    page::Page,
-    setup,
-    text::{ago, printable},
-};
+use super::{Context, Error, Exit, page::Page, setup, text::ago};
 use crate::{daemon, state::Account};
 
 pub(super) async fn healthcheck(context: &Context) -> Result<Exit, Error> {
@@ -47,7 +42,7 @@ fn judge(account: &Account, host: &str, unhealthy_after: SignedDuration) -> (Exi
         && holder.host != host
         && *expires_at > now
     {
-        let holder = printable(&holder.name);
+        let holder = &holder.name;
         return (
             Exit::Ok,
             format!("healthy: standing by for {holder}, which holds the lease"),

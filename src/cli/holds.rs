@@ -3,9 +3,9 @@
 use serde::Deserialize;
 
 use super::{
-    changes::{changes, described},
+    changes::Changes,
     page::{CHANGE, REMOVAL, Row},
-    text::{counted, natural_order, printable, short_id},
+    text::{counted, natural_order, short_id},
 };
 use crate::{
     employee::Roster,
@@ -74,10 +74,10 @@ impl HoldGroup<'_> {
     pub(super) fn title(&self, managed: usize) -> String {
         let count = self.holds.len();
         let held = counted_holds(self.kind, count);
-        let reason = printable(self.reason);
+        let reason = self.reason;
         let share = share(count, managed);
         match self.kind {
-            HoldKind::Remove | HoldKind::Update if !self.reason.contains(&share) => {
+            HoldKind::Remove | HoldKind::Update if !reason.contains(&share) => {
                 format!("{held} ({share}): {reason}")
             }
             _ => format!("{held}: {reason}"),
@@ -115,13 +115,13 @@ impl HoldNames<'_> {
     pub(super) fn describe(&self, key: &HoldKey, hold: &Hold) -> String {
         match key.kind {
             HoldKind::Account => String::new(),
-            HoldKind::Remove => shown_name(last_name(self.snapshot, &key.user_id).as_deref()),
+            HoldKind::Remove => shown_name(last_name(self.snapshot, &key.user_id)).to_owned(),
             HoldKind::Update => self.describe_update(key, hold),
             HoldKind::Takeover => {
-                let in_wazzup = printable(&hold.content);
+                let in_wazzup = &hold.content;
                 let entry = self.roster.and_then(|roster| roster.get(&key.user_id));
                 match entry {
-                    Some(entry) => format!("“{in_wazzup}” → “{}”", printable(entry.employee.name.as_str())),
+                    Some(entry) => format!("“{in_wazzup}” → “{}”", entry.employee.name),
                     None => format!("“{in_wazzup}” in Wazzup"),
                 }
             }
@@ -134,27 +134,27 @@ impl HoldNames<'_> {
         };
         let user = self.snapshot.users.get(&*key.user_id);
         let before = user.and_then(|user| user.acknowledged.as_ref());
-        described(&changes(before, content.name, content.phone))
+        Changes::between(before, content.name, content.phone).to_string()
     }
 }
 
 /// The last name that is known of a managed user.
-pub(super) fn last_name(snapshot: &Snapshot, id: &str) -> Option<String> {
+fn last_name<'s>(snapshot: &'s Snapshot, id: &str) -> Option<&'s str> {
     let (id, user) = snapshot.users.get_key_value(id)?;
     if let Some(acknowledged) = &user.acknowledged {
-        return Some(acknowledged.name.to_string());
+        return Some(acknowledged.name.as_str());
     }
     let mut names = snapshot
         .lost_entries(id)
         .iter()
         .filter_map(|entry| match &entry.content {
-            LostContent::Upsert { name, .. } => Some(name.to_string()),
+            LostContent::Upsert { name, .. } => Some(name.as_str()),
             LostContent::Removal => None,
         });
     names.next_back()
 }
 
 /// A name as people see it.
-pub(super) fn shown_name(name: Option<&str>) -> String {
-    name.map_or_else(|| "(no name known)".to_owned(), |name| printable(name).into_owned())
+pub(super) fn shown_name(name: Option<&str>) -> &str {
+    name.unwrap_or("(no name known)")
 }

@@ -2,13 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 
-use super::{
-    Context, Error, Exit,
-    invocation::Invocation,
-    page::Page,
-    setup,
-    text::{counted, printable},
-};
+use super::{Context, Error, Exit, invocation::Invocation, page::Page, setup, text::counted};
 use crate::{
     cycle::{CycleError, CycleReport, Memory, failed_without_state},
     daemon::{self, Once},
@@ -41,7 +35,7 @@ pub(super) async fn once(context: &Context) -> Result<Exit, Error> {
     // A script has the log and the exit code; this is for somebody who looks.
     if io::stdout().is_terminal() {
         let mut page = Page::new(0);
-        page.paragraph(&printable(&sentence));
+        page.paragraph(&sentence);
         page.print()?;
     }
     Ok(exit)

@@ -67,7 +67,7 @@ pub(crate) fn rows_without_id(count: usize) {
         code = "MISSING_ID",
         count,
         ids = "",
-        "{rows} of the CRM have no id; while there is one, nobody is removed without approval"
+        "{rows} of the CRM without an id; while there is one, nobody is removed without approval"
     );
 }
 
@@ -75,7 +75,7 @@ pub(crate) fn employee_failing(operation: Operation, code: &str, ids: &BTreeSet<
     let what = match operation {
         Operation::Upsert => "cannot be synced",
         Operation::Remove => "cannot be removed",
-        Operation::Phone => "are synced without the phone",
+        Operation::Phone => "synced without the phone",
     };
     tracing::warn!(
         event = "employee.failing",
@@ -104,7 +104,7 @@ pub(crate) fn employee_recovered(ids: &BTreeSet<&str>) {
         event = "employee.recovered",
         count = ids.len(),
         ids = listed(ids),
-        "{} no longer fail",
+        "{} no longer failing",
         counted(ids.len(), "employee")
     );
 }
@@ -224,7 +224,7 @@ pub(crate) fn seats_exhausted(limit: Option<usize>, waiting: usize) {
         event = "seats.exhausted",
         limit,
         waiting,
-        "The Wazzup account is full: {employees} wait for a seat"
+        "The Wazzup account is full: {employees} waiting for a seat"
     );
 }
 

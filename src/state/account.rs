@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use sqlx::PgConnection;
 
-use super::{Error, Holder, State, read_count, read_time};
-use crate::{employee::EmployeeId, postgres::unnamed};
+use super::{Error, Holder, State, Transaction, read_count, read_time};
+use crate::employee::EmployeeId;
 
 /// A lease that expires later was written by a wrong clock, and is none.
 const FARTHEST_EXPIRY: SignedDuration = SignedDuration::from_hours(24);
@@ -102,7 +101,7 @@ impl Account {
 impl State {
     /// The account's row; `None` if nobody ever held its lease. There has to be a schema.
     pub async fn account_row(&self) -> Result<Option<Account>, Error> {
-        self.transaction("reading the account", async |tx| self.load_account(tx).await)
+        self.transaction("reading the account", async |tx| tx.load_account().await)
             .await
     }
 
@@ -113,14 +112,16 @@ impl State {
                 "SELECT account FROM accounts WHERE account <> $1 ORDER BY account",
                 self.account
             )
-            .fetch_all(unnamed(tx))
+            .fetch_all(tx.executor())
             .await?;
             Ok(accounts)
         })
         .await
     }
+}
 
-    pub(super) async fn load_account(&self, tx: &mut PgConnection) -> Result<Option<Account>, Error> {
+impl Transaction<'_> {
+    pub(super) async fn load_account(&mut self) -> Result<Option<Account>, Error> {
         // Not `*`: a newer version's columns would be taken for others.
         let row = sqlx::query!(
             r#"SELECT now() AS "now!", lease_holder, lease_host, lease_expires_at,
@@ -133,7 +134,7 @@ impl State {
                FROM accounts WHERE account = $1"#,
             self.account
         )
-        .fetch_optional(unnamed(tx))
+        .fetch_optional(self.executor())
         .await?;
         let Some(row) = row else {
             return Ok(None);

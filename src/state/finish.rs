@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use jiff_sqlx::ToSqlx as _;
-use sqlx::{PgConnection, postgres::types::PgInterval};
+use sqlx::postgres::types::PgInterval;
 
-use super::{Counts, CycleOutcome, Error, Lease, OpenCycle, State, signed_interval, stored_count};
-use crate::{employee::EmployeeId, postgres::unnamed};
+use super::{Counts, CycleOutcome, Error, Lease, OpenCycle, State, Transaction, signed_interval, stored_count, texts};
+use crate::employee::EmployeeId;
 
 /// A cycle that ended.
 #[derive(Debug, Clone)]
@@ -80,40 +80,36 @@ impl State {
     ) -> Result<(), Error> {
         let keep = signed_interval(keep_history);
         self.fenced(lease, "recording the end of a cycle", async |tx| {
-            let prune_is_due = self.write_end(tx, cycle, finished, &keep).await?;
+            let prune_is_due = tx.write_end(cycle, finished, &keep).await?;
             if let Some(counts) = finished.counts {
-                self.write_counts(tx, counts).await?;
+                tx.write_counts(counts).await?;
             }
             if let Some(passed) = &finished.list_passed {
                 if finished.outcome != CycleOutcome::Failed {
-                    self.write_fingerprint(tx, &passed.fingerprint).await?;
+                    tx.write_fingerprint(&passed.fingerprint).await?;
                 }
                 if let Some(seats) = passed.seats {
-                    self.write_seats(tx, seats).await?;
+                    tx.write_seats(seats).await?;
                 }
             }
             if let Some(waiting) = &finished.waiting_for_seat {
-                self.write_waiting(tx, waiting).await?;
+                tx.write_waiting(waiting).await?;
             }
             if finished.noteworthy {
-                self.write_cycle(tx, cycle, finished).await?;
+                tx.write_cycle(cycle, finished).await?;
             }
             if prune_is_due {
-                self.prune(tx, &keep).await?;
+                tx.prune(&keep).await?;
             }
             Ok(())
         })
         .await
     }
+}
 
+impl Transaction<'_> {
     /// Returns whether the history has to be pruned.
-    async fn write_end(
-        &self,
-        tx: &mut PgConnection,
-        cycle: OpenCycle,
-        finished: &Finished,
-        keep: &PgInterval,
-    ) -> Result<bool, Error> {
+    async fn write_end(&mut self, cycle: OpenCycle, finished: &Finished, keep: &PgInterval) -> Result<bool, Error> {
         let due = sqlx::query_scalar!(
             r#"UPDATE accounts SET last_cycle_id = $2, last_started_at = $3, last_finished_at = now(),
                    last_outcome = $4, last_error_kind = $5, last_error = $6,
@@ -136,13 +132,13 @@ impl State {
             finished.had_list && finished.outcome != CycleOutcome::Failed,
             keep.clone()
         )
-        .fetch_one(unnamed(tx))
+        .fetch_one(self.executor())
         .await?;
         Ok(due)
     }
 
-    async fn write_counts(&self, tx: &mut PgConnection, counts: Counts) -> Result<(), Error> {
-        sqlx::query!(
+    async fn write_counts(&mut self, counts: Counts) -> Result<(), Error> {
+        self.run(sqlx::query!(
             "UPDATE accounts SET eligible = $2, in_sync = $3, failing = $4, waiting = $5, pending = $6, missing_ids = $7 \
              WHERE account = $1",
             self.account,
@@ -152,50 +148,40 @@ impl State {
             stored_count(counts.waiting_for_seat),
             stored_count(counts.pending),
             stored_count(counts.missing_ids)
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(())
+        )).await
     }
 
     /// The fingerprint is not stored by a cycle that failed: the list stays due until one ends well that had it.
-    async fn write_fingerprint(&self, tx: &mut PgConnection, fingerprint: &str) -> Result<(), Error> {
-        sqlx::query!(
+    async fn write_fingerprint(&mut self, fingerprint: &str) -> Result<(), Error> {
+        self.run(sqlx::query!(
             "UPDATE accounts SET list_passed_at = now(), fingerprint = $2 WHERE account = $1",
             self.account,
             fingerprint
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(())
+        ))
+        .await
     }
 
-    async fn write_seats(&self, tx: &mut PgConnection, seats: SeatsCounted) -> Result<(), Error> {
-        sqlx::query!(
+    async fn write_seats(&mut self, seats: SeatsCounted) -> Result<(), Error> {
+        self.run(sqlx::query!(
             "UPDATE accounts SET seats_counted_at = now(), seats_used = $2, foreign_users = $3 WHERE account = $1",
             self.account,
             stored_count(seats.used),
             stored_count(seats.foreign)
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(())
+        ))
+        .await
     }
 
-    async fn write_waiting(&self, tx: &mut PgConnection, waiting: &BTreeSet<EmployeeId>) -> Result<(), Error> {
-        let user_ids: Vec<String> = waiting.iter().map(ToString::to_string).collect();
-        sqlx::query!(
+    async fn write_waiting(&mut self, waiting: &BTreeSet<EmployeeId>) -> Result<(), Error> {
+        self.run(sqlx::query!(
             "UPDATE accounts SET waiting_for_seat = $2 WHERE account = $1",
             self.account,
-            &user_ids
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(())
+            &texts(waiting)
+        ))
+        .await
     }
 
-    async fn write_cycle(&self, tx: &mut PgConnection, cycle: OpenCycle, finished: &Finished) -> Result<(), Error> {
-        sqlx::query!(
+    async fn write_cycle(&mut self, cycle: OpenCycle, finished: &Finished) -> Result<(), Error> {
+        self.run(sqlx::query!(
             "INSERT INTO cycles (account, cycle_id, started_at, finished_at, outcome, error_kind, error, requests, \
                  added, adopted, updated, removed, held) \
              VALUES ($1, $2, $3, now(), $4, $5, $6, $7, $8, $9, $10, $11, $12)",
@@ -211,42 +197,38 @@ impl State {
             stored_count(finished.updated),
             stored_count(finished.removed),
             stored_count(finished.held)
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(())
+        ))
+        .await
     }
 
     /// Removals of the brake's 24 hours and additions of 7 days stay, without names and phones.
-    async fn prune(&self, tx: &mut PgConnection, keep: &PgInterval) -> Result<(), Error> {
-        sqlx::query!(
+    async fn prune(&mut self, keep: &PgInterval) -> Result<(), Error> {
+        self.run(sqlx::query!(
             "DELETE FROM history WHERE account = $1 AND at <= now() - $2::interval \
                  AND NOT (operation = 'remove' AND at > now() - interval '24 hours') \
                  AND NOT (operation = 'add' AND at > now() - interval '7 days')",
             self.account,
             keep.clone()
-        )
-        .execute(unnamed(tx))
+        ))
         .await?;
-        sqlx::query!(
+        self.run(sqlx::query!(
             "UPDATE history SET name_before = NULL, phone_before = NULL, name_after = NULL, phone_after = NULL \
              WHERE account = $1 AND at <= now() - $2::interval \
                  AND num_nonnulls(name_before, phone_before, name_after, phone_after) > 0",
             self.account,
             keep.clone()
-        )
-        .execute(unnamed(tx))
+        ))
         .await?;
-        sqlx::query!(
+        self.run(sqlx::query!(
             "DELETE FROM cycles WHERE account = $1 AND finished_at <= now() - $2::interval",
             self.account,
             keep.clone()
-        )
-        .execute(unnamed(tx))
+        ))
         .await?;
-        sqlx::query!("UPDATE accounts SET pruned_at = now() WHERE account = $1", self.account)
-            .execute(unnamed(tx))
-            .await?;
-        Ok(())
+        self.run(sqlx::query!(
+            "UPDATE accounts SET pruned_at = now() WHERE account = $1",
+            self.account
+        ))
+        .await
     }
 }

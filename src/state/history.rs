@@ -4,10 +4,9 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use sqlx::PgConnection;
 
-use super::{Error, State};
-use crate::{delivery::Change, postgres::unnamed};
+use super::{Error, State, Transaction};
+use crate::delivery::Change;
 
 /// What was delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,13 +91,34 @@ pub enum ErasureRefusal {
 }
 
 impl State {
-    /// The newest `most` changes of a user, newest first.
-    pub(super) async fn load_history(
-        &self,
-        tx: &mut PgConnection,
-        user_id: &str,
-        most: u32,
-    ) -> Result<Vec<HistoryEntry>, Error> {
+    /// The newest `most` changes of a user, newest first. There has to be a schema.
+    pub async fn history(&self, user_id: &str, most: u32) -> Result<Vec<HistoryEntry>, Error> {
+        self.transaction("reading the history of a user", async |tx| {
+            tx.load_history(user_id, most).await
+        })
+        .await
+    }
+
+    /// Removes the name and the phone of a departed person. The history's rows stay bare: the brake counts them. Whether the
+    /// person is an employee is for the caller to ask.
+    pub async fn erase(&self, user_id: &str) -> Result<Erasure, Error> {
+        self.transaction("erasing a person's values", async |tx| {
+            // No cycle writes meanwhile: each of its transactions changes this row first.
+            sqlx::query!("SELECT FROM accounts WHERE account = $1 FOR UPDATE", self.account)
+                .execute(tx.executor())
+                .await?;
+            if let Some(refusal) = tx.find_erasure_refusal(user_id).await? {
+                return Ok(Erasure::Refused(refusal));
+            }
+            let rows = tx.erase_values(user_id).await?;
+            Ok(Erasure::Erased { rows })
+        })
+        .await
+    }
+}
+
+impl Transaction<'_> {
+    async fn load_history(&mut self, user_id: &str, most: u32) -> Result<Vec<HistoryEntry>, Error> {
         let rows = sqlx::query!(
             "SELECT at, cycle_id, operation, outcome, approved_by, name_before, phone_before, name_after, phone_after \
              FROM history WHERE account = $1 AND user_id = $2 ORDER BY at DESC LIMIT $3",
@@ -106,7 +126,7 @@ impl State {
             user_id,
             i64::from(most)
         )
-        .fetch_all(unnamed(tx))
+        .fetch_all(self.executor())
         .await?;
         let mut entries = Vec::new();
         for row in rows {
@@ -128,28 +148,7 @@ impl State {
         Ok(entries)
     }
 
-    /// Removes the name and the phone of a departed person. The history's rows stay bare: the brake counts them. Whether the
-    /// person is an employee is for the caller to ask.
-    pub async fn erase(&self, user_id: &str) -> Result<Erasure, Error> {
-        self.transaction("erasing a person's values", async |tx| {
-            // No cycle writes meanwhile: each of its transactions changes this row first.
-            sqlx::query!("SELECT FROM accounts WHERE account = $1 FOR UPDATE", self.account)
-                .execute(unnamed(tx))
-                .await?;
-            if let Some(refusal) = self.find_erasure_refusal(tx, user_id).await? {
-                return Ok(Erasure::Refused(refusal));
-            }
-            let rows = self.erase_values(tx, user_id).await?;
-            Ok(Erasure::Erased { rows })
-        })
-        .await
-    }
-
-    async fn find_erasure_refusal(
-        &self,
-        tx: &mut PgConnection,
-        user_id: &str,
-    ) -> Result<Option<ErasureRefusal>, Error> {
+    async fn find_erasure_refusal(&mut self, user_id: &str) -> Result<Option<ErasureRefusal>, Error> {
         let row = sqlx::query!(
             r#"SELECT EXISTS (SELECT FROM users WHERE account = $1 AND user_id = $2) AS "is_managed!",
                    EXISTS (SELECT FROM lost WHERE account = $1 AND user_id = $2)
@@ -157,7 +156,7 @@ impl State {
             self.account,
             user_id
         )
-        .fetch_one(unnamed(tx))
+        .fetch_one(self.executor())
         .await?;
         Ok(match (row.is_managed, row.is_lost) {
             (_, true) => Some(ErasureRefusal::InLostRequest),
@@ -166,37 +165,34 @@ impl State {
         })
     }
 
-    async fn erase_values(&self, tx: &mut PgConnection, user_id: &str) -> Result<u64, Error> {
+    async fn erase_values(&mut self, user_id: &str) -> Result<u64, Error> {
+        let mut rows = 0;
         let history = sqlx::query!(
             "UPDATE history SET name_before = NULL, phone_before = NULL, name_after = NULL, phone_after = NULL \
              WHERE account = $1 AND user_id = $2 \
                  AND num_nonnulls(name_before, phone_before, name_after, phone_after) > 0",
             self.account,
             user_id
-        )
-        .execute(unnamed(tx))
-        .await?;
+        );
+        rows += self.run_counted(history).await?;
         let failures = sqlx::query!(
             "DELETE FROM failures WHERE account = $1 AND user_id = $2",
             self.account,
             user_id
-        )
-        .execute(unnamed(tx))
-        .await?;
+        );
+        rows += self.run_counted(failures).await?;
         let holds = sqlx::query!(
             "DELETE FROM holds WHERE account = $1 AND user_id = $2",
             self.account,
             user_id
-        )
-        .execute(unnamed(tx))
-        .await?;
+        );
+        rows += self.run_counted(holds).await?;
         let orders = sqlx::query!(
             "DELETE FROM inbox WHERE account = $1 AND user_id = $2",
             self.account,
             user_id
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(history.rows_affected() + failures.rows_affected() + holds.rows_affected() + orders.rows_affected())
+        );
+        rows += self.run_counted(orders).await?;
+        Ok(rows)
     }
 }

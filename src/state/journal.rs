@@ -1,14 +1,13 @@
 //! The journal: a request stands in `in_flight` before it is sent; what was lost stands in `lost` until it is settled.
 
 use serde_json::{Value, json};
-use sqlx::PgConnection;
+use sqlx::postgres::types::PgInterval;
 
-use super::{Error, Lease, OpenCycle, State};
+use super::{Error, Lease, OpenCycle, State, Transaction};
 use crate::{
     delivery::{BatchEntry, Loss, Outcome, Request, Step},
     employee::Spelling,
     plan::Marks,
-    postgres::unnamed,
 };
 
 impl State {
@@ -24,8 +23,8 @@ impl State {
             return Ok(());
         }
         self.fenced(lease, "writing down what a cycle is about to do", async |tx| {
-            self.write_marks(tx, cycle, marks).await?;
-            self.replace_request_in_flight(tx, cycle, first).await
+            tx.write_marks(cycle, marks).await?;
+            tx.replace_request_in_flight(cycle, first, &self.lands_within).await
         })
         .await
     }
@@ -35,70 +34,69 @@ impl State {
         self.fenced(lease, "recording an answer", async |tx| {
             // Before the losses: an answer settles nothing of an earlier attempt of its own request.
             for outcome in &step.outcomes {
-                self.write_outcome(tx, cycle, outcome).await?;
+                tx.write_outcome(cycle, outcome).await?;
             }
             match step.loss {
                 Loss::None => {}
-                Loss::Over => self.lose_entries_in_flight(tx, false).await?,
-                Loss::MayLand => self.lose_entries_in_flight(tx, true).await?,
+                Loss::Over => tx.lose_entries_in_flight(false).await?,
+                Loss::MayLand => tx.lose_entries_in_flight(true).await?,
             }
-            self.replace_request_in_flight(tx, cycle, step.next.as_ref()).await
+            tx.replace_request_in_flight(cycle, step.next.as_ref(), &self.lands_within)
+                .await
         })
         .await
     }
+}
 
-    async fn write_outcome(&self, tx: &mut PgConnection, cycle: OpenCycle, outcome: &Outcome) -> Result<(), Error> {
+impl Transaction<'_> {
+    async fn write_outcome(&mut self, cycle: OpenCycle, outcome: &Outcome) -> Result<(), Error> {
         match outcome {
-            Outcome::Upserted => self.write_upserts(tx, cycle).await,
-            Outcome::Removed { absent } => self.write_removals(tx, cycle, absent).await,
-            Outcome::Failed(attempt) => self.write_failed_attempt(tx, attempt).await,
-            Outcome::Recovered(key) => self.close_failures(tx, std::slice::from_ref(key)).await,
-            Outcome::SeatsTaken(number) => self.add_to_seats_used(tx, *number).await,
-            Outcome::AccountFull { limit, used } => self.write_full_account(tx, *limit, *used).await,
+            Outcome::Upserted => self.write_upserts(cycle).await,
+            Outcome::Removed { absent } => self.write_removals(cycle, absent).await,
+            Outcome::Failed(attempt) => self.write_failed_attempt(attempt).await,
+            Outcome::Recovered(key) => self.close_failures(std::slice::from_ref(key)).await,
+            Outcome::SeatsTaken(number) => self.add_to_seats_used(*number).await,
+            Outcome::AccountFull { limit, used } => self.write_full_account(*limit, *used).await,
         }
     }
 
     async fn replace_request_in_flight(
-        &self,
-        tx: &mut PgConnection,
+        &mut self,
         cycle: OpenCycle,
         next: Option<&Request>,
+        lands_within: &PgInterval,
     ) -> Result<(), Error> {
         let (operation, entries): (&str, Value) = match next {
-            None | Some(Request::Ping) => return self.clear_journal(tx).await,
+            None | Some(Request::Ping) => return self.clear_journal().await,
             Some(Request::Upsert { entries, .. }) => ("upsert", entries.iter().map(upsert_entry).collect()),
             Some(Request::Remove { user_ids, .. }) => {
                 let entries = user_ids.iter().map(|user_id| json!({"user_id": user_id}));
                 ("remove", entries.collect())
             }
         };
-        sqlx::query!(
+        self.run(sqlx::query!(
             "INSERT INTO in_flight (account, cycle_id, started_at, lands_within, operation, entries) \
              VALUES ($1, $2, now(), $3, $4, $5) \
              ON CONFLICT (account) DO UPDATE SET cycle_id = excluded.cycle_id, started_at = excluded.started_at, \
                  lands_within = excluded.lands_within, operation = excluded.operation, entries = excluded.entries",
             self.account,
             cycle.id,
-            self.lands_within.clone(),
+            lands_within.clone(),
             operation,
             entries
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(())
+        ))
+        .await
     }
 
-    pub(super) async fn clear_journal(&self, tx: &mut PgConnection) -> Result<(), Error> {
-        sqlx::query!("DELETE FROM in_flight WHERE account = $1", self.account)
-            .execute(unnamed(tx))
-            .await?;
-        Ok(())
+    pub(super) async fn clear_journal(&mut self) -> Result<(), Error> {
+        self.run(sqlx::query!("DELETE FROM in_flight WHERE account = $1", self.account))
+            .await
     }
 
     /// Notes the entries of the request in flight as lost: it may have acted, or still act (`may_land`). Users who may have
     /// been created by it get a row without acknowledged values.
-    pub(super) async fn lose_entries_in_flight(&self, tx: &mut PgConnection, may_land: bool) -> Result<(), Error> {
-        sqlx::query!(
+    pub(super) async fn lose_entries_in_flight(&mut self, may_land: bool) -> Result<(), Error> {
+        self.run(sqlx::query!(
             "INSERT INTO lost (account, user_id, operation, name, phone, lost_at, may_land_until) \
              SELECT account, user_id, operation, name, phone, now(), \
                  CASE WHEN $2 THEN now() + lands_within ELSE now() END \
@@ -107,31 +105,26 @@ impl State {
              DO UPDATE SET lost_at = now(), may_land_until = GREATEST(lost.may_land_until, excluded.may_land_until)",
             self.account,
             may_land
-        )
-        .execute(unnamed(tx))
+        ))
         .await?;
-        sqlx::query!(
+        self.run(sqlx::query!(
             "INSERT INTO users (account, user_id) \
              SELECT account, user_id FROM in_flight_entries WHERE account = $1 AND operation = 'upsert' \
              ON CONFLICT (user_id, account) DO NOTHING",
             self.account
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(())
+        ))
+        .await
     }
 
     /// Users of the acknowledged request are settled as far as what was lost before could no longer land when it was sent.
-    pub(super) async fn settle_users_in_flight(&self, tx: &mut PgConnection) -> Result<(), Error> {
-        sqlx::query!(
+    pub(super) async fn settle_users_in_flight(&mut self) -> Result<(), Error> {
+        self.run(sqlx::query!(
             "DELETE FROM lost USING in_flight_entries AS entry \
              WHERE entry.account = $1 AND lost.account = entry.account AND lost.user_id = entry.user_id \
                  AND lost.may_land_until <= entry.started_at",
             self.account
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(())
+        ))
+        .await
     }
 }
 

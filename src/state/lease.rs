@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use sqlx::PgConnection;
+use sqlx::{Postgres, postgres::PgArguments, query::Query};
 use tokio::{sync::watch, time::Instant};
 
-use super::{Error, SchemaVersion, State, interval, read_time};
-use crate::postgres::unnamed;
+use super::{Error, SchemaVersion, State, Transaction, interval, read_time};
 
 /// Who asks for the lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,41 +60,20 @@ impl State {
     /// Takes the lease if nobody holds it. Creates the schema before, if there is none; an older one is migrated after, so
     /// never under the holder of an older version.
     pub async fn acquire(&self, holder: &Holder, duration: Duration) -> Result<Acquired, Error> {
-        let version = self.version().await?;
-        match version {
-            SchemaVersion::Absent => self.create_schema().await?,
-            SchemaVersion::Newer(found) => return Err(self.too_new(found)),
-            SchemaVersion::Older | SchemaVersion::Current => {}
-        }
-        let acquired = self.take_lease(holder, duration).await?;
-        if let (Acquired::Ours(lease), SchemaVersion::Older) = (&acquired, version) {
-            self.migrate(lease).await?;
-        }
-        Ok(acquired)
-    }
-
-    async fn take_lease(&self, holder: &Holder, duration: Duration) -> Result<Acquired, Error> {
         let asked_at = Instant::now();
         self.transaction("asking for the lease", async |tx| {
-            // An expiry more than a day ahead was written by a clock that was wrong.
-            let token = sqlx::query_scalar!(
-                "INSERT INTO accounts AS a (account, lease_holder, lease_host, lease_token, lease_expires_at) \
-                 VALUES ($1, $2, $3, 1, now() + $4) \
-                 ON CONFLICT (account) DO UPDATE \
-                 SET lease_holder = $2, lease_host = $3, lease_token = a.lease_token + 1, lease_expires_at = now() + $4 \
-                 WHERE a.lease_holder IS NULL OR a.lease_expires_at <= now() \
-                     OR a.lease_expires_at > now() + interval '24 hours' \
-                 RETURNING lease_token",
-                self.account,
-                holder.name,
-                holder.host,
-                interval(duration)
-            )
-            .fetch_optional(unnamed(tx))
-            .await?;
-            let Some(token) = token else {
-                return self.current_holder(tx).await;
+            let version = self.find_version(tx).await?;
+            match version {
+                SchemaVersion::Absent => self.create_schema(tx).await?,
+                SchemaVersion::Newer(found) => return Err(self.too_new(found)),
+                SchemaVersion::Older | SchemaVersion::Current => {}
+            }
+            let Some(token) = tx.take_lease(holder, duration).await? else {
+                return tx.current_holder().await;
             };
+            if version == SchemaVersion::Older {
+                self.run_migrations(tx).await?;
+            }
             Ok(Acquired::Ours(Lease {
                 holder: holder.name.clone(),
                 token,
@@ -106,32 +84,11 @@ impl State {
         .await
     }
 
-    /// Reads the columns of the lease alone: the schema may be older than the rest of this program.
-    async fn current_holder(&self, tx: &mut PgConnection) -> Result<Acquired, Error> {
-        let row = sqlx::query!(
-            r#"SELECT now() AS "now!", lease_holder, lease_host, lease_expires_at FROM accounts WHERE account = $1"#,
-            self.account
-        )
-        .fetch_one(unnamed(tx))
-        .await?;
-        let now = row.now.to_jiff();
-        let expires_at = read_time(row.lease_expires_at).unwrap_or(now);
-        Ok(Acquired::HeldBy {
-            holder: Holder {
-                name: row.lease_holder.unwrap_or_else(|| "another process".into()),
-                host: row.lease_host.unwrap_or_default(),
-            },
-            expires_in: expires_at.duration_since(now),
-        })
-    }
-
     /// Renews the lease, while another transaction of ours may be under way.
     pub async fn renew(&self, lease: &Lease) -> Result<(), Error> {
         let asked_at = Instant::now();
-        self.transaction_in(&self.renewals, "renewing the lease", async |tx| {
-            self.fence(tx, lease).await
-        })
-        .await?;
+        self.transaction_in(&self.renewals, "renewing the lease", async |tx| tx.fence(lease).await)
+            .await?;
         lease.renewed(asked_at);
         Ok(())
     }
@@ -146,13 +103,8 @@ impl State {
                 self.account,
                 lease.token,
                 lease.holder
-            )
-            .execute(unnamed(tx))
-            .await?;
-            if given_up.rows_affected() == 0 {
-                return Err(Error::LeaseLost);
-            }
-            Ok(())
+            );
+            tx.run_as_holder(given_up).await
         })
         .await
     }
@@ -163,20 +115,62 @@ impl State {
         &self,
         lease: &Lease,
         purpose: &str,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
+        work: impl AsyncFnOnce(&mut Transaction<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let asked_at = Instant::now();
         let value = self
             .transaction(purpose, async |tx| {
-                self.fence(tx, lease).await?;
+                tx.fence(lease).await?;
                 work(tx).await
             })
             .await?;
         lease.renewed(asked_at);
         Ok(value)
     }
+}
 
-    async fn fence(&self, tx: &mut PgConnection, lease: &Lease) -> Result<(), Error> {
+impl Transaction<'_> {
+    /// Returns the new token; `None` if another process holds the lease.
+    async fn take_lease(&mut self, holder: &Holder, duration: Duration) -> Result<Option<i64>, Error> {
+        // An expiry more than a day ahead was written by a clock that was wrong.
+        let token = sqlx::query_scalar!(
+            "INSERT INTO accounts AS a (account, lease_holder, lease_host, lease_token, lease_expires_at) \
+             VALUES ($1, $2, $3, 1, now() + $4) \
+             ON CONFLICT (account) DO UPDATE \
+             SET lease_holder = $2, lease_host = $3, lease_token = a.lease_token + 1, lease_expires_at = now() + $4 \
+             WHERE a.lease_holder IS NULL OR a.lease_expires_at <= now() \
+                 OR a.lease_expires_at > now() + interval '24 hours' \
+             RETURNING lease_token",
+            self.account,
+            holder.name,
+            holder.host,
+            interval(duration)
+        )
+        .fetch_optional(self.executor())
+        .await?;
+        Ok(token)
+    }
+
+    /// Reads the columns of the lease alone: the schema may be older than the rest of this program.
+    async fn current_holder(&mut self) -> Result<Acquired, Error> {
+        let row = sqlx::query!(
+            r#"SELECT now() AS "now!", lease_holder, lease_host, lease_expires_at FROM accounts WHERE account = $1"#,
+            self.account
+        )
+        .fetch_one(self.executor())
+        .await?;
+        let now = row.now.to_jiff();
+        let expires_at = read_time(row.lease_expires_at).unwrap_or(now);
+        Ok(Acquired::HeldBy {
+            holder: Holder {
+                name: row.lease_holder.unwrap_or_else(|| "another process".into()),
+                host: row.lease_host.unwrap_or_default(),
+            },
+            expires_in: expires_at.duration_since(now),
+        })
+    }
+
+    async fn fence(&mut self, lease: &Lease) -> Result<(), Error> {
         let renewed = sqlx::query!(
             "UPDATE accounts SET lease_expires_at = now() + $4 \
              WHERE account = $1 AND lease_token = $2 AND lease_holder = $3",
@@ -184,10 +178,13 @@ impl State {
             lease.token,
             lease.holder,
             interval(lease.duration)
-        )
-        .execute(unnamed(tx))
-        .await?;
-        if renewed.rows_affected() == 0 {
+        );
+        self.run_as_holder(renewed).await
+    }
+
+    /// Runs a statement that changes the account's row only while the lease is ours.
+    async fn run_as_holder(&mut self, statement: Query<'_, Postgres, PgArguments>) -> Result<(), Error> {
+        if self.run_counted(statement).await? == 0 {
             return Err(Error::LeaseLost);
         }
         Ok(())

@@ -30,8 +30,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use sqlx::{
-    PgConnection,
-    postgres::{PgConnectOptions, types::PgInterval},
+    Executor, PgConnection, Postgres,
+    postgres::{PgArguments, PgConnectOptions, types::PgInterval},
+    query::Query,
 };
 
 pub use account::{Account, Counts, CycleOutcome, LastCycle};
@@ -40,10 +41,13 @@ pub use history::{Erasure, ErasureRefusal, HistoryEntry, HistoryOperation};
 pub use lease::{Acquired, Holder, Lease};
 pub use opening::{OpenCycle, Opening, Peek};
 pub use orders::DroppedOrder;
-pub use overview::{OpenHold, Overview, PastCycle, Person};
+pub use overview::{OpenHold, Overview, PastCycle};
 pub use schema::{ForeignOwner, Rights, SchemaVersion};
 
-use crate::postgres::{self, Database, Reason, STATE_LIMIT, quoted};
+use crate::{
+    employee::EmployeeId,
+    postgres::{self, Database, Reason, STATE_LIMIT, quoted, unnamed},
+};
 
 /// [`STATE_LIMIT`] for the server, in case that it is us who vanish. Loading 100,000 users takes a fraction of a second.
 const STATEMENT_TIMEOUT: &str = "60s";
@@ -128,7 +132,7 @@ impl State {
     async fn transaction<T>(
         &self,
         purpose: &str,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
+        work: impl AsyncFnOnce(&mut Transaction<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.transaction_in(&self.database, purpose, work).await
     }
@@ -138,9 +142,35 @@ impl State {
         &self,
         database: &Database,
         purpose: &str,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
+        work: impl AsyncFnOnce(&mut Transaction<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        let account = self.account.as_str();
+        let work = async |connection: &mut PgConnection| work(&mut Transaction { connection, account }).await;
         database.transaction(STATE_LIMIT, purpose, &self.begin, work).await
+    }
+}
+
+/// A transaction in our schema, about one account.
+struct Transaction<'t> {
+    connection: &'t mut PgConnection,
+    account: &'t str,
+}
+
+impl Transaction<'_> {
+    /// For a statement that returns rows.
+    fn executor(&mut self) -> impl Executor<'_, Database = Postgres> {
+        unnamed(self.connection)
+    }
+
+    async fn run(&mut self, statement: Query<'_, Postgres, PgArguments>) -> Result<(), Error> {
+        self.run_counted(statement).await?;
+        Ok(())
+    }
+
+    /// Returns how many rows changed.
+    async fn run_counted(&mut self, statement: Query<'_, Postgres, PgArguments>) -> Result<u64, Error> {
+        let done = statement.execute(self.executor()).await?;
+        Ok(done.rows_affected())
     }
 }
 
@@ -166,4 +196,8 @@ fn read_count(count: i64) -> usize {
 
 fn read_time(time: Option<jiff_sqlx::Timestamp>) -> Option<Timestamp> {
     time.map(jiff_sqlx::Timestamp::to_jiff)
+}
+
+fn texts<'a>(ids: impl IntoIterator<Item = &'a EmployeeId>) -> Vec<String> {
+    ids.into_iter().map(ToString::to_string).collect()
 }

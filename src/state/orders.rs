@@ -3,24 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use sqlx::{PgConnection, types::Json};
+use sqlx::types::Json;
 
-use super::{Error, State};
-use crate::{
-    plan::{Approval, Hold, HoldKey, HoldKind, LostContent, LostEntry, Snapshot},
-    postgres::unnamed,
-};
+use super::{Error, State, Transaction};
+use crate::plan::{Approval, Hold, HoldKey, HoldKind, LostContent, LostEntry, Snapshot};
 
 /// What somebody asked for.
-pub(super) enum Order {
-    /// Approve a hold with exactly this content.
-    Approval {
-        key: HoldKey,
-        content: String,
-        approval: Approval,
-    },
-    /// Try again now; `None`: everybody.
-    Retry { user_id: Option<String> },
+pub(super) struct Order {
+    at: Timestamp,
+    given_by: String,
+    /// Of a retry, `None`: everybody.
+    user_id: Option<String>,
+    /// Of an approval: which hold, and exactly what was shown.
+    kind: Option<String>,
+    content: Option<String>,
 }
 
 /// An approval that matches no hold any more.
@@ -43,21 +39,30 @@ pub(super) struct AppliedOrders {
 pub(super) fn apply_orders(orders: Vec<Order>, snapshot: &mut Snapshot, now: Timestamp) -> AppliedOrders {
     let mut applied = AppliedOrders::default();
     for order in orders {
-        match order {
-            Order::Approval { key, content, approval } => match snapshot.holds.get_mut(&key) {
-                Some(hold) if hold.content == content => {
-                    hold.approved = Some(approval.clone());
-                    applied.approved.insert(key, approval);
+        match (order.user_id, order.kind) {
+            (Some(user_id), Some(kind)) => {
+                // A kind that this version does not know could only be a newer one's.
+                let Some(kind) = HoldKind::parse(&kind) else { continue };
+                let key = HoldKey::new(kind, &user_id);
+                let approval = Approval {
+                    at: order.at,
+                    by: order.given_by,
+                };
+                match snapshot.holds.get_mut(&key) {
+                    Some(hold) if Some(&hold.content) == order.content.as_ref() => {
+                        hold.approved = Some(approval.clone());
+                        applied.approved.insert(key, approval);
+                    }
+                    _ => applied.dropped.push(DroppedOrder {
+                        key,
+                        given_by: approval.by,
+                    }),
                 }
-                _ => applied.dropped.push(DroppedOrder {
-                    key,
-                    given_by: approval.by,
-                }),
-            },
-            Order::Retry { user_id: Some(user_id) } => {
+            }
+            (Some(user_id), None) => {
                 applied.retried.insert(user_id);
             }
-            Order::Retry { user_id: None } => applied.retries_everybody = true,
+            (None, _) => applied.retries_everybody = true,
         }
     }
     for failure in snapshot.failures.values_mut() {
@@ -93,61 +98,31 @@ fn send_again(user_id: &str, snapshot: &mut Snapshot, now: Timestamp) {
     snapshot.lost.entry(id.clone()).or_default().push(entry);
 }
 
-struct OrderRow {
-    at: jiff_sqlx::Timestamp,
-    user_id: Option<String>,
-    kind: Option<String>,
-    content: Option<String>,
-    given_by: String,
-}
-
-impl OrderRow {
-    /// `None` for a kind that this version does not know.
-    fn into_order(self) -> Option<Order> {
-        let (Some(kind), Some(content)) = (self.kind, self.content) else {
-            return Some(Order::Retry { user_id: self.user_id });
-        };
-        Some(Order::Approval {
-            key: HoldKey::new(HoldKind::parse(&kind)?, &self.user_id?),
-            content,
-            approval: Approval {
-                at: self.at.to_jiff(),
-                by: self.given_by,
-            },
-        })
-    }
-}
-
 /// What cycles do with orders.
-impl State {
+impl Transaction<'_> {
     /// The orders that wait.
-    pub(super) async fn load_orders(&self, tx: &mut PgConnection) -> Result<Vec<Order>, Error> {
-        let rows = sqlx::query_as!(
-            OrderRow,
-            "SELECT at, user_id, kind, content, given_by FROM inbox WHERE account = $1 ORDER BY id",
+    pub(super) async fn load_orders(&mut self) -> Result<Vec<Order>, Error> {
+        let orders = sqlx::query_as!(
+            Order,
+            "SELECT at, given_by, user_id, kind, content FROM inbox WHERE account = $1 ORDER BY id",
             self.account
-        )
-        .fetch_all(unnamed(tx))
-        .await?;
-        Ok(rows.into_iter().filter_map(OrderRow::into_order).collect())
+        );
+        Ok(orders.fetch_all(self.executor()).await?)
     }
 
     /// Takes the orders out of the inbox.
-    pub(super) async fn take_orders(&self, tx: &mut PgConnection) -> Result<Vec<Order>, Error> {
-        let rows = sqlx::query_as!(
-            OrderRow,
-            "DELETE FROM inbox WHERE account = $1 RETURNING at, user_id, kind, content, given_by",
+    pub(super) async fn take_orders(&mut self) -> Result<Vec<Order>, Error> {
+        let orders = sqlx::query_as!(
+            Order,
+            "DELETE FROM inbox WHERE account = $1 RETURNING at, given_by, user_id, kind, content",
             self.account
-        )
-        .fetch_all(unnamed(tx))
-        .await?;
-        Ok(rows.into_iter().filter_map(OrderRow::into_order).collect())
+        );
+        Ok(orders.fetch_all(self.executor()).await?)
     }
 
     /// Writes down what [`apply_orders`] did to `snapshot`.
     pub(super) async fn write_applied_orders(
-        &self,
-        tx: &mut PgConnection,
+        &mut self,
         applied: &AppliedOrders,
         snapshot: &Snapshot,
     ) -> Result<(), Error> {
@@ -155,18 +130,17 @@ impl State {
         for key in applied.approved.keys() {
             approved.push((key.clone(), snapshot.holds[key].clone()));
         }
-        self.open_holds(tx, &approved).await?;
+        self.open_holds(&approved).await?;
         let user_ids: Vec<String> = applied.retried.iter().cloned().collect();
-        sqlx::query!(
+        self.run(sqlx::query!(
             "UPDATE failures SET next_attempt_at = now() \
              WHERE account = $1 AND NOT local AND ($2 OR user_id = ANY($3))",
             self.account,
             applied.retries_everybody,
             &user_ids
-        )
-        .execute(unnamed(tx))
+        ))
         .await?;
-        sqlx::query!(
+        self.run(sqlx::query!(
             "INSERT INTO lost (account, user_id, operation, name, phone, lost_at, may_land_until) \
              SELECT account, user_id, 'upsert', name, phone, now(), now() FROM users \
              WHERE account = $1 AND user_id = ANY($2) AND name IS NOT NULL \
@@ -174,10 +148,8 @@ impl State {
              DO UPDATE SET lost_at = now(), may_land_until = GREATEST(lost.may_land_until, now())",
             self.account,
             &user_ids
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(())
+        ))
+        .await
     }
 }
 
@@ -190,15 +162,14 @@ impl State {
             rows.push((key.kind.as_str(), &key.user_id, content));
         }
         self.transaction("ordering approvals", async |tx| {
-            sqlx::query!(
+            tx.run(sqlx::query!(
                 "INSERT INTO inbox (account, verb, kind, user_id, content, given_by) \
                  SELECT $1, 'approve', entry ->> 0, entry ->> 1, entry ->> 2, $3 \
                  FROM jsonb_array_elements($2) AS entry",
                 self.account,
                 Json(rows) as _,
                 given_by
-            )
-            .execute(unnamed(tx))
+            ))
             .await?;
             Ok(())
         })
@@ -212,13 +183,12 @@ impl State {
             rows.push(None);
         }
         self.transaction("ordering a retry", async |tx| {
-            sqlx::query!(
+            tx.run(sqlx::query!(
                 "INSERT INTO inbox (account, verb, user_id, given_by) SELECT $1, 'retry', unnest($2::text[]), $3",
                 self.account,
                 rows as _,
                 given_by
-            )
-            .execute(unnamed(tx))
+            ))
             .await?;
             Ok(())
         })

@@ -1,21 +1,19 @@
 //! What became of the request in flight, written straight from its entries in the journal.
 
-use serde::Serialize;
-use sqlx::{PgConnection, types::Json};
+use serde_json::{Value, json};
 
-use super::{Error, OpenCycle, State, stored_count};
+use super::{Error, OpenCycle, Transaction, signed_interval, stored_count, texts};
 use crate::{
     delivery::FailedAttempt,
     employee::{EmployeeId, FullName, Spelling},
     plan::{FailureKey, LocalFailure, back_off},
-    postgres::unnamed,
 };
 
-impl State {
+impl Transaction<'_> {
     /// All entries of the upsert in flight were acknowledged.
-    pub(super) async fn write_upserts(&self, tx: &mut PgConnection, cycle: OpenCycle) -> Result<(), Error> {
+    pub(super) async fn write_upserts(&mut self, cycle: OpenCycle) -> Result<(), Error> {
         // By scalar sub-selects: without statistics, as in a first sync, a join would read all users for each batch.
-        sqlx::query!(
+        self.run(sqlx::query!(
             "INSERT INTO history (account, cycle_id, at, user_id, operation, outcome, approved_by, \
                  name_before, phone_before, name_after, phone_after) \
              SELECT entry.account, $2, now(), entry.user_id, entry.change, 'delivered', \
@@ -28,42 +26,32 @@ impl State {
              FROM in_flight_entries AS entry WHERE entry.account = $1 AND entry.operation = 'upsert'",
             self.account,
             cycle.id
-        )
-        .execute(unnamed(tx))
+        ))
         .await?;
-        sqlx::query!(
+        self.run(sqlx::query!(
             "INSERT INTO users (account, user_id, name, phone, phone_spelling, synced_at) \
              SELECT account, user_id, name, phone, phone_spelling, now() \
              FROM in_flight_entries WHERE account = $1 AND operation = 'upsert' \
              ON CONFLICT (user_id, account) DO UPDATE SET name = excluded.name, phone = excluded.phone, \
                  phone_spelling = excluded.phone_spelling, synced_at = excluded.synced_at",
             self.account
-        )
-        .execute(unnamed(tx))
+        ))
         .await?;
-        self.settle_users_in_flight(tx).await?;
+        self.settle_users_in_flight().await?;
         // An approval is used up by what was approved, not by a phone that is given up first.
-        sqlx::query!(
+        self.run(sqlx::query!(
             "DELETE FROM holds USING in_flight_entries AS entry \
              WHERE entry.account = $1 AND entry.operation = 'upsert' AND entry.change NOT IN ('release', 'resend') \
                  AND holds.account = entry.account AND holds.user_id = entry.user_id \
                  AND holds.kind IN ('update', 'takeover') AND holds.approved_at IS NOT NULL",
             self.account
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(())
+        ))
+        .await
     }
 
     /// All users of the removal in flight are gone; those in `absent` had been gone before.
-    pub(super) async fn write_removals(
-        &self,
-        tx: &mut PgConnection,
-        cycle: OpenCycle,
-        absent: &[EmployeeId],
-    ) -> Result<(), Error> {
-        let absent: Vec<String> = absent.iter().map(ToString::to_string).collect();
-        sqlx::query!(
+    pub(super) async fn write_removals(&mut self, cycle: OpenCycle, absent: &[EmployeeId]) -> Result<(), Error> {
+        self.run(sqlx::query!(
             "INSERT INTO history (account, cycle_id, at, user_id, operation, outcome, approved_by, name_before) \
              SELECT entry.account, $2, now(), entry.user_id, 'remove', \
                  CASE WHEN entry.user_id = ANY($3) THEN 'absent' ELSE 'delivered' END, \
@@ -73,88 +61,73 @@ impl State {
              FROM in_flight_entries AS entry WHERE entry.account = $1 AND entry.operation = 'remove'",
             self.account,
             cycle.id,
-            &absent
-        )
-        .execute(unnamed(tx))
+            &texts(absent)
+        ))
         .await?;
-        self.settle_users_in_flight(tx).await?;
+        self.settle_users_in_flight().await?;
         let removed = sqlx::query_scalar!(
             r#"SELECT user_id AS "user_id!" FROM in_flight_entries WHERE account = $1 AND operation = 'remove'"#,
             self.account
         )
-        .fetch_all(unnamed(tx))
+        .fetch_all(self.executor())
         .await?;
-        self.delete_failures_of(tx, &removed).await?;
-        self.delete_removed_users(tx, &removed).await
+        self.delete_removed_users(&removed).await
     }
 
     /// Whom a lost upsert may bring back keeps a row without acknowledged values, and the approval of the removal.
-    async fn delete_removed_users(&self, tx: &mut PgConnection, removed: &[String]) -> Result<(), Error> {
-        sqlx::query!(
-            "UPDATE users SET name = NULL, phone = NULL, phone_spelling = NULL, synced_at = now() \
-             WHERE account = $1 AND user_id = ANY($2) AND EXISTS (SELECT FROM lost l \
-                 WHERE l.user_id = users.user_id AND l.account = users.account AND l.operation = 'upsert')",
+    async fn delete_removed_users(&mut self, removed: &[String]) -> Result<(), Error> {
+        self.run(sqlx::query!(
+            "DELETE FROM failures WHERE account = $1 AND user_id = ANY($2)",
             self.account,
             removed
-        )
-        .execute(unnamed(tx))
+        ))
         .await?;
-        sqlx::query!(
+        self.run(sqlx::query!(
+            "UPDATE users SET name = NULL, phone = NULL, phone_spelling = NULL, synced_at = now() \
+             WHERE account = $1 AND user_id = ANY($2)",
+            self.account,
+            removed
+        ))
+        .await?;
+        self.run(sqlx::query!(
             "DELETE FROM users WHERE account = $1 AND user_id = ANY($2) AND NOT EXISTS (SELECT FROM lost l \
                  WHERE l.user_id = users.user_id AND l.account = users.account AND l.operation = 'upsert')",
             self.account,
             removed
-        )
-        .execute(unnamed(tx))
+        ))
         .await?;
-        sqlx::query!(
+        self.run(sqlx::query!(
             "DELETE FROM holds WHERE account = $1 AND user_id = ANY($2) AND NOT EXISTS (SELECT FROM users u \
                  WHERE u.user_id = holds.user_id AND u.account = holds.account)",
             self.account,
             removed
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(())
+        ))
+        .await
     }
 
-    pub(super) async fn add_to_seats_used(&self, tx: &mut PgConnection, number: i64) -> Result<(), Error> {
-        sqlx::query!(
+    pub(super) async fn add_to_seats_used(&mut self, number: i64) -> Result<(), Error> {
+        self.run(sqlx::query!(
             "UPDATE accounts SET seats_used = GREATEST(seats_used + $2, 0) WHERE account = $1 AND seats_used IS NOT NULL",
             self.account,
             number
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(())
+        )).await
     }
 
-    pub(super) async fn write_full_account(
-        &self,
-        tx: &mut PgConnection,
-        limit: usize,
-        used: Option<usize>,
-    ) -> Result<(), Error> {
-        sqlx::query!(
+    pub(super) async fn write_full_account(&mut self, limit: usize, used: Option<usize>) -> Result<(), Error> {
+        self.run(sqlx::query!(
             "UPDATE accounts SET seats_limit = $2, seats_used = COALESCE($3, seats_used) WHERE account = $1",
             self.account,
             stored_count(limit),
             used.map(stored_count)
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(())
+        ))
+        .await
     }
 }
 
 /// Failures.
-impl State {
-    pub(super) async fn write_failed_attempt(
-        &self,
-        tx: &mut PgConnection,
-        attempt: &FailedAttempt,
-    ) -> Result<(), Error> {
-        sqlx::query!(
+impl Transaction<'_> {
+    pub(super) async fn write_failed_attempt(&mut self, attempt: &FailedAttempt) -> Result<(), Error> {
+        self.run(sqlx::query!(
             "INSERT INTO failures AS f (account, user_id, operation, local, code, detail, request_id, attempted_name, \
                  attempted_phone, attempts, first_at, last_at, next_attempt_at) \
              VALUES ($1, $2, $3, false, $4, $5, $6, $7, $8, $9, now(), now(), now() + $10) \
@@ -172,40 +145,17 @@ impl State {
             attempt.name.as_ref().map(FullName::as_str),
             attempt.phone.map(|phone| phone.to_string()),
             i32::try_from(attempt.attempts).unwrap_or(i32::MAX),
-            super::signed_interval(back_off(attempt.attempts))
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(())
+            signed_interval(back_off(attempt.attempts))
+        ))
+        .await
     }
 
-    pub(super) async fn open_local_failures(
-        &self,
-        tx: &mut PgConnection,
-        opened: &[LocalFailure],
-    ) -> Result<(), Error> {
-        #[derive(Serialize)]
-        struct Row<'a> {
-            user_id: &'a str,
-            operation: &'static str,
-            code: &'static str,
-            detail: &'static str,
-            spelling: Option<&'a str>,
-        }
+    pub(super) async fn open_local_failures(&mut self, opened: &[LocalFailure]) -> Result<(), Error> {
         if opened.is_empty() {
             return Ok(());
         }
-        let mut rows = Vec::new();
-        for failure in opened {
-            rows.push(Row {
-                user_id: &failure.key.user_id,
-                operation: failure.key.operation.as_str(),
-                code: failure.problem.as_str(),
-                detail: failure.problem.reason(),
-                spelling: failure.spelling.as_ref().map(Spelling::as_str),
-            });
-        }
-        sqlx::query!(
+        let rows: Value = opened.iter().map(failure_row).collect();
+        self.run(sqlx::query!(
             "INSERT INTO failures (account, user_id, operation, local, code, detail, spelling, attempts, first_at, last_at) \
              SELECT $1, opened.user_id, opened.operation, true, opened.code, opened.detail, opened.spelling, 0, now(), now() \
              FROM jsonb_to_recordset($2) \
@@ -214,43 +164,34 @@ impl State {
                  detail = excluded.detail, spelling = excluded.spelling, request_id = NULL, attempted_name = NULL, \
                  attempted_phone = NULL, attempts = 0, first_at = now(), last_at = now(), next_attempt_at = NULL",
             self.account,
-            Json(rows) as _
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(())
+            rows
+        )).await
     }
 
-    pub(super) async fn close_failures(&self, tx: &mut PgConnection, closed: &[FailureKey]) -> Result<(), Error> {
+    pub(super) async fn close_failures(&mut self, closed: &[FailureKey]) -> Result<(), Error> {
         if closed.is_empty() {
             return Ok(());
         }
-        let mut user_ids = Vec::new();
-        let mut operations = Vec::new();
-        for key in closed {
-            user_ids.push(key.user_id.to_string());
-            operations.push(key.operation.as_str().to_owned());
-        }
-        sqlx::query!(
+        let keys: Value = closed
+            .iter()
+            .map(|key| json!([key.user_id, key.operation.as_str()]))
+            .collect();
+        self.run(sqlx::query!(
             "DELETE FROM failures WHERE account = $1 \
-             AND (user_id, operation) IN (SELECT * FROM unnest($2::text[], $3::text[]))",
+             AND (user_id, operation) IN (SELECT key ->> 0, key ->> 1 FROM jsonb_array_elements($2) AS key)",
             self.account,
-            &user_ids,
-            &operations
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(())
+            keys
+        ))
+        .await
     }
+}
 
-    pub(super) async fn delete_failures_of(&self, tx: &mut PgConnection, user_ids: &[String]) -> Result<(), Error> {
-        sqlx::query!(
-            "DELETE FROM failures WHERE account = $1 AND user_id = ANY($2)",
-            self.account,
-            user_ids
-        )
-        .execute(unnamed(tx))
-        .await?;
-        Ok(())
-    }
+fn failure_row(failure: &LocalFailure) -> Value {
+    json!({
+        "user_id": failure.key.user_id,
+        "operation": failure.key.operation.as_str(),
+        "code": failure.problem.as_str(),
+        "detail": failure.problem.reason(),
+        "spelling": failure.spelling.as_ref().map(Spelling::as_str),
+    })
 }

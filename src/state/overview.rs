@@ -1,16 +1,10 @@
-//! What `status` and `explain` want to know, each read in one go so that it fits together.
-
-use std::fmt;
+//! What `status` wants to know, read in one go so that it fits together.
 
 use jiff::Timestamp;
 use serde::Serialize;
-use sqlx::PgConnection;
 
-use super::{Account, CycleOutcome, Error, HistoryEntry, State, orders::apply_orders, snapshot::Contents};
-use crate::{
-    plan::{Failure, Hold, HoldKey, HoldKind, Holds, LostEntry, Snapshot},
-    postgres::unnamed,
-};
+use super::{Account, CycleOutcome, Error, State, Transaction, orders::apply_orders, snapshot::Contents};
+use crate::plan::{Failure, Hold, HoldKey, HoldKind, Snapshot};
 
 /// How an account stands.
 #[derive(Debug, Default)]
@@ -33,22 +27,12 @@ pub struct Overview {
     pub cycles: Vec<PastCycle>,
 }
 
-/// An open hold as people are shown it. `Debug` hides names and phones.
-#[derive(Clone)]
+/// An open hold.
+#[derive(Debug, Clone)]
 pub struct OpenHold {
     pub key: HoldKey,
     /// An approval that the next cycle will take counts as given.
     pub hold: Hold,
-}
-
-impl fmt::Debug for OpenHold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenHold")
-            .field("key", &self.key)
-            .field("since", &self.hold.since)
-            .field("approved", &self.hold.approved)
-            .finish_non_exhaustive()
-    }
 }
 
 /// A cycle that did or failed something.
@@ -71,78 +55,47 @@ pub struct PastCycle {
     pub held: i64,
 }
 
-/// What is known of one person, beside the snapshot.
-#[derive(Debug, Default)]
-pub struct Person {
-    /// When Wazzup last acknowledged a request about the user.
-    pub synced_at: Option<Timestamp>,
-    pub failures: Vec<Failure>,
-    pub holds: Vec<OpenHold>,
-    /// What was lost, oldest first.
-    pub lost: Vec<LostEntry>,
-    /// What was delivered, newest first.
-    pub history: Vec<HistoryEntry>,
-}
-
 impl State {
     /// How the account stands, with the newest `cycles` cycles. There has to be a schema.
     pub async fn overview(&self, cycles: u32) -> Result<Overview, Error> {
         self.read("reading how the account stands", async |tx, now| {
-            let account = self.load_account(tx).await?.unwrap_or_else(|| Account {
+            let account = tx.load_account().await?.unwrap_or_else(|| Account {
                 now,
                 ..Account::default()
             });
-            let mut snapshot = self.load_snapshot(tx, Contents::ALL, &account).await?;
+            let mut snapshot = tx.load_snapshot(Contents::ALL, &account).await?;
             let mut overview = Overview {
                 unsettled: snapshot.lost.len() as u64,
                 account,
-                added_lately: self.list_added_lately(tx).await?,
-                cycles: self.list_cycles(tx, cycles).await?,
+                added_lately: tx.list_added_lately().await?,
+                cycles: tx.list_cycles(cycles).await?,
                 ..Overview::default()
             };
-            apply_orders(self.load_orders(tx).await?, &mut snapshot, now);
+            apply_orders(tx.load_orders().await?, &mut snapshot, now);
             overview.count_users(&snapshot);
             overview.failures = snapshot.failures.into_values().collect();
-            overview.holds = open_holds(snapshot.holds);
+            let holds = snapshot.holds.into_iter();
+            overview.holds = holds.map(|(key, hold)| OpenHold { key, hold }).collect();
             Ok(overview)
         })
         .await
     }
+}
 
-    /// What is known of one person, with the newest `history` changes. There has to be a schema.
-    pub async fn person(&self, user_id: &str, history: u32) -> Result<Person, Error> {
-        self.read("reading what is known of a person", async |tx, now| {
-            let mut snapshot = self.load_snapshot(tx, Contents::ALL, &Account::default()).await?;
-            let lost = snapshot.lost.remove(user_id).unwrap_or_default();
-            apply_orders(self.load_orders(tx).await?, &mut snapshot, now);
-            let mut failures: Vec<Failure> = snapshot.failures.into_values().collect();
-            failures.retain(|failure| failure.user_id == user_id);
-            let mut holds = open_holds(snapshot.holds);
-            holds.retain(|open| *open.key.user_id == *user_id);
-            Ok(Person {
-                synced_at: snapshot.users.get(user_id).and_then(|user| user.synced_at),
-                failures,
-                holds,
-                lost,
-                history: self.load_history(tx, user_id, history).await?,
-            })
-        })
-        .await
-    }
-
-    async fn list_added_lately(&self, tx: &mut PgConnection) -> Result<Vec<String>, Error> {
+impl Transaction<'_> {
+    async fn list_added_lately(&mut self) -> Result<Vec<String>, Error> {
         let added = sqlx::query_scalar!(
             "SELECT DISTINCT user_id FROM history JOIN users USING (user_id, account) \
              WHERE account = $1 AND operation = 'add' AND at > now() - interval '7 days' AND name IS NOT NULL \
              ORDER BY user_id",
             self.account
         )
-        .fetch_all(unnamed(tx))
+        .fetch_all(self.executor())
         .await?;
         Ok(added)
     }
 
-    async fn list_cycles(&self, tx: &mut PgConnection, most: u32) -> Result<Vec<PastCycle>, Error> {
+    async fn list_cycles(&mut self, most: u32) -> Result<Vec<PastCycle>, Error> {
         let cycles = sqlx::query_as!(
             PastCycle,
             r#"SELECT cycle_id AS id, started_at, finished_at, outcome AS "outcome: CycleOutcome", error_kind, error,
@@ -151,7 +104,7 @@ impl State {
             self.account,
             i64::from(most)
         )
-        .fetch_all(unnamed(tx))
+        .fetch_all(self.executor())
         .await?;
         Ok(cycles)
     }
@@ -170,8 +123,4 @@ impl Overview {
             }
         }
     }
-}
-
-fn open_holds(holds: Holds) -> Vec<OpenHold> {
-    holds.into_iter().map(|(key, hold)| OpenHold { key, hold }).collect()
 }

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use sqlx::{
-    AssertSqlSafe, PgConnection,
+    AssertSqlSafe,
     migrate::{MigrateError, Migrator},
 };
 
-use super::{Error, Lease, State};
-use crate::postgres::{describe, quoted, unnamed};
+use super::{Error, State, Transaction};
+use crate::postgres::{describe, quoted};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
@@ -66,35 +66,35 @@ pub struct Rights {
 }
 
 impl State {
-    /// How far the schema is; changes nothing.
+    /// How far the schema is; changes nothing. An error if it is somebody else's.
     pub async fn version(&self) -> Result<SchemaVersion, Error> {
-        self.transaction("reading the schema's version", async |tx| {
-            self.refuse_foreign_owner(tx).await?;
-            let has_migrations = sqlx::query_scalar!(
-                r#"SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                       WHERE n.nspname = $1 AND c.relname = '_sqlx_migrations') AS "exists!""#,
-                self.schema
-            )
-            .fetch_one(unnamed(tx))
-            .await?;
-            if !has_migrations {
-                return Ok(SchemaVersion::Absent);
-            }
-            // With its schema: in one that the role may not use, the table would look as if it were not there.
-            let sql = format!(
-                "SELECT max(version) FROM {}._sqlx_migrations WHERE success",
-                quoted(&self.schema)
-            );
-            let found: Option<i64> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(unnamed(tx)).await?;
-            let known = newest_migration();
-            Ok(match found {
-                None => SchemaVersion::Absent,
-                Some(found) if found < known => SchemaVersion::Older,
-                Some(found) if found > known => SchemaVersion::Newer(found),
-                Some(_) => SchemaVersion::Current,
-            })
+        self.transaction("reading the schema's version", async |tx| self.find_version(tx).await)
+            .await
+    }
+
+    pub(super) async fn find_version(&self, tx: &mut Transaction<'_>) -> Result<SchemaVersion, Error> {
+        self.refuse_foreign_owner(tx).await?;
+        let has_migrations = sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                   WHERE n.nspname = $1 AND c.relname = '_sqlx_migrations') AS "exists!""#,
+            self.schema
+        )
+        .fetch_one(tx.executor())
+        .await?;
+        if !has_migrations {
+            return Ok(SchemaVersion::Absent);
+        }
+        // With its schema: in one that the role may not use, the table would look as if it were not there.
+        let schema = quoted(&self.schema);
+        let sql = format!("SELECT max(version) FROM {schema}._sqlx_migrations WHERE success");
+        let found: Option<i64> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(tx.executor()).await?;
+        let known = newest_migration();
+        Ok(match found {
+            None => SchemaVersion::Absent,
+            Some(found) if found < known => SchemaVersion::Older,
+            Some(found) if found > known => SchemaVersion::Newer(found),
+            Some(_) => SchemaVersion::Current,
         })
-        .await
     }
 
     /// Whether there is something to read. For the verbs that never migrate.
@@ -122,54 +122,43 @@ impl State {
     }
 
     /// Creates the schema, if it is not there, and everything in it.
-    pub(super) async fn create_schema(&self) -> Result<(), Error> {
-        self.transaction("creating the schema", async |tx| {
-            self.wait_for_other_migrations(tx).await?;
-            let exists = sqlx::query_scalar!(
-                r#"SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1) AS "exists!""#,
-                self.schema
-            )
-            .fetch_one(unnamed(tx))
-            .await?;
-            // Not IF NOT EXISTS: that asks for the right to create one even where it is there.
-            if !exists {
-                let create = format!("CREATE SCHEMA {}", quoted(&self.schema));
-                let created = sqlx::raw_sql(AssertSqlSafe(create)).execute(unnamed(tx)).await;
-                created.map_err(|error| {
-                    self.migration_failed(format!(
-                        "{}; create it yourself, with `CREATE SCHEMA … AUTHORIZATION` for the role of state.url",
-                        describe(&error)
-                    ))
-                })?;
-            }
-            self.refuse_foreign_owner(tx).await?;
-            self.run_migrations(tx).await
-        })
-        .await
-    }
-
-    /// Brings an older schema to this program's version.
-    pub(super) async fn migrate(&self, lease: &Lease) -> Result<(), Error> {
-        self.fenced(lease, "migrating the schema", async |tx| {
-            self.wait_for_other_migrations(tx).await?;
-            self.run_migrations(tx).await
-        })
-        .await
+    pub(super) async fn create_schema(&self, tx: &mut Transaction<'_>) -> Result<(), Error> {
+        self.wait_for_other_migrations(tx).await?;
+        let exists = sqlx::query_scalar!(
+            r#"SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1) AS "exists!""#,
+            self.schema
+        )
+        .fetch_one(tx.executor())
+        .await?;
+        // Not IF NOT EXISTS: that asks for the right to create one even where it is there.
+        if !exists {
+            let create = format!("CREATE SCHEMA {}", quoted(&self.schema));
+            let created = sqlx::raw_sql(AssertSqlSafe(create)).execute(tx.executor()).await;
+            created.map_err(|error| {
+                self.migration_failed(format!(
+                    "{}; create it yourself, with `CREATE SCHEMA … AUTHORIZATION` for the role of state.url",
+                    describe(&error)
+                ))
+            })?;
+        }
+        self.refuse_foreign_owner(tx).await?;
+        self.run_migrations(tx).await
     }
 
     /// The migrator's own lock belongs to the session, which a PgBouncer does not keep.
-    async fn wait_for_other_migrations(&self, tx: &mut PgConnection) -> Result<(), Error> {
+    async fn wait_for_other_migrations(&self, tx: &mut Transaction<'_>) -> Result<(), Error> {
         sqlx::query("SELECT pg_advisory_xact_lock(hashtext('wazzup_sync migrations'), hashtext($1))")
             .bind(&self.schema)
-            .execute(unnamed(tx))
+            .execute(tx.executor())
             .await?;
         Ok(())
     }
 
-    async fn run_migrations(&self, tx: &mut PgConnection) -> Result<(), Error> {
+    pub(super) async fn run_migrations(&self, tx: &mut Transaction<'_>) -> Result<(), Error> {
+        self.wait_for_other_migrations(tx).await?;
         let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
         migrator.set_locking(false);
-        migrator.run(tx).await.map_err(|error| match error {
+        migrator.run(&mut *tx.connection).await.map_err(|error| match error {
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
                 self.migration_failed(describe(&error))
             }
@@ -177,7 +166,7 @@ impl State {
         })
     }
 
-    async fn refuse_foreign_owner(&self, tx: &mut PgConnection) -> Result<(), Error> {
+    async fn refuse_foreign_owner(&self, tx: &mut Transaction<'_>) -> Result<(), Error> {
         match self.find_foreign_owner(tx).await? {
             Some(foreign_owner) => Err(foreign_owner.into()),
             None => Ok(()),
@@ -185,7 +174,7 @@ impl State {
     }
 
     /// Reads only the system's catalogs. A superuser counts as a member of every role, so for one only its own is ours.
-    async fn find_foreign_owner(&self, tx: &mut PgConnection) -> Result<Option<ForeignOwner>, Error> {
+    async fn find_foreign_owner(&self, tx: &mut Transaction<'_>) -> Result<Option<ForeignOwner>, Error> {
         let found = sqlx::query!(
             r#"WITH owned AS (
                    SELECT NULL AS object, nspowner AS owner FROM pg_namespace WHERE nspname = $1
@@ -208,7 +197,7 @@ impl State {
                ORDER BY owned.object NULLS FIRST LIMIT 1"#,
             self.schema
         )
-        .fetch_optional(unnamed(tx))
+        .fetch_optional(tx.executor())
         .await?;
         Ok(found.map(|row| ForeignOwner {
             schema: self.schema.clone(),
@@ -234,7 +223,7 @@ impl State {
                    FROM (SELECT) AS one LEFT JOIN pg_namespace n ON n.nspname = $1"#,
                 self.schema
             )
-            .fetch_one(unnamed(tx))
+            .fetch_one(tx.executor())
             .await?;
             Ok(Rights {
                 role: row.role,
@@ -250,7 +239,7 @@ impl State {
     }
 
     /// Owners and those with an explicit grant. Whoever may create a trigger runs code with our rights, so that counts, too.
-    async fn find_other_writers(&self, tx: &mut PgConnection) -> Result<Vec<String>, Error> {
+    async fn find_other_writers(&self, tx: &mut Transaction<'_>) -> Result<Vec<String>, Error> {
         let writers = sqlx::query_scalar!(
             r#"WITH writer AS (
                    SELECT nspowner AS role FROM pg_namespace WHERE nspname = $1
@@ -271,7 +260,7 @@ impl State {
                ORDER BY 1"#,
             self.schema
         )
-        .fetch_all(unnamed(tx))
+        .fetch_all(tx.executor())
         .await?;
         Ok(writers)
     }

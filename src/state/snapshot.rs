@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt as _;
-use sqlx::PgConnection;
 
-use super::{Account, Error, State, read_time};
+use super::{Account, Error, Transaction, read_time};
 use crate::{
     employee::{EmployeeId, FullName, Spelling},
     plan::{
         AccountFacts, Acknowledged, Approval, Failure, FailureKey, Failures, Hold, HoldKey, HoldKind, Holds,
         LostContent, LostEntry, Operation, RecentRemoval, Snapshot, User,
     },
-    postgres::unnamed,
 };
 
 /// Which tables have rows of the account. Most are empty most of the time, and what is not there is not asked for.
@@ -24,6 +22,8 @@ pub(super) struct Contents {
     pub(super) lost: bool,
     pub(super) failures: bool,
     pub(super) holds: bool,
+    /// Removals of the last 24 hours.
+    pub(super) removals: bool,
 }
 
 impl Contents {
@@ -33,21 +33,16 @@ impl Contents {
         lost: true,
         failures: true,
         holds: true,
+        removals: true,
     };
 }
 
 /// Reads back what this program wrote: values that do not parse could only be somebody else's, and their rows are left out.
-impl State {
+impl Transaction<'_> {
     /// What is in flight counts as lost now.
-    pub(super) async fn load_snapshot(
-        &self,
-        tx: &mut PgConnection,
-        contents: Contents,
-        account: &Account,
-    ) -> Result<Snapshot, Error> {
+    pub(super) async fn load_snapshot(&mut self, contents: Contents, account: &Account) -> Result<Snapshot, Error> {
         let mut snapshot = Snapshot {
-            users: self.load_users(tx).await?,
-            recent_removals: self.load_recent_removals(tx).await?,
+            users: self.load_users().await?,
             account: AccountFacts {
                 fingerprint: account.fingerprint.clone(),
                 seats_used: account.seats_used,
@@ -58,13 +53,16 @@ impl State {
             ..Snapshot::default()
         };
         if contents.in_flight || contents.lost {
-            snapshot.lost = self.load_lost(tx).await?;
+            snapshot.lost = self.load_lost().await?;
         }
         if contents.failures {
-            snapshot.failures = self.load_failures(tx).await?;
+            snapshot.failures = self.load_failures().await?;
         }
         if contents.holds {
-            snapshot.holds = self.load_holds(tx).await?;
+            snapshot.holds = self.load_holds().await?;
+        }
+        if contents.removals {
+            snapshot.recent_removals = self.load_recent_removals().await?;
         }
         for (id, entries) in &snapshot.lost {
             let is_upsert = |entry: &LostEntry| matches!(entry.content, LostContent::Upsert { .. });
@@ -75,13 +73,13 @@ impl State {
         Ok(snapshot)
     }
 
-    async fn load_users(&self, tx: &mut PgConnection) -> Result<BTreeMap<EmployeeId, User>, Error> {
+    async fn load_users(&mut self) -> Result<BTreeMap<EmployeeId, User>, Error> {
         let mut users = Vec::new();
         let mut rows = sqlx::query!(
             "SELECT user_id, name, phone, phone_spelling, absent_since, synced_at FROM users WHERE account = $1",
             self.account
         )
-        .fetch(unnamed(tx));
+        .fetch(self.executor());
         while let Some(row) = rows.try_next().await? {
             let Ok(id) = EmployeeId::parse(&row.user_id) else {
                 continue;
@@ -102,7 +100,7 @@ impl State {
     }
 
     /// What was lost, the oldest entries of each user first, and what is in flight.
-    pub(super) async fn load_lost(&self, tx: &mut PgConnection) -> Result<BTreeMap<EmployeeId, Vec<LostEntry>>, Error> {
+    pub(super) async fn load_lost(&mut self) -> Result<BTreeMap<EmployeeId, Vec<LostEntry>>, Error> {
         let rows = sqlx::query!(
             r#"SELECT user_id AS "user_id!", operation AS "operation!", name, phone,
                    lost_at AS "lost_at!", may_land_until AS "may_land_until!"
@@ -115,7 +113,7 @@ impl State {
                ORDER BY lost_at, name, phone"#,
             self.account
         )
-        .fetch_all(unnamed(tx))
+        .fetch_all(self.executor())
         .await?;
         let mut lost: BTreeMap<EmployeeId, Vec<LostEntry>> = BTreeMap::new();
         for row in rows {
@@ -140,14 +138,14 @@ impl State {
         Ok(lost)
     }
 
-    pub(super) async fn load_failures(&self, tx: &mut PgConnection) -> Result<Failures, Error> {
+    pub(super) async fn load_failures(&mut self) -> Result<Failures, Error> {
         let rows = sqlx::query!(
             "SELECT user_id, operation, local, code, detail, request_id, attempted_name, attempted_phone, spelling, \
                  attempts, first_at, last_at, next_attempt_at \
              FROM failures WHERE account = $1",
             self.account
         )
-        .fetch_all(unnamed(tx))
+        .fetch_all(self.executor())
         .await?;
         let mut failures = Failures::new();
         for row in rows {
@@ -174,12 +172,12 @@ impl State {
         Ok(failures)
     }
 
-    pub(super) async fn load_holds(&self, tx: &mut PgConnection) -> Result<Holds, Error> {
+    pub(super) async fn load_holds(&mut self) -> Result<Holds, Error> {
         let rows = sqlx::query!(
             "SELECT user_id, kind, content, reason, since, sticky, approved_at, approved_by FROM holds WHERE account = $1",
             self.account
         )
-        .fetch_all(unnamed(tx))
+        .fetch_all(self.executor())
         .await?;
         let mut holds = Holds::new();
         for row in rows {
@@ -202,13 +200,13 @@ impl State {
     }
 
     /// The removals of the last 24 hours. Whoever was removed twice counts as approved only if both were.
-    async fn load_recent_removals(&self, tx: &mut PgConnection) -> Result<BTreeMap<EmployeeId, RecentRemoval>, Error> {
+    async fn load_recent_removals(&mut self) -> Result<BTreeMap<EmployeeId, RecentRemoval>, Error> {
         let rows = sqlx::query!(
             r#"SELECT user_id, bool_and(approved_by IS NOT NULL) AS "approved!" FROM history
                WHERE account = $1 AND operation = 'remove' AND at > now() - interval '24 hours' GROUP BY user_id"#,
             self.account
         )
-        .fetch_all(unnamed(tx))
+        .fetch_all(self.executor())
         .await?;
         let mut removals = BTreeMap::new();
         for row in rows {

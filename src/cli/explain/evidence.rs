@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -14,8 +13,8 @@ use crate::{
     cycle::SyncEngine,
     delivery::{Interruption, Request, Verdict},
     employee::{EmployeeId, Phone, Roster, RowProblem},
-    plan::{Operation, Plan, User},
-    state::{self, OpenHold, Peek, Person},
+    plan::{Failure, Operation, Plan, User},
+    state::{self, HistoryEntry, OpenHold, Peek},
     wazzup::{Gate, Session},
 };
 
@@ -30,22 +29,31 @@ pub(super) async fn gather(engine: &SyncEngine, id: &str, invocation: &Invocatio
         tokio::join!(ask_crm(engine, id), ask_state(engine, id), ask_wazzup(engine, id));
     let (crm, crm_error) = split(crm);
     let (state, state_error) = split(state);
-    let (peek, person) = state.unwrap_or_default();
+    let (peek, history) = state.unwrap_or_default();
     let lease = peek.account.as_ref().and_then(|account| account.lease.as_ref());
     let known_fingerprint = peek.snapshot.account.fingerprint.as_ref();
     let user = peek.snapshot.users.get(id);
+    let mut failures: Vec<Failure> = peek.snapshot.failures.values().cloned().collect();
+    failures.retain(|failure| failure.user_id == id);
+    let mut held = Vec::new();
+    for (key, hold) in &peek.snapshot.holds {
+        if *key.user_id == *id {
+            let (key, hold) = (key.clone(), hold.clone());
+            held.push(OpenHold { key, hold });
+        }
+    }
     let mut findings = Findings {
         id: id.to_owned(),
         crm: None,
         crm_error,
         to_send: None,
-        snapshot: user.map(|user| known_user(user, person.synced_at)),
+        snapshot: user.map(known_user),
         state_error,
-        lost: person.lost,
+        lost: peek.snapshot.lost.get(id).cloned().unwrap_or_default(),
         wazzup: live,
-        failures: person.failures,
-        held: person.holds,
-        history: person.history,
+        failures,
+        held,
+        history,
         held_in_words: Vec::new(),
         plan: None,
         now: peek.now,
@@ -83,13 +91,13 @@ fn split<T>(result: Result<T, impl ToString>) -> (Option<T>, Option<String>) {
     }
 }
 
-fn known_user(user: &User, synced_at: Option<Timestamp>) -> KnownUser {
+fn known_user(user: &User) -> KnownUser {
     KnownUser {
         acknowledged: user.acknowledged.as_ref().map(|acknowledged| NameAndPhone {
             name: acknowledged.name.to_string(),
             phone: acknowledged.phone.as_ref().map(Phone::to_string),
         }),
-        synced_at,
+        synced_at: user.synced_at,
         absent_since: user.absent_since,
     }
 }
@@ -100,14 +108,13 @@ async fn ask_crm(engine: &SyncEngine, id: &str) -> Result<(CrmRows, Vec<CrmRow>)
     Ok((rows, engine.crm.rows_of(id).await?))
 }
 
-async fn ask_state(engine: &SyncEngine, id: &str) -> Result<(Peek, Person), state::Error> {
+async fn ask_state(engine: &SyncEngine, id: &str) -> Result<(Peek, Vec<HistoryEntry>), state::Error> {
     let peek = engine.state.peek().await?;
-    let person = if engine.state.is_there().await? {
-        engine.state.person(id, HISTORY).await?
-    } else {
-        Person::default()
+    let history = match &peek.account {
+        Some(_) => engine.state.history(id, HISTORY).await?,
+        None => Vec::new(),
     };
-    Ok((peek, person))
+    Ok((peek, history))
 }
 
 /// Asks Wazzup for the user. With the fingerprint of key and address, if there is a key.

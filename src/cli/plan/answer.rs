@@ -6,10 +6,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::{
-    super::{
-        changes::{Changes, changes},
-        text::natural_order,
-    },
+    super::{changes::Changes, text::natural_order},
     PlanView,
 };
 use crate::{
@@ -55,9 +52,8 @@ pub(super) struct NewUser<'v> {
     /// Only of somebody who is taken over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name_in_wazzup: Option<&'v str>,
-    /// The CRM has a phone that cannot be sent yet.
     #[serde(skip)]
-    pub(super) phone_left_out: bool,
+    pub(super) note: &'static str,
     /// Whose removals have to be accepted first.
     #[serde(skip)]
     pub(super) after: &'v [EmployeeId],
@@ -69,10 +65,7 @@ pub(super) struct UserUpdate<'v> {
     /// Empty if the same is sent again.
     pub(super) changes: Changes,
     #[serde(skip)]
-    pub(super) phone_left_out: bool,
-    /// The phone is given up for somebody else, and nothing else happens.
-    #[serde(skip)]
-    pub(super) only_frees_phone: bool,
+    pub(super) note: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -148,7 +141,7 @@ impl PlanView {
                 id: upsert.id().as_str(),
                 name: upsert.entry.employee.name.as_str(),
                 phone: upsert.entry.employee.phone,
-                phone_left_out: is_phone_left_out(upsert),
+                note: phone_note(upsert),
                 name_in_wazzup: upsert.name_in_wazzup.as_deref().filter(|_| change == Change::TakeOver),
                 after: &upsert.waits_for,
             });
@@ -163,8 +156,7 @@ impl PlanView {
                 updates.push(UserUpdate {
                     id: upsert.id().as_str(),
                     changes: changes_by(&upsert.entry, upsert.before.as_ref()),
-                    phone_left_out: is_phone_left_out(upsert),
-                    only_frees_phone: false,
+                    note: phone_note(upsert),
                 });
             }
         }
@@ -174,8 +166,7 @@ impl PlanView {
             updates.push(UserUpdate {
                 id: id.as_str(),
                 changes: changes_by(release, user.and_then(|user| user.acknowledged.as_ref())),
-                phone_left_out: false,
-                only_frees_phone: true,
+                note: ", so that somebody else can have it",
             });
         }
         ordered(updates, |update| update.id)
@@ -236,11 +227,15 @@ impl PlanView {
 fn changes_by(entry: &BatchEntry, before: Option<&Acknowledged>) -> Changes {
     let employee = &entry.employee;
     let phone = employee.phone.map(|phone| phone.to_string());
-    changes(before, employee.name.to_string(), phone)
+    Changes::between(before, employee.name.to_string(), phone)
 }
 
-fn is_phone_left_out(upsert: &PlannedUpsert) -> bool {
-    upsert.wanted_phone.is_some() && upsert.entry.employee.phone.is_none()
+fn phone_note(upsert: &PlannedUpsert) -> &'static str {
+    if upsert.wanted_phone.is_some() && upsert.entry.employee.phone.is_none() {
+        "; without the phone for now"
+    } else {
+        ""
+    }
 }
 
 /// `items` in the natural order of their ids.

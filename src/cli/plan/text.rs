@@ -5,11 +5,10 @@ use jiff::Timestamp;
 
 use super::{
     super::{
-        changes::described,
         holds::{HoldNames, counted_holds, grouped, shown_name},
         invocation::Invocation,
         page::{ADDITION, CHANGE, Mark, PLAIN, Page, REMOVAL, Row},
-        text::{counted, listed_ids, natural_order, printable, short_id, until},
+        text::{counted, listed_ids, natural_order, short_id, until},
     },
     PlanView,
     answer::{NewUser, PlanAnswer, SEAT, UserUpdate, WaitingUser},
@@ -51,15 +50,17 @@ fn rows_of_deeds(answer: &PlanAnswer<'_>) -> Vec<Row> {
         rows.push(row("remove", REMOVAL, user.id.as_str(), text));
     }
     for update in &answer.update {
-        rows.push(row("change", CHANGE, update.id, change_in_words(update)));
+        let UserUpdate { id, changes, note } = update;
+        let text = if changes.is_empty() {
+            format!("sent again, since it is uncertain what Wazzup has{note}")
+        } else {
+            format!("{changes}{note}")
+        };
+        rows.push(row("change", CHANGE, id, text));
     }
     for user in &answer.take_over {
         let in_wazzup = shown_name(user.name_in_wazzup);
-        let text = format!(
-            "“{in_wazzup}” → “{}”{}",
-            printable(user.name),
-            note(user.phone_left_out)
-        );
+        let text = format!("“{in_wazzup}” → “{}”{}", user.name, user.note);
         rows.push(row("take over", CHANGE, user.id, text));
     }
     for user in &answer.adopt {
@@ -77,33 +78,10 @@ fn rows_of_deeds(answer: &PlanAnswer<'_>) -> Vec<Row> {
     rows
 }
 
-fn change_in_words(update: &UserUpdate<'_>) -> String {
-    let changes = described(&update.changes);
-    if update.only_frees_phone {
-        return format!("{changes}, so that somebody else can have it");
-    }
-    let note = note(update.phone_left_out);
-    if update.changes.is_empty() {
-        return format!("sent again, since it is uncertain what Wazzup has{note}");
-    }
-    format!("{changes}{note}")
-}
-
 /// Name and phone.
 fn person(user: &NewUser<'_>) -> String {
-    let name = printable(user.name);
-    match user.phone {
-        Some(phone) => format!("{name}, {phone}"),
-        None => format!("{name}{}", note(user.phone_left_out)),
-    }
-}
-
-fn note(phone_left_out: bool) -> &'static str {
-    if phone_left_out {
-        "; without the phone for now"
-    } else {
-        ""
-    }
+    let phone = user.phone.map(|phone| format!(", {phone}")).unwrap_or_default();
+    format!("{}{phone}{}", user.name, user.note)
 }
 
 /// Who is not sent, and who stays.
@@ -153,7 +131,7 @@ fn refused(view: &PlanView, id: &EmployeeId, operation: Operation) -> String {
     match backing_off(&view.snapshot.failures, id, operation, view.now) {
         Some(failure) => format!(
             "refused lately ({}), tried again {}",
-            printable(&failure.code),
+            failure.code,
             until(view.now, failure.next_attempt_at.unwrap_or(view.now))
         ),
         None => "refused lately".to_owned(),

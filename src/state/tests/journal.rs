@@ -34,7 +34,7 @@ async fn a_request_goes_into_the_journal_and_out_with_its_answer() {
     assert_eq!(anna.phone_spelling, Some(Spelling::from_stored("RU +79261234567")));
     assert!(opening.snapshot.lost.is_empty());
 
-    let history = fixture.state.person("2", 10).await.expect("a person").history;
+    let history = fixture.state.history("2", 10).await.expect("a history");
     let changes: Vec<_> = history
         .iter()
         .map(|entry| {
@@ -172,7 +172,7 @@ async fn a_removal_leaves_a_bare_row_where_a_lost_upsert_may_bring_the_user_back
             .all(|removal| removal.approved)
     );
     assert_eq!(opening.snapshot.recent_removals.len(), 2);
-    let boris = fixture.state.person("2", 1).await.expect("a person").history.remove(0);
+    let boris = fixture.state.history("2", 1).await.expect("a history").remove(0);
     assert_eq!(
         (boris.absent, boris.approved_by.as_deref()),
         (true, Some("olga@office"))
