@@ -29,13 +29,13 @@ pub(super) fn counted(count: usize, noun: &str) -> String {
 }
 
 pub(crate) fn employee_rejected(code: &str, ids: &BTreeSet<&str>) {
+    let rows = counted(ids.len(), "row");
     tracing::warn!(
         event = "employee.rejected",
         code,
         count = ids.len(),
         ids = listed(ids),
-        "{} of the CRM cannot be synced; a user who is in Wazzup already stays there",
-        counted(ids.len(), "row")
+        "{rows} of the CRM cannot be synced; a user who is in Wazzup already stays there"
     );
 }
 
@@ -72,6 +72,7 @@ pub(crate) fn rows_without_id(count: usize) {
 }
 
 pub(crate) fn employee_failing(operation: Operation, code: &str, ids: &BTreeSet<&str>) {
+    let employees = counted(ids.len(), "employee");
     let what = match operation {
         Operation::Upsert => "cannot be synced",
         Operation::Remove => "cannot be removed",
@@ -83,8 +84,7 @@ pub(crate) fn employee_failing(operation: Operation, code: &str, ids: &BTreeSet<
         code,
         count = ids.len(),
         ids = listed(ids),
-        "{} {what}",
-        counted(ids.len(), "employee")
+        "{employees} {what}"
     );
 }
 
@@ -100,22 +100,22 @@ pub(crate) fn failed_attempts(attempts: &[FailedAttempt]) {
 }
 
 pub(crate) fn employee_recovered(ids: &BTreeSet<&str>) {
+    let employees = counted(ids.len(), "employee");
     tracing::info!(
         event = "employee.recovered",
         count = ids.len(),
         ids = listed(ids),
-        "{} no longer failing",
-        counted(ids.len(), "employee")
+        "{employees} no longer failing"
     );
 }
 
 pub(crate) fn users_added(ids: &BTreeSet<&str>) {
+    let users = counted(ids.len(), "user");
     tracing::info!(
         event = "users.added",
         count = ids.len(),
         ids = listed(ids),
-        "Added {}; each needs a role in Wazzup before they see a chat",
-        counted(ids.len(), "user")
+        "Added {users}; each needs a role in Wazzup before they see a chat"
     );
 }
 
