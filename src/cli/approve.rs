@@ -1,15 +1,13 @@
 //! `approve`: lists what is held and approves exactly that.
 
-use std::{
-    collections::BTreeSet,
-    io::{self, BufRead as _, IsTerminal as _, Write as _},
-};
+use std::collections::BTreeSet;
 
 use super::{
     Context, Error, Exit,
     holds::{HoldNames, counted_holds, grouped},
     invocation::operator,
     page::{Mark, Page, note},
+    question::{Consent, Question},
     setup,
     text::{counted, listed_ids, noun_for},
 };
@@ -59,7 +57,7 @@ pub(super) async fn approve(
     selection.write(&mut page, roster.as_ref());
     page.print()?;
     if !yes {
-        selection.question().ask(context)?;
+        ask(&selection.question(), context)?;
     }
     let operator = operator();
     state.order_approvals(&selection.approvals(), &operator).await?;
@@ -175,58 +173,22 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// What is asked on a terminal.
-#[derive(Debug)]
-struct Question {
-    text: String,
-    /// So much is at stake that a slip of the finger must not approve it: this number has to be typed instead of `y`.
-    number: Option<usize>,
-}
-
-impl Question {
-    /// Asks, and refuses unless the answer is a clear yes.
-    fn ask(&self, context: &Context) -> Result<(), Error> {
-        let stdin = io::stdin();
-        if !stdin.is_terminal() {
+/// Asks, and refuses unless the answer is a clear yes.
+fn ask(question: &Question, context: &Context) -> Result<(), Error> {
+    let refusal = match (question.ask()?, question.number) {
+        (Consent::Given, _) => return Ok(()),
+        (Consent::NotAsked, _) => {
             let command = context.invocation.command("approve --yes");
             return Err(Error::Usage(format!(
                 "nothing was approved: there is no terminal to ask on; {command} approves without asking"
             )));
         }
-        let prompt = if self.number.is_some() {
-            let mut page = Page::new(MARGIN);
-            page.paragraph(&self.text);
-            page.print()?;
-            "Type the number of users to approve: ".to_owned()
-        } else {
-            format!("{} [y/N] ", self.text)
-        };
-        // Not to stdout: an answer that goes into a file must not hide the question.
-        let mut err = io::stderr().lock();
-        err.write_all(prompt.as_bytes())?;
-        err.flush()?;
-        let mut answer = String::new();
-        stdin.lock().read_line(&mut answer)?;
-        if !answer.ends_with('\n') {
-            // Ctrl-D leaves the cursor behind the question.
-            err.write_all(b"\n")?;
+        (Consent::Refused, Some(number)) => {
+            format!("nothing was approved, since the answer was not {number}; everything stays held")
         }
-        if self.is_confirmed_by(&answer) {
-            return Ok(());
-        }
-        Err(Error::Refused(match self.number {
-            Some(number) => format!("nothing was approved, since the answer was not {number}; everything stays held"),
-            None => "nothing was approved; everything stays held".to_owned(),
-        }))
-    }
-
-    fn is_confirmed_by(&self, answer: &str) -> bool {
-        let answer = answer.trim();
-        match self.number {
-            Some(number) => answer == number.to_string(),
-            None => matches!(answer.to_lowercase().as_str(), "y" | "yes"),
-        }
-    }
+        (Consent::Refused, None) => "nothing was approved; everything stays held".to_owned(),
+    };
+    Err(Error::Refused(refusal))
 }
 
 fn consequence(kind: HoldKind) -> &'static str {
@@ -314,7 +276,7 @@ mod tests {
         let unknown = Selection::of(&snapshot, &owned(&["3", "7", "x y"])).unwrap_err();
         assert_eq!(
             unknown.to_string(),
-            "nothing was approved, because nothing is held about the ids 7, x y"
+            "nothing was approved, because nothing is held about the ids 7, “x y”"
         );
         assert!(Selection::of(&snapshot, &owned(&[""])).is_err());
     }

@@ -13,6 +13,8 @@ mod json_docs;
 mod once;
 mod page;
 mod plan;
+mod probe;
+mod question;
 mod retry;
 mod run;
 mod setup;
@@ -28,6 +30,7 @@ use crate::{
     config::{self, Config, ConfigError},
     crm, state,
     telemetry::{self, LogLevel},
+    wazzup,
 };
 
 /// Keeps a company's Wazzup users in step with the employee table of its CRM, one way.
@@ -86,6 +89,15 @@ enum Verb {
     },
     /// Test the set-up item by item; writes nothing
     Check {
+        /// Ask Wazzup what its documentation leaves open: creates two marked users and removes them, after a question
+        #[arg(long)]
+        probe: bool,
+        /// A phone for the probe's two users; without it nothing is found out about phones
+        #[arg(long, requires = "probe", value_name = "NUMBER")]
+        phone: Option<String>,
+        /// Probe without asking
+        #[arg(long, requires = "probe")]
+        yes: bool,
         /// How the answer is printed
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
@@ -185,6 +197,8 @@ enum Error {
     State(#[from] state::Error),
     #[error(transparent)]
     Crm(#[from] crm::Error),
+    #[error(transparent)]
+    Wazzup(#[from] wazzup::Error),
     #[error("the answer cannot be written: {0}")]
     Output(#[from] io::Error),
 }
@@ -193,7 +207,7 @@ impl Error {
     fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::Usage(_) => Exit::Usage,
-            Self::Refused(_) | Self::State(_) | Self::Crm(_) | Self::Output(_) => Exit::Failed,
+            Self::Refused(_) | Self::State(_) | Self::Crm(_) | Self::Wazzup(_) | Self::Output(_) => Exit::Failed,
         }
     }
 
@@ -273,7 +287,13 @@ async fn follow(verb: Verb, context: &Context) -> Result<Exit, Error> {
             exit_code,
             format,
         } => plan::plan(context, offline, exit_code, format).await,
-        Verb::Check { format } => check::check(context, format).await,
+        Verb::Check {
+            probe: true,
+            phone,
+            yes,
+            format,
+        } => probe::probe(context, phone.as_deref(), yes, format).await,
+        Verb::Check { format, .. } => check::check(context, format).await,
         Verb::Status { format } => status::status(context, format).await,
         Verb::Explain { id, format } => explain::explain(context, &id, format).await,
         Verb::Approve { ids, yes, expect } => approve::approve(context, &ids, yes, expect).await,

@@ -284,10 +284,11 @@ fn padded(style: Style, text: &str, width: usize) -> String {
     format!("{style}{text}{style:#}{:blanks$}", "")
 }
 
-/// Stands for a blank between backticks while lines are broken. No text to be shown has it: it is for private use.
+/// Stands for a blank at which no line is broken. No text to be shown has it: it is for private use.
 const KEPT_BLANK: &str = "\u{e000}";
 
-/// `text` in lines of at most `width` columns, broken at blanks where there are any.
+/// `text` in lines of at most `width` columns, broken at blanks where there are any. A command between backticks stays in
+/// one piece if it fits, and a number stays with its unit.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let options = textwrap::Options::new(width.max(1)).word_splitter(textwrap::WordSplitter::NoHyphenation);
     let mut parts = Vec::new();
@@ -296,12 +297,27 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
         parts.push(if is_code {
             part.replace(' ', KEPT_BLANK)
         } else {
-            part.to_owned()
+            keep_units(part)
         });
     }
     let text = parts.join("`");
     let lines = textwrap::wrap(&text, options);
     lines.iter().map(|line| line.replace(KEPT_BLANK, " ")).collect()
+}
+
+/// `text` with a kept blank behind each number.
+fn keep_units(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    for word in text.split_inclusive(' ') {
+        match word.strip_suffix(' ') {
+            Some(number) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                kept.push_str(number);
+                kept.push_str(KEPT_BLANK);
+            }
+            _ => kept.push_str(word),
+        }
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -317,6 +333,7 @@ mod tests {
         assert_eq!(wrap("🙂🙂🙂", 4), ["🙂🙂", "🙂"]);
         assert_eq!(wrap("", 4), [""]);
         assert_eq!(wrap("say `a b c` twice", 10), ["say", "`a b c`", "twice"]);
+        assert_eq!(wrap("expires in 12 s", 13), ["expires in", "12 s"]);
     }
 
     fn row(label: &'static str, id: &str, text: &str) -> Row {

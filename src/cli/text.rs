@@ -43,15 +43,18 @@ pub(super) fn sort_ids<Id: AsRef<str>>(ids: &mut [Id]) {
     ids.sort_by(|left, right| natural_order(left.as_ref(), right.as_ref()));
 }
 
-/// An id that fits into a list: at most 40 characters, printable.
+/// An id that fits into a list: at most 40 characters, printable, and in quotation marks where its bounds would not be seen.
 pub(super) fn short_id(id: &str) -> String {
     const MAX_CHARS: usize = 40;
-    let id = printable(id);
-    if id.chars().count() <= MAX_CHARS {
-        return id.into_owned();
+    let mut short = printable(id).into_owned();
+    if short.chars().count() > MAX_CHARS {
+        short = short.chars().take(MAX_CHARS - 1).collect();
+        short.push('…');
     }
-    let beginning: String = id.chars().take(MAX_CHARS - 1).collect();
-    format!("{beginning}…")
+    if id.contains([' ', ',']) {
+        short = format!("“{short}”");
+    }
+    short
 }
 
 /// The first `most` ids in natural order, and how many more there are: `2, 10, … and 7 more`.
@@ -205,6 +208,7 @@ mod tests {
         assert_eq!(listed_ids(["a", "b", "c\u{1b}[2J"], 2), "a, b, … and 1 more");
         assert_eq!(short_id(&"x".repeat(200)).chars().count(), 40);
         assert_eq!(short_id("c\u{1b}[2J"), "c\\u{1b}[2J");
+        assert_eq!(listed_ids(["7 ", "7"], 2), "7, “7 ”");
     }
 
     #[test]

@@ -49,6 +49,16 @@ pub(super) struct Success {
 impl Session<'_> {
     /// Sends `call` once. A 2xx that is no web page is a success.
     pub(super) async fn exchange(&self, call: &Call) -> Result<Success, Failure> {
+        let response = self.response_to(call).await?;
+        if response.status().is_success() {
+            Success::from_response(response).await
+        } else {
+            Err(read_failure(response).await)
+        }
+    }
+
+    /// Sends `call` once, whatever is answered.
+    pub(super) async fn response_to(&self, call: &Call) -> Result<Response, Failure> {
         let url = format!("{}/{}", self.client.base_url, call.path);
         let http = self.client.http().await?;
         let mut request = http
@@ -58,12 +68,7 @@ impl Session<'_> {
         if let Some(body) = &call.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
-        let response = request.send().await?;
-        if response.status().is_success() {
-            Success::from_response(response).await
-        } else {
-            Err(read_failure(response).await)
-        }
+        Ok(request.send().await?)
     }
 }
 
@@ -161,12 +166,16 @@ fn retry_after(response: &Response) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-fn header<'r>(response: &'r Response, name: &str) -> Option<&'r str> {
+pub(super) fn header<'r>(response: &'r Response, name: &str) -> Option<&'r str> {
     response.headers().get(name)?.to_str().ok()
 }
 
 /// `beginning` and the rest of the body; `None` if that is more than `limit` bytes.
-async fn read_to_end(response: &mut Response, beginning: Vec<u8>, limit: usize) -> Result<Option<Vec<u8>>, Failure> {
+pub(super) async fn read_to_end(
+    response: &mut Response,
+    beginning: Vec<u8>,
+    limit: usize,
+) -> Result<Option<Vec<u8>>, Failure> {
     let mut bytes = beginning;
     while bytes.len() <= limit {
         let Some(part) = response.chunk().await? else {

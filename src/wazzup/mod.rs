@@ -21,6 +21,7 @@ mod gate;
 mod key;
 mod list;
 mod page;
+mod raw;
 mod refusal;
 mod retry;
 #[cfg(test)]
@@ -33,3 +34,4 @@ pub use gate::Gate;
 pub(crate) use key::Key;
 #[cfg(test)]
 pub use list::FetchedList;
+pub(crate) use raw::RawAnswer;

@@ -5,6 +5,7 @@
 
 mod app;
 mod fake_postgres;
+mod probe;
 mod process;
 mod proxy;
 mod terminal;

@@ -124,25 +124,23 @@ fn hold(setup: Setup<'_>, view: &PlanView, group: &HoldGroup<'_>) -> Advice {
     let is_known = group.holds.iter().any(|(key, _)| view.snapshot.holds.contains_key(key));
     let title = group.title(view.plan.managed);
     let (plan, approve) = (setup.invocation.command("plan"), setup.invocation.command("approve"));
-    let (reason, approves) = if is_known {
-        (title, format!("{approve} approves exactly these"))
+    let (reason, if_so) = if is_known {
+        (title, format!("If so: {approve}"))
     } else {
         (
             format!("would be held: {title}"),
-            format!("{approve} approves exactly these, once a cycle has held them"),
+            format!("If so, once a cycle has held this: {approve}"),
         )
     };
-    let remedy = match group.kind {
+    let question = match group.kind {
         HoldKind::Account => {
-            format!("are the key and wazzup.base_url right? If this account shall be used from now on: {approve}")
+            "are the key and wazzup.base_url right, and shall this account be used from now on?".to_owned()
         }
         HoldKind::Remove => {
-            format!("are crm.table, crm.columns.active and the rows right? {plan} names the users; {approves}")
+            format!("are crm.table, crm.columns.active and the rows right ({plan} names the users)?")
         }
-        HoldKind::Update => {
-            format!("are crm.columns and the rows right? {plan} shows the old and new values; {approves}")
-        }
-        HoldKind::Takeover => format!("are these users the same people? {plan} shows both names; {approves}"),
+        HoldKind::Update => format!("are crm.columns and the rows right ({plan} shows the old and new values)?"),
+        HoldKind::Takeover => format!("are these users the same people ({plan} shows both names)?"),
     };
-    Advice::warning(reason).with(remedy)
+    Advice::warning(reason).with(format!("{question} {if_so}"))
 }

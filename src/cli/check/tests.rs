@@ -184,8 +184,8 @@ fn everything_works() {
                     row is synced (12)
                     → correct it in the CRM
     ✓ CRM role      "reader" may only read
-    ✓ State         the schema wazzup_sync is up to date; 7
-                    managed users
+    ✓ State         the schema wazzup_sync is up to date;
+                    7 managed users
     ✓ Lease         free: no process is running for this account
     ✓ Wazzup        https://api.wazzup24.com/v3 answers
     ✓ API key       accepted
@@ -198,13 +198,13 @@ fn everything_works() {
     ! Held          would be held: 1 take-over: this id belongs
                     to a user in Wazzup with another name, whom
                     we did not create
-                    → are these users the same people?
-                      `wazzup-sync plan` shows both names;
-                      `wazzup-sync approve` approves exactly
-                      these, once a cycle has held them
+                    → are these users the same people
+                      (`wazzup-sync plan` shows both names)? If
+                      so, once a cycle has held this:
+                      `wazzup-sync approve`
 
-    Everything that a cycle needs is there, and there are 3
-    warnings.
+    Everything that a cycle needs is there, and there are
+    3 warnings.
     "#);
     insta::assert_snapshot!(shown(&findings, "disable", 80), @r#"
     ✓ CRM           the database at db:5432 answers
@@ -223,13 +223,13 @@ fn everything_works() {
     ✓ User list     complete: 10 users
     ✓ Seats         10 of 1000 (documented) used, 3 of them by users that are not
                     ours; 10 after the next cycle
-    ✓ Next cycle    would add 2, adopt 1, change 3, remove 2, in 3 requests; 0
-                    unchanged, 2 waiting
+    ✓ Next cycle    would add 2, adopt 1, change 3, remove 2, in 3 requests;
+                    0 unchanged, 2 waiting
     ! Held          would be held: 1 take-over: this id belongs to a user in Wazzup
                     with another name, whom we did not create
-                    → are these users the same people? `wazzup-sync plan` shows both
-                      names; `wazzup-sync approve` approves exactly these, once a
-                      cycle has held them
+                    → are these users the same people (`wazzup-sync plan` shows both
+                      names)? If so, once a cycle has held this:
+                      `wazzup-sync approve`
 
     Everything that a cycle needs is there, and there are 3 warnings.
     "#);
@@ -251,8 +251,8 @@ fn everything_works() {
     ✓ Next cycle    would add 2, adopt 1, change 3, remove 2, in 3 requests; 0 unchanged, 2 waiting
     ! Held          would be held: 1 take-over: this id belongs to a user in Wazzup with another name, whom we did not
                     create
-                    → are these users the same people? `wazzup-sync plan` shows both names; `wazzup-sync approve` approves
-                      exactly these, once a cycle has held them
+                    → are these users the same people (`wazzup-sync plan` shows both names)? If so, once a cycle has held
+                      this: `wazzup-sync approve`
 
     Everything that a cycle needs is there, and there are 3 warnings.
     "#);
@@ -304,13 +304,13 @@ fn much_is_suspicious() {
     ✓ User list     complete: 10 users
     ✓ Seats         10 of 1000 (documented) used, 3 of them by users that are not
                     ours; 10 after the next cycle
-    ✓ Next cycle    would add 2, adopt 1, change 3, remove 2, in 3 requests; 0
-                    unchanged, 2 waiting
+    ✓ Next cycle    would add 2, adopt 1, change 3, remove 2, in 3 requests;
+                    0 unchanged, 2 waiting
     ! Held          would be held: 1 take-over: this id belongs to a user in Wazzup
                     with another name, whom we did not create
-                    → are these users the same people? `wazzup-sync plan` shows both
-                      names; `wazzup-sync approve` approves exactly these, once a
-                      cycle has held them
+                    → are these users the same people (`wazzup-sync plan` shows both
+                      names)? If so, once a cycle has held this:
+                      `wazzup-sync approve`
 
     Everything that a cycle needs is there, and there are 10 warnings.
     "#);

@@ -11,6 +11,9 @@ use crate::{
 };
 
 const REMEDY_FOR_KEY: &str = "put an API key from the account's settings in place; no restart is needed";
+const REMEDY_FOR_SILENCE: &str =
+    "correct wazzup.base_url, or look at DNS, firewall and proxy; an outage of Wazzup passes by itself";
+const REMEDY_FOR_ADDRESS: &str = "correct wazzup.base_url, which usually ends with /v3";
 
 pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings) {
     let url = &setup.config.wazzup.base_url;
@@ -40,9 +43,9 @@ pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings)
             let reason = "refused (403): it is probably of the wrong type (\"sidecar\")";
             Ok(Advice::bad(reason).with(REMEDY_FOR_KEY))
         }
-        Verdict::Interrupted(Interruption::Unavailable(reason)) => Err(reason.clone()),
-        Verdict::Interrupted(Interruption::NotSent(reason)) => Err(reason.to_string()),
-        Verdict::Refused(refusal) | Verdict::NoDecision(refusal) => Err(refusal.to_string()),
+        Verdict::Interrupted(Interruption::Unavailable(reason)) => Err((reason.clone(), REMEDY_FOR_SILENCE)),
+        Verdict::Interrupted(Interruption::NotSent(reason)) => Err((reason.to_string(), REMEDY_FOR_SILENCE)),
+        Verdict::Refused(refusal) | Verdict::NoDecision(refusal) => Err((refusal.to_string(), REMEDY_FOR_ADDRESS)),
     };
     match key {
         Ok(key) => {
@@ -50,9 +53,7 @@ pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings)
             report.add("API key", key);
             report_list(report, setup, findings);
         }
-        Err(reason) => {
-            let remedy =
-                "correct wazzup.base_url, or look at DNS, firewall and proxy; an outage of Wazzup passes by itself";
+        Err((reason, remedy)) => {
             report.add("Wazzup", Advice::bad(format!("{url}: {reason}")).with(remedy));
         }
     }

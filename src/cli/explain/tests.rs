@@ -277,11 +277,11 @@ fn shown(findings: Findings, width: usize) -> String {
 fn something_in_every_section() {
     insta::assert_snapshot!(shown(everything(), 60), @r"
     Id         “7”
-    CRM        Anna, phone 8 926 123-45-67
+    CRM        Anna, phone “8 926 123-45-67”
                Similar ids have rows: “ 7”, “7 ”. Case and
                blanks count in ids.
     To send    Anna, without the phone (INVALID_PHONE)
-               The phone is also that of “9”, “10”.
+               The phone is also that of 9, 10.
     Known      Anna, no phone (acknowledged by Wazzup 1 h ago)
                missing from the CRM for 3 min
     Lost       sent as Anne, phone 79261234567, no answer, 60 s
@@ -301,10 +301,10 @@ fn something_in_every_section() {
                for 1 h: 39 of 40 users would get another name or
                phone in one cycle
                approved 0 s ago by boris@crm-host
-    History    1 h ago: changed: Ann, phone 79261234500 → Anna,
+    History    1 h ago, changed: Ann, phone 79261234500 → Anna,
                phone 79261234567 (approved by boris@crm-host,
                cycle 41)
-               1 h ago: added: Anna, phone 79261234567 (approved
+               1 h ago, added: Anna, phone 79261234567 (approved
                by boris@crm-host, cycle 41)
     Verdict    ✗ the change has to be approved; until then,
                Wazzup keeps the old values
@@ -314,10 +314,10 @@ fn something_in_every_section() {
     ");
     insta::assert_snapshot!(shown(everything(), 80), @r"
     Id         “7”
-    CRM        Anna, phone 8 926 123-45-67
+    CRM        Anna, phone “8 926 123-45-67”
                Similar ids have rows: “ 7”, “7 ”. Case and blanks count in ids.
     To send    Anna, without the phone (INVALID_PHONE)
-               The phone is also that of “9”, “10”.
+               The phone is also that of 9, 10.
     Known      Anna, no phone (acknowledged by Wazzup 1 h ago)
                missing from the CRM for 3 min
     Lost       sent as Anne, phone 79261234567, no answer, 60 s ago; may still
@@ -333,9 +333,9 @@ fn something_in_every_section() {
     Held       the change of name: “Anna” → “true”
                for 1 h: 39 of 40 users would get another name or phone in one cycle
                approved 0 s ago by boris@crm-host
-    History    1 h ago: changed: Ann, phone 79261234500 → Anna, phone 79261234567
-               (approved by boris@crm-host, cycle 41)
-               1 h ago: added: Anna, phone 79261234567 (approved by boris@crm-host,
+    History    1 h ago, changed: Ann, phone 79261234500 → Anna, phone
+               79261234567 (approved by boris@crm-host, cycle 41)
+               1 h ago, added: Anna, phone 79261234567 (approved by boris@crm-host,
                cycle 41)
     Verdict    ✗ the change has to be approved; until then, Wazzup keeps the old
                values
@@ -344,10 +344,10 @@ fn something_in_every_section() {
     ");
     insta::assert_snapshot!(shown(everything(), 120), @r"
     Id         “7”
-    CRM        Anna, phone 8 926 123-45-67
+    CRM        Anna, phone “8 926 123-45-67”
                Similar ids have rows: “ 7”, “7 ”. Case and blanks count in ids.
     To send    Anna, without the phone (INVALID_PHONE)
-               The phone is also that of “9”, “10”.
+               The phone is also that of 9, 10.
     Known      Anna, no phone (acknowledged by Wazzup 1 h ago)
                missing from the CRM for 3 min
     Lost       sent as Anne, phone 79261234567, no answer, 60 s ago; may still happen within 60 s
@@ -360,8 +360,8 @@ fn something_in_every_section() {
     Held       the change of name: “Anna” → “true”
                for 1 h: 39 of 40 users would get another name or phone in one cycle
                approved 0 s ago by boris@crm-host
-    History    1 h ago: changed: Ann, phone 79261234500 → Anna, phone 79261234567 (approved by boris@crm-host, cycle 41)
-               1 h ago: added: Anna, phone 79261234567 (approved by boris@crm-host, cycle 41)
+    History    1 h ago, changed: Ann, phone 79261234500 → Anna, phone 79261234567 (approved by boris@crm-host, cycle 41)
+               1 h ago, added: Anna, phone 79261234567 (approved by boris@crm-host, cycle 41)
     Verdict    ✗ the change has to be approved; until then, Wazzup keeps the old values
                → if the CRM's values are right: `wazzup-sync approve 7`; otherwise, correct them in the CRM
     ");
@@ -380,7 +380,7 @@ fn an_outage_of_everything() {
     State      ✗ the state database is unavailable: connection refused
     Wazzup     ! Wazzup is unavailable: no answer
     Verdict    ✗ nothing can be told: neither the CRM nor the state can be read
-               → `wazzup-sync check` says what is wrong with them
+               → `wazzup-sync check` says what to do about that
     ");
 }
 

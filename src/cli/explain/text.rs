@@ -27,7 +27,7 @@ pub(super) fn write(page: &mut Page, explanation: &Explanation) {
         findings,
         verdict,
     } = explanation;
-    page.line("Id", &quoted(&findings.id));
+    page.line("Id", &format!("“{}”", findings.id));
     if let Some(error) = &findings.crm_error {
         page.marked("CRM", Mark::Bad, error);
     }
@@ -64,15 +64,6 @@ pub(super) fn write(page: &mut Page, explanation: &Explanation) {
     page.advice("Verdict", verdict);
 }
 
-/// Blanks around it would not be seen otherwise.
-fn quoted(text: &str) -> String {
-    format!("“{text}”")
-}
-
-fn quoted_ids(ids: &[String]) -> String {
-    listed_ids(ids.iter().map(|id| quoted(id)), OTHERS_SHOWN)
-}
-
 fn person(name: Option<&str>, phone: Option<&str>) -> String {
     let is_given = |text: &&str| !text.trim().is_empty();
     let name = name.filter(is_given).unwrap_or("(no name)");
@@ -97,7 +88,7 @@ fn write_crm(page: &mut Page, crm: &InCrm) {
         page.line(label, &row_in_words(row));
         label = "";
     }
-    let similar_ids = quoted_ids(&crm.similar_ids);
+    let similar_ids = listed_ids(&crm.similar_ids, OTHERS_SHOWN);
     match crm.similar_ids.len() {
         0 => {}
         1 => page.more(&format!(
@@ -115,7 +106,10 @@ fn row_in_words(row: &CrmRow) -> String {
     } else {
         " (not active, which counts as no row)"
     };
-    format!("{}{row_is}", person(row.name.as_deref(), row.phone.as_deref()))
+    // Quoted: it is shown as the CRM spells it, and that may be anything.
+    let phone = row.phone.as_deref().filter(|phone| !phone.trim().is_empty());
+    let phone = phone.map(|phone| format!("“{phone}”"));
+    format!("{}{row_is}", person(row.name.as_deref(), phone.as_deref()))
 }
 
 fn write_to_send(page: &mut Page, findings: &Findings, crm: &InCrm) {
@@ -135,7 +129,10 @@ fn write_to_send(page: &mut Page, findings: &Findings, crm: &InCrm) {
         _ => page.line("To send", &to_send.in_words()),
     }
     if !crm.same_phone.is_empty() {
-        page.more(&format!("The phone is also that of {}.", quoted_ids(&crm.same_phone)));
+        page.more(&format!(
+            "The phone is also that of {}.",
+            listed_ids(&crm.same_phone, OTHERS_SHOWN)
+        ));
     }
 }
 
@@ -244,7 +241,7 @@ fn write_history(page: &mut Page, findings: &Findings) {
     let mut label = "History";
     for entry in &findings.history {
         let when = ago(findings.now, entry.at);
-        page.line(label, &format!("{when}: {}", delivered(entry)));
+        page.line(label, &format!("{when}, {}", delivered(entry)));
         label = "";
     }
     if findings.history.len() == evidence::HISTORY as usize {

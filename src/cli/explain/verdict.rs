@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::{
     super::{
         page::Advice,
-        text::{ago, counted, in_words, short_id, until},
+        text::{ago, counted, in_words, until},
     },
     Findings, InCrm, Live,
 };
@@ -32,33 +32,22 @@ pub(super) fn of(findings: &Findings) -> Advice {
 }
 
 fn without_a_database(findings: &Findings) -> Advice {
-    let check = findings.invocation.command("check");
-    let (reason, problem) = match (&findings.crm, &findings.snapshot) {
-        (None, _) if findings.state_error.is_some() => (
-            "nothing can be told: neither the CRM nor the state can be read".to_owned(),
-            "what is wrong with them",
-        ),
-        (None, Some(_)) => (
-            "one of our users, about whom nothing changes while the CRM cannot be read".to_owned(),
-            "why the CRM cannot be read",
-        ),
-        (None, None) => (
-            "not one of our users; whether the CRM wants this person in Wazzup cannot be told".to_owned(),
-            "why the CRM cannot be read",
-        ),
-        (Some(crm), _) => {
-            let wish = match (crm.rejected, &findings.to_send) {
-                (Some(problem), _) => format!("the row is rejected ({problem})"),
-                (None, Some(_)) => "the CRM wants this person in Wazzup".to_owned(),
-                (None, None) => "the CRM does not want this person in Wazzup".to_owned(),
-            };
-            (
-                format!("{wish}; what was done so far cannot be told without the state"),
-                "why the state cannot be read",
-            )
+    let reason = match (&findings.crm, &findings.snapshot) {
+        (None, _) if findings.state_error.is_some() => "nothing can be told: neither the CRM nor the state can be read",
+        (None, Some(_)) => "one of our users, about whom nothing changes while the CRM cannot be read",
+        (None, None) => "not one of our users; whether the CRM wants this person in Wazzup cannot be told",
+        (Some(crm), _) if crm.rejected.is_some() => {
+            "the row is rejected; what was done so far cannot be told without the state"
+        }
+        (Some(_), _) if findings.to_send.is_some() => {
+            "the CRM wants this person in Wazzup; what was done so far cannot be told without the state"
+        }
+        (Some(_), _) => {
+            "the CRM does not want this person in Wazzup; what was done so far cannot be told without the state"
         }
     };
-    Advice::bad(reason).with(format!("{check} says {problem}"))
+    let check = findings.invocation.command("check");
+    Advice::bad(reason).with(format!("{check} says what to do about that"))
 }
 
 /// Judges where both the CRM and the state are known.
@@ -183,8 +172,8 @@ impl Judge<'_> {
             .iter()
             .find(|waiting| self.is_meant(&waiting.id))
         {
-            let leaver = short_id(waiting.leaver.as_str());
-            let explain = self.findings.invocation.command_for("explain", waiting.leaver.as_str());
+            let leaver = &waiting.leaver;
+            let explain = self.findings.invocation.command_for("explain", leaver.as_str());
             let reason = format!(
                 "waits for “{leaver}”, who has the same name or phone and is leaving: perhaps the same person under a \
                  new id"
@@ -380,8 +369,13 @@ impl Judge<'_> {
             reason.push_str(&format!("; {rows} of the CRM without an id may be this person's"));
         }
         let add = self.how_to_name();
-        Advice::warning(reason).with(format!(
-            "check the id, character by character; to have the person in Wazzup, {add}"
-        ))
+        let remedy = match self.crm.similar_ids.first() {
+            Some(similar) => {
+                let explain = self.findings.invocation.command_for("explain", similar);
+                format!("if “{similar}” is meant: {explain}; otherwise, {add}")
+            }
+            None => format!("check the id, character by character; to have the person in Wazzup, {add}"),
+        };
+        Advice::warning(reason).with(remedy)
     }
 }

@@ -193,7 +193,7 @@ fn people_see_everything_and_the_summary_last() {
 
 #[test]
 fn a_narrow_terminal_breaks_no_word() {
-    insta::assert_snapshot!(shown(&everything(), 60), @r#"
+    insta::assert_snapshot!(shown(&everything(), 60), @r"
     remove    4   Dmitri
     remove    10  Elena
     change    1   phone: “79261234501” → “79261234503”
@@ -208,8 +208,8 @@ fn a_narrow_terminal_breaks_no_word() {
                   4 min
     wait      23  Fyodor; looks like 11, who is leaving: waits
                   until 11 is removed or back in the CRM
-    stay      11  Fyodor; not in the CRM; will be removed in 3
-                  min
+    stay      11  Fyodor; not in the CRM; will be removed in
+                  3 min
 
     reject    24  INVALID_NAME
               the name is blank or longer than 200 characters
@@ -231,7 +231,7 @@ fn a_narrow_terminal_breaks_no_word() {
     1 take-over held.
     1 other user in Wazzup, left alone.
     3 requests to send.
-    "#);
+    ");
 }
 
 #[test]

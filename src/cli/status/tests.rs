@@ -223,8 +223,8 @@ fn a_screen_with_everything() {
                  ! 1 row of the CRM without an id (MISSING_ID)
                  → give each row an id: until then, nobody is
                    removed without `wazzup-sync approve`
-    Users        900 managed, 4 of them missing from the CRM, 3
-                 unsettled
+    Users        900 managed, 4 of them missing from the CRM,
+                 3 unsettled
                  Unsettled: a request got no answer, so these
                  users are sent again until it is certain what
                  Wazzup has.

@@ -1,0 +1,432 @@
+//! `check --probe`: asks a live account what the service's documentation leaves open.
+//!
+//! Two users are created, changed and removed again. They are marked by their ids and names, so that a probe that was
+//! killed is cleaned up by the next one. What is printed has no personal data and no key.
+
+use std::io;
+
+use reqwest::Method;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Context, Error, Exit, Format,
+    page::{self, Page},
+    question::{Consent, Question},
+    setup,
+    text::printable,
+};
+use crate::{
+    employee::Phone,
+    wazzup::{Error as WazzupError, Gate, RawAnswer, Session},
+};
+
+/// The two users. No other user is ever changed or removed.
+const FIRST: &str = "wazzup-sync-probe-1";
+const SECOND: &str = "wazzup-sync-probe-2";
+/// Nobody: asked for, and removed, to see how an absent user is answered.
+const NOBODY: &str = "wazzup-sync-probe-0";
+/// How the names of both begin.
+const NAME: &str = "wazzup-sync probe";
+/// Columns of the questions.
+const MARGIN: usize = 30;
+
+/// What was found out. Serialised, it is the answer for programs; `docs/json.md` documents it.
+#[derive(Debug, Serialize)]
+struct Findings {
+    version: u8,
+    findings: Vec<Finding>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Finding {
+    question: &'static str,
+    answer: String,
+}
+
+/// Probes, after a question unless `yes`. `phone` is given to the two users, one after the other; without it nothing is asked
+/// about phones.
+pub(super) async fn probe(context: &Context, phone: Option<&str>, yes: bool, format: Format) -> Result<Exit, Error> {
+    let phone = phone.map(|text| read_phone(context, text)).transpose()?;
+    let client = setup::wazzup(&context.config);
+    let session = client.session(Gate::without_lease(CancellationToken::new()))?;
+    let probe = Probe {
+        session: &session,
+        phone,
+    };
+    if !yes {
+        explain(context, phone)?;
+        ask(context)?;
+    }
+    probe.remove_leftovers().await?;
+    probe.refuse_without_seats(context).await?;
+    let asked = probe.ask_everything().await;
+    // Whatever happened: nothing may be left behind.
+    let removed = probe.remove_users().await;
+    let findings = asked?;
+    removed?;
+    match format {
+        Format::Json => page::print_json(&findings)?,
+        Format::Text => findings.print()?,
+    }
+    Ok(Exit::Ok)
+}
+
+fn read_phone(context: &Context, text: &str) -> Result<Phone, Error> {
+    match setup::phones(&context.config)?.read(text) {
+        Ok(Some((phone, _))) => Ok(phone),
+        Ok(None) | Err(_) => Err(Error::Usage("--phone: this is no phone number".to_owned())),
+    }
+}
+
+fn ask(context: &Context) -> Result<(), Error> {
+    let question = Question {
+        text: "Create and remove these two users?".to_owned(),
+        number: None,
+    };
+    match question.ask()? {
+        Consent::Given => Ok(()),
+        Consent::Refused => Err(Error::Refused("nothing was probed".to_owned())),
+        Consent::NotAsked => {
+            let command = context.invocation.command("check --probe --yes");
+            Err(Error::Usage(format!(
+                "nothing was probed: there is no terminal to ask on; {command} probes without asking"
+            )))
+        }
+    }
+}
+
+/// Says exactly what will be done.
+fn explain(context: &Context, phone: Option<Phone>) -> io::Result<()> {
+    let phone = match phone {
+        Some(phone) => format!("They are given the phone {phone}, one after the other. "),
+        None => "They get no phone, so nothing is found out about phones: --phone NUMBER names one. ".to_owned(),
+    };
+    let mut page = Page::new(MARGIN);
+    page.paragraph(&printable(&format!(
+        "This creates two users in the Wazzup account behind {}: {FIRST} and {SECOND}, both with a name that begins with \
+         “{NAME}”. It changes them, sends one request that should be refused, and removes both. {phone}For some seconds \
+         they take two seats. No other user is changed or removed, and nothing is written into the state.",
+        context.config.wazzup.base_url
+    )));
+    page.print()
+}
+
+impl Findings {
+    fn print(&self) -> io::Result<()> {
+        let mut page = Page::new(MARGIN);
+        for finding in &self.findings {
+            page.line(finding.question, &finding.answer);
+        }
+        page.blank();
+        page.paragraph("Both users are removed again. This answer has no personal data and no key.");
+        page.print()
+    }
+}
+
+/// A probe under way.
+struct Probe<'a> {
+    session: &'a Session<'a>,
+    phone: Option<Phone>,
+}
+
+impl Probe<'_> {
+    /// Removes what a killed probe left behind.
+    async fn remove_leftovers(&self) -> Result<(), Error> {
+        let mut is_there = false;
+        for id in [FIRST, SECOND] {
+            let Some(user) = self.user(id).await? else { continue };
+            if !user["name"].as_str().unwrap_or_default().starts_with(NAME) {
+                return Err(Error::Refused(format!(
+                    "nothing was probed: there is a user {id} in Wazzup who is not the probe's"
+                )));
+            }
+            is_there = true;
+        }
+        if is_there {
+            self.remove_users().await?;
+        }
+        Ok(())
+    }
+
+    /// Refuses where the state knows of a user limit that leaves no two seats.
+    async fn refuse_without_seats(&self, context: &Context) -> Result<(), Error> {
+        let Ok(peek) = setup::state(&context.config).peek().await else {
+            return Ok(());
+        };
+        let account = &peek.snapshot.account;
+        if let (Some(limit), Some(used)) = (account.seats_limit, account.seats_used)
+            && used + 2 > limit
+        {
+            return Err(Error::Refused(format!(
+                "nothing was probed: it needs two free seats, and {used} of {limit} are used"
+            )));
+        }
+        Ok(())
+    }
+
+    async fn ask_everything(&self) -> Result<Findings, Error> {
+        let mut findings = Vec::new();
+        let mut found = |question, answer| findings.push(Finding { question, answer });
+        let created = self
+            .upsert(&[user(FIRST, NAME, None), user(SECOND, NAME, None)])
+            .await?;
+        if !created.is_success() {
+            let error = error_shape(&created);
+            return Err(Error::Refused(format!("the two users cannot be created: {error}")));
+        }
+        found("answer to an upsert", success_shape(&created));
+        self.ask_about_list(&mut found).await?;
+        self.ask_about_refusal(&mut found).await?;
+        if let Some(phone) = self.phone {
+            self.ask_about_phones(phone, &mut found).await?;
+        }
+        let absent = self.get(&format!("users/{NOBODY}")).await?;
+        found("user who is not there", format!("HTTP {}", absent.status));
+        let removed = self.bulk_delete(&[FIRST, SECOND, NOBODY]).await?;
+        found("removal", removal_shape(&removed));
+        Ok(Findings { version: 1, findings })
+    }
+
+    async fn ask_about_list(&self, found: &mut impl FnMut(&'static str, String)) -> Result<(), Error> {
+        let whole = self.get("users").await?;
+        let Some(list) = whole.json() else {
+            found("list", format!("HTTP {}, no JSON", whole.status));
+            return Ok(());
+        };
+        found("list", list_shape(&list));
+        let items = items_of(&list);
+        let has_numbers = items.iter().any(|item| item["id"].is_number());
+        let ids = if has_numbers {
+            "some are JSON numbers"
+        } else {
+            "all are text"
+        };
+        found("ids in the list", ids.to_owned());
+        let next = self.get("users?offset=1").await?.json().unwrap_or_default();
+        let is_heeded = items_of(&next).first() != items.first();
+        let offset = if is_heeded { "heeded" } else { "ignored" };
+        found("offset of the list", offset.to_owned());
+        Ok(())
+    }
+
+    /// A request with one entry that can be taken and one that cannot.
+    async fn ask_about_refusal(&self, found: &mut impl FnMut(&'static str, String)) -> Result<(), Error> {
+        let changed = format!("{NAME}, changed");
+        let refused = self
+            .upsert(&[user(FIRST, &changed, None), user(SECOND, "", None)])
+            .await?;
+        if refused.is_success() {
+            found("entry without a name", "accepted".to_owned());
+            return Ok(());
+        }
+        found("errors", error_shape(&refused));
+        let first = self.user(FIRST).await?.unwrap_or_default();
+        let is_changed = first["name"] == *changed;
+        let other_entries = if is_changed { "carried out" } else { "refused with it" };
+        found("other entries of a refusal", other_entries.to_owned());
+        Ok(())
+    }
+
+    async fn ask_about_phones(&self, phone: Phone, found: &mut impl FnMut(&'static str, String)) -> Result<(), Error> {
+        let phone = phone.to_string();
+        let taken = self.upsert(&[user(FIRST, NAME, Some(&phone))]).await?;
+        let shown = self.user(FIRST).await?.unwrap_or_default();
+        let is_shown = shown["phone"] == *phone;
+        if !taken.is_success() || !is_shown {
+            let answer = if taken.is_success() {
+                "not shown".to_owned()
+            } else {
+                error_shape(&taken)
+            };
+            found("phone", answer);
+            return Ok(());
+        }
+        let list = self.get("users").await?.json().unwrap_or_default();
+        let has_phones = items_of(&list).iter().any(|item| item["phone"] == *phone);
+        found(
+            "phones in the list",
+            if has_phones { "shown" } else { "not shown" }.to_owned(),
+        );
+        let second = self.upsert(&[user(SECOND, NAME, Some(&phone))]).await?;
+        let duplicate = if second.is_success() {
+            "accepted".to_owned()
+        } else {
+            format!("refused: {}", error_shape(&second))
+        };
+        found("phone of another user", duplicate);
+        self.upsert(&[user(FIRST, NAME, None)]).await?;
+        let shown = self.user(FIRST).await?.unwrap_or_default();
+        let is_kept = shown["phone"] == *phone;
+        found(
+            "phone that is left out",
+            if is_kept { "kept" } else { "cleared" }.to_owned(),
+        );
+        Ok(())
+    }
+
+    async fn remove_users(&self) -> Result<(), Error> {
+        self.bulk_delete(&[FIRST, SECOND]).await?;
+        for id in [FIRST, SECOND] {
+            if self.user(id).await?.is_some() {
+                return Err(Error::Refused(format!(
+                    "the user {id} is still in Wazzup: run this again, or remove the user by hand"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    async fn user(&self, id: &str) -> Result<Option<Value>, WazzupError> {
+        let answer = self.get(&format!("users/{id}")).await?;
+        Ok(answer.json().filter(|_| answer.is_success()))
+    }
+
+    async fn get(&self, path: &str) -> Result<RawAnswer, WazzupError> {
+        self.session.raw(Method::GET, path, None).await
+    }
+
+    async fn upsert(&self, users: &[Value]) -> Result<RawAnswer, WazzupError> {
+        self.session.raw(Method::POST, "users", Some(&json!(users))).await
+    }
+
+    async fn bulk_delete(&self, ids: &[&str]) -> Result<RawAnswer, WazzupError> {
+        self.session
+            .raw(Method::PATCH, "users/bulk_delete", Some(&json!(ids)))
+            .await
+    }
+}
+
+fn user(id: &str, name: &str, phone: Option<&str>) -> Value {
+    match phone {
+        Some(phone) => json!({"id": id, "name": name, "phone": phone}),
+        None => json!({"id": id, "name": name}),
+    }
+}
+
+fn items_of(list: &Value) -> &[Value] {
+    let items = list.as_array().or_else(|| list["data"].as_array());
+    items.map_or(&[], Vec::as_slice)
+}
+
+fn success_shape(answer: &RawAnswer) -> String {
+    let body = match answer.json() {
+        _ if answer.body.is_empty() => "empty",
+        Some(_) => "JSON",
+        None => "text",
+    };
+    format!("HTTP {}, {body}", answer.status)
+}
+
+fn list_shape(list: &Value) -> String {
+    let count = items_of(list).len();
+    if list.is_array() {
+        return format!("an array of {count}");
+    }
+    let stated = match &list["count"] {
+        Value::Number(_) => "a count that is a number",
+        Value::String(_) => "a count that is text",
+        _ => "no count",
+    };
+    format!("an envelope with {stated}, {count} in the first page")
+}
+
+fn removal_shape(answer: &RawAnswer) -> String {
+    if !answer.is_success() {
+        return error_shape(answer);
+    }
+    let names_absent = answer
+        .json()
+        .is_some_and(|json| items_of(&json).iter().any(|id| *id == *NOBODY));
+    let absent = if names_absent {
+        "absent ids are named"
+    } else {
+        "absent ids are not named"
+    };
+    format!("{}, {absent}", success_shape(answer))
+}
+
+/// The shape of an error, and its code if that is one; nothing else of what the service wrote.
+fn error_shape(answer: &RawAnswer) -> String {
+    let mut parts = vec![format!("HTTP {}", answer.status)];
+    match answer.json() {
+        _ if answer.is_html => parts.push("a web page".to_owned()),
+        _ if answer.body.is_empty() => parts.push("an empty body".to_owned()),
+        None => parts.push("no JSON".to_owned()),
+        Some(body) => parts.extend(described_error(&body)),
+    }
+    if answer.has_trace_id {
+        parts.push("a trace-id header".to_owned());
+    }
+    parts.join(", ")
+}
+
+fn described_error(body: &Value) -> Vec<String> {
+    let (shape, code) = if body["errors"].is_array() {
+        ("an array of errors", &body["errors"][0]["code"])
+    } else if body["error"].is_object() {
+        ("a nested code", &body["error"]["code"])
+    } else {
+        ("a code", &body["error"])
+    };
+    let code = code.as_str().unwrap_or_default();
+    let is_code = code.len() <= 64
+        && code
+            .chars()
+            .all(|character| character.is_ascii_alphabetic() || character == '_');
+    let mut parts = vec![format!(
+        "{shape} {}",
+        if is_code { code } else { "that cannot be shown" }
+    )];
+    if let Some(entries) = body["data"].as_array() {
+        let names_second = entries.iter().any(|entry| entry["index"] == 1);
+        let named = if names_second {
+            "names the entry, from 0"
+        } else {
+            "names another entry"
+        };
+        parts.push(named.to_owned());
+    } else {
+        parts.push("names no entry".to_owned());
+    }
+    if !body["requestId"].is_null() {
+        parts.push("a requestId".to_owned());
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::json_docs;
+
+    #[test]
+    fn the_json_is_documented() {
+        let finding = Finding {
+            question: "list",
+            answer: "an array of 5".to_owned(),
+        };
+        let findings = Findings {
+            version: 1,
+            findings: vec![finding],
+        };
+        json_docs::compare("check --probe", &[json!(findings)]);
+    }
+
+    #[test]
+    fn of_an_error_only_its_shape_and_code_are_shown() {
+        let answer = |body: &str| RawAnswer {
+            status: 400,
+            is_html: false,
+            has_trace_id: true,
+            body: body.as_bytes().to_vec(),
+        };
+        let odd = answer(r#"{"error": "+7 926 123-45-67", "description": "Anna"}"#);
+        assert_eq!(
+            error_shape(&odd),
+            "HTTP 400, a code that cannot be shown, names no entry, a trace-id header"
+        );
+        assert_eq!(error_shape(&answer("[1")), "HTTP 400, no JSON, a trace-id header");
+    }
+}
