@@ -31,10 +31,8 @@ simulation: programs ## Run the simulation for many seeds (SEEDS=1000, or SEEDS=
 	SEEDS=$(or $(SEEDS),1000) cargo test --locked --test it -- simulation --nocapture
 
 .PHONY: soak
-soak: programs ## Watch the release build of the daemon for an hour (MINUTES=60)
-	cargo build --locked --release --bin wazzup-sync
-	SOAK_MINUTES=$(or $(MINUTES),60) WAZZUP_SYNC_BINARY=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/wazzup-sync \
-		cargo test --locked --test it -- soak --ignored --nocapture
+soak: programs ## Watch the daemon for an hour (MINUTES=60)
+	SOAK_MINUTES=$(or $(MINUTES),60) cargo test --locked --test it -- soak --ignored --nocapture
 
 .PHONY: chaos
 chaos: programs ## Run a daemon with a standby over databases that fail at random (MINUTES=10, SEED=11)
