@@ -292,7 +292,7 @@ pub(crate) fn employee_failing(operation: Operation, code: &str, ids: &BTreeSet<
     );
 }
 
-pub(crate) fn failed_attempts(attempts: &[FailedAttempt]) {
+pub(crate) fn failed_attempts(attempts: &[&FailedAttempt]) {
     let mut groups: BTreeMap<(Operation, &str), BTreeSet<&str>> = BTreeMap::new();
     for attempt in attempts {
         let group = groups.entry((attempt.key.operation, &attempt.code)).or_default();

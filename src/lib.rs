@@ -35,9 +35,10 @@ mod config;
 mod crm;
 mod cycle;
 mod daemon;
-pub mod delivery;
+mod delivery;
 pub mod employee;
 mod events;
+#[expect(clippy::must_use_candidate, missing_docs, reason = "public for the benches alone")]
 pub mod plan;
 mod postgres;
 mod secret;

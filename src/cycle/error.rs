@@ -61,10 +61,6 @@ impl CycleError {
     pub(crate) fn is_lost_lease(&self) -> bool {
         matches!(self, Self::State(state::Error::LeaseLost))
     }
-
-    pub(crate) fn class(&self) -> FailureClass {
-        class_of(self.kind())
-    }
 }
 
 pub(super) fn class_of(kind: &str) -> FailureClass {

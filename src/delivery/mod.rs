@@ -6,25 +6,33 @@
 //! - a failure that may be the service's own is charged to an entry only once another entry was accepted after it;
 //! - a phone is given up before somebody else claims it, and an addition that waits for a leaver follows the removal;
 //! - the requests beyond those that the plan needs are bounded: what is left over is pending.
+//!
+//! `queue` knows what is still to be sent and in which order, `search` finds whom a refusal is about.
 
-mod outcome;
+mod group;
 mod queue;
-mod refusal;
 mod report;
 mod request;
+mod search;
+#[cfg(test)]
+mod tests;
 
-pub use outcome::{FailedAttempt, Outcome, Step};
-pub use report::{Delivered, Report};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use report::{Delivered, FailedAttempt, Outcome, Report, Step};
 pub use request::{
     Answer, Attempts, Interruption, InvalidEntry, Loss, NotSent, Refusal, RefusalCode, Request, Verdict,
 };
 
 pub use crate::plan::{BatchEntry, Change};
-use crate::plan::{Failures, Operation, Plan};
+use crate::{
+    employee::{EmployeeId, FullName, Phone},
+    plan::{FailureKey, Failures, Operation, Plan},
+};
 
 use self::{
-    queue::{Group, Item, Queue},
-    refusal::{Unjudged, failed_attempt},
+    group::{Group, Item},
+    queue::Queue,
 };
 
 /// How many requests a cycle may spend beyond those that the plan needs.
@@ -32,8 +40,6 @@ pub const EXTRA_REQUESTS: usize = 120;
 /// The same while nothing was accepted: then it is more likely the service that fails than so many entries. One request is
 /// kept for the control.
 pub const EXTRA_REQUESTS_BEFORE_ACCEPTANCE: usize = 16;
-/// How many of them may go to updates that are refused because the account is over its user limit.
-const EXTRA_REQUESTS_OVER_LIMIT: usize = 16;
 
 /// A delivery under way.
 #[derive(Debug)]
@@ -41,21 +47,22 @@ pub struct Delivery {
     queue: Queue,
     /// What the request under way is about.
     under_way: Option<UnderWay>,
-    /// Entries that failed alone, while it is open whether the service fails on everything.
-    unjudged: Vec<Unjudged>,
-    /// A user who is in sync, to be sent once if entries are unjudged at the end.
+    /// Attempts that failed alone, while it is open whether the service fails on everything.
+    unjudged: Vec<FailedAttempt>,
+    /// A user who is in sync: sent if attempts are unjudged at the end.
     control: Option<BatchEntry>,
-    /// Open failures, for the number of attempts.
-    failures: Failures,
+    /// The service's open refusals: from earlier cycles, or of this one.
+    open_refusals: BTreeMap<FailureKey, OpenRefusal>,
     extra_requests: usize,
     requests_over_limit: usize,
     accepted_something: bool,
     /// A whole group got no decision, and nothing was accepted since: retrying each further one costs too much.
     is_doubtful: bool,
+    /// What the last answer came to.
+    outcomes: Vec<Outcome>,
     report: Report,
 }
 
-/// What the request under way is about.
 #[derive(Debug)]
 enum UnderWay {
     Group(Group),
@@ -68,24 +75,41 @@ enum UnderWay {
     Control,
 }
 
+/// What was attempted when the service refused.
+#[derive(Debug)]
+struct OpenRefusal {
+    name: Option<FullName>,
+    phone: Option<Phone>,
+    attempts: u32,
+}
+
 impl Delivery {
     /// A delivery of `plan`. `failures` are those that were open when the cycle began.
-    #[must_use]
-    pub fn new(plan: &Plan, mut failures: Failures) -> Self {
-        for key in &plan.marks.closed_failures {
-            failures.remove(key);
+    pub fn new(plan: &Plan, failures: Failures) -> Self {
+        let closed: BTreeSet<&FailureKey> = plan.marks.closed_failures.iter().collect();
+        let mut open_refusals = BTreeMap::new();
+        for (key, failure) in failures {
+            if !failure.is_local && !closed.contains(&key) {
+                let refusal = OpenRefusal {
+                    name: failure.name,
+                    phone: failure.phone,
+                    attempts: failure.attempts,
+                };
+                open_refusals.insert(key, refusal);
+            }
         }
         Self {
             queue: Queue::new(plan),
             under_way: None,
             unjudged: Vec::new(),
             control: plan.control.clone(),
-            report: Report::new(plan, &failures),
-            failures,
+            report: Report::new(plan, open_refusals.keys()),
+            open_refusals,
             extra_requests: 0,
             requests_over_limit: 0,
             accepted_something: false,
             is_doubtful: false,
+            outcomes: Vec::new(),
         }
     }
 
@@ -97,187 +121,183 @@ impl Delivery {
     /// Takes the answer to the request that was asked for last.
     pub fn answered(&mut self, answer: Answer) -> Step {
         let Answer { verdict, loss } = answer;
-        let mut outcomes = Vec::new();
-        match self.under_way.take() {
-            Some(UnderWay::Group(group)) => self.group_answered(group, verdict, &mut outcomes),
-            Some(UnderWay::Ping { group, refusal }) => self.ping_answered(group, &refusal, verdict),
-            Some(UnderWay::Control) => self.control_answered(verdict, &mut outcomes),
-            None => {}
+        if let Some(under_way) = self.under_way.take() {
+            let is_writing = !matches!(under_way, UnderWay::Ping { .. });
+            self.report.requests += usize::from(is_writing && verdict.was_sent());
+            self.judge(under_way, verdict);
         }
         Step {
             loss,
-            outcomes,
+            outcomes: std::mem::take(&mut self.outcomes),
             next: self.next_request(),
         }
     }
 
     /// What the delivery came to so far.
-    #[must_use]
     pub fn report(&self) -> &Report {
         &self.report
     }
 
     /// What the delivery came to.
-    #[must_use]
-    pub fn finish(mut self) -> Report {
-        self.report.leave_waiting(self.queue.waiting_for_seat());
-        self.report
-            .phone_pending
-            .extend(self.queue.phone_pending().iter().cloned());
-        self.report
-    }
-
-    fn group_answered(&mut self, group: Group, verdict: Verdict, outcomes: &mut Vec<Outcome>) {
-        self.report.requests += usize::from(verdict.was_sent());
-        match verdict {
-            Verdict::Accepted { absent } => self.accepted(group, absent, outcomes),
-            Verdict::Refused(refusal) => self.refused(group, &refusal, outcomes),
-            Verdict::NoDecision(refusal) => {
-                self.report.refusals.push((group.len(), refusal.clone()));
-                let is_known_to_answer = group.attempts() == Attempts::One && refusal.code != RefusalCode::NoAnswer;
-                if is_known_to_answer {
-                    self.split_undecided(group, &refusal);
-                } else {
-                    self.is_doubtful = true;
-                    self.under_way = Some(UnderWay::Ping { group, refusal });
-                }
-            }
-            Verdict::Interrupted(interruption) => self.interrupt(interruption),
+    pub fn finish(self) -> Report {
+        let mut report = self.report;
+        for id in self.queue.waiting_for_seat {
+            report.pending.remove(&id);
+            report.waiting_for_seat.insert(id);
         }
+        report.seats_used = self.queue.room.used;
+        report
     }
 
-    fn ping_answered(&mut self, group: Group, refusal: &Refusal, verdict: Verdict) {
-        match verdict {
-            Verdict::Accepted { .. } => self.split_undecided(group, refusal),
-            Verdict::Interrupted(interruption) => self.interrupt(interruption),
-            Verdict::Refused(again) | Verdict::NoDecision(again) => {
-                self.interrupt(Interruption::Unavailable(format!(
-                    "it fails ({refusal}), and does not answer a read ({again})"
-                )));
+    fn judge(&mut self, under_way: UnderWay, verdict: Verdict) {
+        match (under_way, verdict) {
+            (_, Verdict::Interrupted(interruption)) => self.interrupt(interruption),
+            (UnderWay::Group(group), Verdict::Accepted { absent }) => self.accepted(group, absent),
+            (UnderWay::Group(group), Verdict::Refused(refusal)) => self.refused(group, &refusal),
+            (UnderWay::Group(group), Verdict::NoDecision(refusal)) => self.undecided(group, refusal),
+            (UnderWay::Ping { group, refusal }, Verdict::Accepted { .. }) => self.search_undecided(group, &refusal),
+            (UnderWay::Ping { refusal, .. }, Verdict::Refused(again) | Verdict::NoDecision(again)) => {
+                let reason = format!("it fails ({refusal}), and does not answer a read ({again})");
+                self.interrupt(Interruption::Unavailable(reason));
             }
-        }
-    }
-
-    /// Whether the service takes anything decides about all who are unjudged.
-    fn control_answered(&mut self, verdict: Verdict, outcomes: &mut Vec<Outcome>) {
-        self.report.requests += usize::from(verdict.was_sent());
-        match verdict {
-            Verdict::Accepted { .. } => {
-                outcomes.push(Outcome::Upserted);
+            (UnderWay::Control, Verdict::Accepted { .. }) => {
+                self.outcomes.push(Outcome::Upserted);
                 self.accepted_something = true;
-                self.charge_unjudged(outcomes);
+                self.charge_unjudged();
             }
-            Verdict::Refused(_) | Verdict::NoDecision(_) => self.give_up_on_writes(),
-            Verdict::Interrupted(interruption) => self.interrupt(interruption),
+            (UnderWay::Control, Verdict::Refused(_) | Verdict::NoDecision(_)) => self.give_up_on_writes(),
         }
     }
 
-    fn accepted(&mut self, group: Group, absent: Vec<crate::employee::EmployeeId>, outcomes: &mut Vec<Outcome>) {
+    fn accepted(&mut self, group: Group, absent: Vec<EmployeeId>) {
         self.accepted_something = true;
         self.is_doubtful = false;
-        match group {
-            Group::Removal { removals, .. } => {
-                let gone = removals.len() - absent.len().min(removals.len());
-                let freed = i64::try_from(gone).unwrap_or(i64::MAX);
-                self.queue.seats_freed(gone);
-                self.report.seats_taken = self.report.seats_taken.saturating_sub_unsigned(gone);
-                outcomes.push(Outcome::Removed { absent });
-                if freed > 0 {
-                    outcomes.push(Outcome::SeatsTaken(-freed));
-                }
-                for removal in removals {
-                    self.queue.gave_up(&removal.id);
-                    self.report.removed(removal);
-                }
-            }
-            Group::Upsert { items, aside, .. } => {
-                outcomes.push(Outcome::Upserted);
-                let taken = items.iter().filter(|item| item.upsert.takes_seat).count();
-                if taken > 0 {
-                    self.queue.seats_taken(taken);
-                    self.report.seats_taken = self.report.seats_taken.saturating_add_unsigned(taken);
-                    outcomes.push(Outcome::SeatsTaken(i64::try_from(taken).unwrap_or(i64::MAX)));
-                }
-                for item in items {
-                    self.item_accepted(item, outcomes);
-                }
-                // The rest was accepted without those whom the answer named: it named the right ones.
-                for named in aside {
-                    self.charge(&named.item, Operation::Upsert, &named.refusal, outcomes);
-                }
-            }
+        if group.is_removal() {
+            let freed = group.items.len().saturating_sub(absent.len());
+            self.outcomes.push(Outcome::Removed { absent });
+            self.queue.room.free_seats(freed, &mut self.outcomes);
+        } else {
+            let taken = group.items.iter().filter(|item| item.takes_seat).count();
+            self.outcomes.push(Outcome::Upserted);
+            self.queue.room.take_seats(taken, &mut self.outcomes);
         }
-        self.charge_unjudged(outcomes);
+        for item in &group.items {
+            self.item_accepted(item);
+        }
+        // The rest was accepted without those whom the answer named: it named the right ones.
+        for named in group.aside {
+            self.charge(&named.item, named.item.operation, &named.refusal);
+        }
+        self.charge_unjudged();
     }
 
-    fn item_accepted(&mut self, item: Item, outcomes: &mut Vec<Outcome>) {
-        self.queue.gave_up(item.id());
-        let recovered = self.report.accepted(&item);
-        outcomes.extend(recovered.into_iter().map(Outcome::Recovered));
-        let Item {
-            upsert,
-            is_release,
-            phone_refusal,
-            ..
-        } = item;
+    fn item_accepted(&mut self, item: &Item) {
+        self.queue.handed_over(&item.id);
+        let Some(entry) = &item.entry else {
+            self.report.removed(&item.id);
+            return;
+        };
+        if item.completes {
+            self.report.pending.remove(&item.id);
+        }
+        self.report.delivered.push(Delivered {
+            id: item.id.clone(),
+            change: entry.change,
+        });
+        self.close_refusals(item, entry);
         // Whoever was just delivered is in sync, too.
-        if self.control.is_none() && !is_release {
-            let change = Change::Resend;
+        if self.control.is_none() && item.operation == Operation::Upsert {
             self.control = Some(BatchEntry {
-                change,
-                ..upsert.entry.clone()
+                change: Change::Resend,
+                ..entry.clone()
             });
         }
-        if let Some(refusal) = phone_refusal {
-            let attempt = failed_attempt(&upsert, Operation::Phone, &refusal, &self.failures);
-            self.report.failed(&attempt);
-            outcomes.push(Outcome::Failed(attempt));
+        if let Some(refusal) = &item.phone_refusal {
+            let attempt = self.attempt(item, Operation::Phone, refusal);
+            self.fail(attempt);
+        }
+    }
+
+    /// Ends the failures that an accepted entry settles. A phone failure without a phone is about giving one up.
+    fn close_refusals(&mut self, item: &Item, entry: &BatchEntry) {
+        if item.operation == Operation::Upsert {
+            self.close_refusal(FailureKey::new(item.id.as_str(), Operation::Upsert));
+        }
+        let key = FailureKey::new(item.id.as_str(), Operation::Phone);
+        let is_settled = match self.open_refusals.get(&key).map(|refusal| refusal.phone) {
+            None => false,
+            Some(None) => item.operation == Operation::Phone,
+            Some(Some(_)) => entry.employee.phone.is_some(),
+        };
+        if is_settled {
+            self.close_refusal(key);
+        }
+    }
+
+    fn close_refusal(&mut self, key: FailureKey) {
+        if self.open_refusals.remove(&key).is_some() {
+            self.report.failing.remove(&key);
+            self.report.recovered.push(key.clone());
+            self.outcomes.push(Outcome::Recovered(key));
         }
     }
 
     /// Charges one entry with what was refused.
-    fn charge(&mut self, item: &Item, operation: Operation, refusal: &Refusal, outcomes: &mut Vec<Outcome>) {
-        // Who has to give up a phone and does not is charged with that alone.
-        let operation = if item.is_release { Operation::Phone } else { operation };
-        self.queue.did_not_give_up(item.id());
-        let attempt = failed_attempt(&item.upsert, operation, refusal, &self.failures);
-        self.report.failed(&attempt);
-        outcomes.push(Outcome::Failed(attempt));
+    fn charge(&mut self, item: &Item, operation: Operation, refusal: &Refusal) {
+        self.queue.did_not_hand_over(&item.id);
+        let attempt = self.attempt(item, operation, refusal);
+        self.fail(attempt);
     }
 
-    fn charge_unjudged(&mut self, outcomes: &mut Vec<Outcome>) {
-        for unjudged in std::mem::take(&mut self.unjudged) {
-            self.report.failed(&unjudged.attempt);
-            outcomes.push(Outcome::Failed(unjudged.attempt));
+    fn charge_unjudged(&mut self) {
+        for attempt in std::mem::take(&mut self.unjudged) {
+            self.fail(attempt);
+        }
+    }
+
+    fn fail(&mut self, attempt: FailedAttempt) {
+        let refusal = OpenRefusal {
+            name: attempt.name.clone(),
+            phone: attempt.phone,
+            attempts: attempt.attempts,
+        };
+        self.open_refusals.insert(attempt.key.clone(), refusal);
+        self.report.failing.insert(attempt.key.clone());
+        self.outcomes.push(Outcome::Failed(attempt));
+    }
+
+    /// The attempt that is charged to `item`, counted on from earlier ones with the same values.
+    fn attempt(&self, item: &Item, operation: Operation, refusal: &Refusal) -> FailedAttempt {
+        let key = FailureKey::new(item.id.as_str(), operation);
+        let name = item.entry.as_ref().map(|entry| entry.employee.name.clone());
+        let phone = item.wanted_phone;
+        let earlier = self.open_refusals.get(&key).filter(|earlier| {
+            let is_same_name = earlier.name == name || operation == Operation::Phone;
+            is_same_name && earlier.phone == phone
+        });
+        FailedAttempt {
+            detail: refusal.code.detail(operation),
+            code: refusal.code.to_string(),
+            request_id: refusal.request_id.clone(),
+            key,
+            name,
+            phone,
+            attempts: earlier.map_or(1, |earlier| earlier.attempts + 1),
         }
     }
 
     fn interrupt(&mut self, interruption: Interruption) {
-        self.queue.clear();
         self.unjudged.clear();
         self.report.interruption = Some(interruption);
     }
 
     fn give_up_on_writes(&mut self) {
-        let code = self
-            .unjudged
-            .first()
-            .map_or(RefusalCode::NoAnswer, |unjudged| unjudged.code.clone());
-        self.interrupt(Interruption::Unavailable(format!(
-            "it answers, but fails on every change ({code})"
-        )));
+        let code = self.unjudged.first().map_or("", |attempt| &attempt.code);
+        let reason = format!("it answers, but fails on every change ({code})");
+        self.interrupt(Interruption::Unavailable(reason));
     }
 
-    /// Whether one more request may be spent beyond those that the plan needs.
-    fn has_extra_request(&self) -> bool {
-        let most = if self.accepted_something {
-            EXTRA_REQUESTS
-        } else {
-            EXTRA_REQUESTS_BEFORE_ACCEPTANCE - 1
-        };
-        self.extra_requests < most
-    }
-
+    /// The whole batches of the plan come first, then the parts of refused ones, and a control at the end.
     fn next_request(&mut self) -> Option<Request> {
         if self.report.interruption.is_some() {
             return None;
@@ -290,14 +310,15 @@ impl Delivery {
         } else {
             Attempts::Several
         };
-        if let Some(group) = self.queue.next_planned(attempts) {
-            return Some(self.send(group));
+        let mut group = self.queue.next_planned(attempts);
+        if group.is_none() && self.has_extra_request() {
+            group = self.queue.next_refused();
+            self.extra_requests += usize::from(group.is_some());
         }
-        if self.has_extra_request()
-            && let Some(group) = self.queue.next_refused()
-        {
-            self.extra_requests += 1;
-            return Some(self.send(group));
+        if let Some(group) = group {
+            let request = group.request();
+            self.under_way = Some(UnderWay::Group(group));
+            return Some(request);
         }
         if self.unjudged.is_empty() {
             return None;
@@ -305,15 +326,19 @@ impl Delivery {
         self.ask_control()
     }
 
-    fn send(&mut self, group: Group) -> Request {
-        let request = group.request();
-        self.under_way = Some(UnderWay::Group(group));
-        request
+    /// Whether one more request may be spent beyond those that the plan needs.
+    fn has_extra_request(&self) -> bool {
+        let most = if self.accepted_something {
+            EXTRA_REQUESTS
+        } else {
+            EXTRA_REQUESTS_BEFORE_ACCEPTANCE - 1
+        };
+        self.extra_requests < most
     }
 
     /// Some entries failed alone, and nothing was accepted after them: one user who is in sync is sent again.
     fn ask_control(&mut self) -> Option<Request> {
-        let Some(control) = self.control.take() else {
+        let Some(control) = self.control.clone() else {
             self.give_up_on_writes();
             return None;
         };
@@ -324,6 +349,3 @@ impl Delivery {
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

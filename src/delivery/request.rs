@@ -1,6 +1,6 @@
 //! The requests that a delivery asks for, and the answers that it is told.
 
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
 use crate::{
     employee::{EmployeeId, Phone},
@@ -12,16 +12,13 @@ use crate::{
 pub enum Request {
     /// `POST /users` with at most 100 entries; no id twice.
     Upsert {
-        /// The entries, in the order in which an answer counts them.
+        /// In the order in which an answer counts them.
         entries: Vec<BatchEntry>,
-        /// How hard to try.
         attempts: Attempts,
     },
     /// `PATCH /users/bulk_delete` with at most 100 ids; none twice.
     Remove {
-        /// The users.
         user_ids: Vec<EmployeeId>,
-        /// How hard to try.
         attempts: Attempts,
     },
     /// One cheap `GET /users`: does the service answer, and does it take the key? It is not written into the journal.
@@ -39,13 +36,10 @@ pub enum Attempts {
 
 impl Request {
     /// Whether it may change something in Wazzup, and so belongs into the journal.
-    #[must_use]
     pub fn is_writing(&self) -> bool {
         !matches!(self, Self::Ping)
     }
 
-    /// How many users it concerns.
-    #[must_use]
     pub fn entry_count(&self) -> usize {
         match self {
             Self::Upsert { entries, .. } => entries.len(),
@@ -67,7 +61,6 @@ pub struct Answer {
 /// Whether an attempt of the request may have acted without our knowing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Loss {
-    /// No.
     None,
     /// It may have acted, and is over: a 500.
     Over,
@@ -113,33 +106,22 @@ pub enum Interruption {
     /// The service cannot be reached, wants to be left alone (429), or answers and takes nothing; in words.
     #[error("Wazzup is unavailable: {0}; if this lasts, check the network, wazzup.base_url and Wazzup's status")]
     Unavailable(String),
-    /// Nothing was sent.
     #[error("no request was sent to Wazzup: {0}; the next cycle tries again")]
     NotSent(NotSent),
 }
 
 /// Why nothing was sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotSent {
-    /// The process is stopping.
+    #[error("the process is stopping")]
     Stopping,
-    /// The lease ends before the request would have to.
+    #[error("the lease does not cover the request's time-out")]
     LeaseTooShort,
-}
-
-impl fmt::Display for NotSent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Stopping => "the process is stopping",
-            Self::LeaseTooShort => "the lease does not cover the request's time-out",
-        })
-    }
 }
 
 /// What the service said when it refused a request or failed on it. Neither `Display` nor `Debug` shows anything personal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The code.
     pub code: RefusalCode,
     /// The service's id of the request, for its support.
     pub request_id: Option<String>,
@@ -151,11 +133,24 @@ pub struct Refusal {
     pub limit: Option<usize>,
 }
 
+impl From<RefusalCode> for Refusal {
+    /// A refusal of which nothing else is known.
+    fn from(code: RefusalCode) -> Self {
+        Self {
+            code,
+            request_id: None,
+            invalid: Vec::new(),
+            phone: None,
+            limit: None,
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.request_id {
             Some(request_id) => write!(f, "{}, request {request_id}", self.code),
-            None => write!(f, "{}", self.code),
+            None => self.code.fmt(f),
         }
     }
 }
@@ -174,11 +169,8 @@ pub struct InvalidEntry {
 pub enum RefusalCode {
     /// Entries are invalid, or there are none.
     InvalidUsersData,
-    /// Too many entries in one request.
     TooManyEntities,
-    /// The account is full.
     UserLimitExceeded,
-    /// Another user has this phone.
     DuplicatePhoneNumber,
     /// Any other: letters `A-Z`, digits and underscores, at most 64.
     Other(String),
@@ -190,25 +182,17 @@ pub enum RefusalCode {
     WebPage,
 }
 
-impl RefusalCode {
-    /// The code in its usual writing.
-    #[must_use]
-    pub fn as_str(&self) -> Cow<'_, str> {
-        Cow::Borrowed(match self {
+impl fmt::Display for RefusalCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::InvalidUsersData => "INVALID_USERS_DATA",
             Self::TooManyEntities => "TOO_MANY_ENTITIES",
             Self::UserLimitExceeded => "USER_LIMIT_EXCEEDED",
             Self::DuplicatePhoneNumber => "DUPLICATE_PHONE_NUMBER",
             Self::Other(code) => code,
-            Self::Status(status) => return Cow::Owned(format!("HTTP_{status}")),
+            Self::Status(status) => return write!(f, "HTTP_{status}"),
             Self::NoAnswer => "NO_ANSWER",
             Self::WebPage => "WEB_PAGE",
         })
-    }
-}
-
-impl fmt::Display for RefusalCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.as_str())
     }
 }

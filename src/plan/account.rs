@@ -1,93 +1,109 @@
-//! Is this the Wazzup account whose users we manage?
+//! Is this the Wazzup account whose users we manage? And are the users whom its list lacks really gone?
 
-use super::{Acknowledged, Coverage, HoldKey, RemoteList, Sighting, Snapshot};
+use super::{Acknowledged, Coverage, HoldKey, LostContent, Questions, Sighting, input::Input};
 use crate::employee::EmployeeId;
 
 /// How many users are looked up where the list proves nothing.
 const SAMPLE: usize = 5;
 
-/// What a cycle's list says about the account.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is known about the account in a cycle.
+#[derive(Debug)]
 pub(super) enum AccountVerdict {
-    /// Nothing asks for a judgement, and nothing allows one.
-    NotJudged,
-    /// It is ours.
-    Passed,
+    Ours {
+        /// Something of this cycle shows it.
+        is_proven: bool,
+    },
+    /// Something has to be asked first.
+    Unknown(Questions),
     /// It looks like another one; why.
     Doubted(String),
-    /// The list has to be read first.
-    NeedsList,
-    /// These users have to be looked up first.
-    NeedsLookUps(Vec<EmployeeId>),
 }
 
 /// Judges the account by what Wazzup shows of the acknowledged users.
-pub(super) fn judge(snapshot: &Snapshot, list: &RemoteList) -> AccountVerdict {
-    let acknowledged: Vec<(&EmployeeId, &Acknowledged)> = snapshot
-        .users
-        .iter()
-        .filter_map(|(id, user)| Some((id, user.acknowledged.as_ref()?)))
-        .collect();
-    let changed = snapshot.account.fingerprint.as_deref() != Some(list.fingerprint.as_str());
+pub(super) fn judge(input: Input<'_>) -> AccountVerdict {
+    let Input { snapshot, list, .. } = input;
+    let mut acknowledged = acknowledged_users(input);
+    acknowledged.retain(|(id, _)| !may_have_been_removed(input, id));
+    let is_changed = snapshot.account.fingerprint.as_deref() != Some(list.fingerprint.as_str());
     let is_held = snapshot.holds.contains_key(&HoldKey::account());
     if acknowledged.len() < 2 {
-        return if list.was_answered() {
-            AccountVerdict::Passed
-        } else if is_held {
-            AccountVerdict::NeedsList
+        // Too few to judge by.
+        return if is_held && !list.was_answered() {
+            AccountVerdict::Unknown(question_of_list())
         } else {
-            AccountVerdict::NotJudged
+            AccountVerdict::Ours {
+                is_proven: list.was_answered(),
+            }
         };
     }
     match list.coverage() {
-        Coverage::Complete => judge_by_complete_list(&acknowledged, list),
-        _ if !changed && !is_held => AccountVerdict::NotJudged,
-        Coverage::Unread => AccountVerdict::NeedsList,
-        Coverage::Incomplete(_) | Coverage::Unavailable(_) => judge_by_sample(&acknowledged, list),
+        Coverage::Complete => judge_by_complete_list(input, &acknowledged),
+        _ if !is_changed && !is_held => AccountVerdict::Ours { is_proven: false },
+        Coverage::Unread => AccountVerdict::Unknown(question_of_list()),
+        Coverage::Incomplete(_) | Coverage::Unavailable(_) => judge_by_sample(input, &acknowledged),
     }
 }
 
-fn judge_by_complete_list(acknowledged: &[(&EmployeeId, &Acknowledged)], list: &RemoteList) -> AccountVerdict {
+fn acknowledged_users(input: Input<'_>) -> Vec<(&EmployeeId, &Acknowledged)> {
+    let users = input.snapshot.users.iter();
+    users
+        .filter_map(|(id, user)| Some((id, user.acknowledged.as_ref()?)))
+        .collect()
+}
+
+fn question_of_list() -> Questions {
+    Questions {
+        list: true,
+        users: Vec::new(),
+        for_account: true,
+    }
+}
+
+fn question_of_users(users: Vec<EmployeeId>) -> Questions {
+    Questions {
+        list: false,
+        users,
+        for_account: true,
+    }
+}
+
+fn judge_by_complete_list(input: Input<'_>, acknowledged: &[(&EmployeeId, &Acknowledged)]) -> AccountVerdict {
     let managed = acknowledged.len();
     let found = acknowledged
         .iter()
-        .filter(|(id, user)| is_shown_as_acknowledged(id, user, list))
+        .filter(|(id, user)| is_shown_as_ours(input, id, user))
         .count();
-    let is_doubtful = if managed >= SAMPLE {
-        found * 2 < managed
+    let is_ours = if managed >= SAMPLE {
+        found * 2 >= managed
     } else {
-        found == 0
+        found > 0
     };
-    if is_doubtful {
-        AccountVerdict::Doubted(format!(
-            "Wazzup shows {found} of our {managed} users under their names: this looks like another Wazzup account"
-        ))
-    } else {
-        AccountVerdict::Passed
+    if is_ours {
+        return AccountVerdict::Ours { is_proven: true };
     }
+    if let Proof::Needed(id) = MissingUsers::new(input).proof {
+        return AccountVerdict::Unknown(question_of_users(vec![id]));
+    }
+    AccountVerdict::Doubted(format!(
+        "Wazzup shows {found} of our {managed} users under their names: this looks like another Wazzup account"
+    ))
 }
 
 /// Without a complete list, some users are looked up: one of them under the acknowledged name is enough.
-fn judge_by_sample(acknowledged: &[(&EmployeeId, &Acknowledged)], list: &RemoteList) -> AccountVerdict {
-    if acknowledged
-        .iter()
-        .any(|(id, user)| is_shown_as_acknowledged(id, user, list))
-    {
-        return AccountVerdict::Passed;
+fn judge_by_sample(input: Input<'_>, acknowledged: &[(&EmployeeId, &Acknowledged)]) -> AccountVerdict {
+    if acknowledged.iter().any(|(id, user)| is_shown_as_ours(input, id, user)) {
+        return AccountVerdict::Ours { is_proven: true };
     }
-    let sample: Vec<&EmployeeId> = acknowledged
-        .iter()
-        .map(|(id, _)| *id)
-        .filter(|id| id.has_own_url())
-        .take(SAMPLE)
-        .collect();
-    let unasked: Vec<EmployeeId> = sample
-        .iter()
-        .filter(|id| !list.was_looked_up(id.as_str()))
-        .map(|id| (*id).clone())
-        .collect();
+    let can_be_asked = acknowledged.iter().map(|(id, _)| *id).filter(|id| id.has_own_url());
+    let sample: Vec<&EmployeeId> = can_be_asked.take(SAMPLE).collect();
+    let mut unasked = Vec::new();
+    for id in &sample {
+        if !input.list.was_looked_up(id.as_str()) {
+            unasked.push((*id).clone());
+        }
+    }
     if !unasked.is_empty() {
-        return AccountVerdict::NeedsLookUps(unasked);
+        return AccountVerdict::Unknown(question_of_users(unasked));
     }
     AccountVerdict::Doubted(format!(
         "none of {} of our users is in Wazzup under the acknowledged name: this looks like another Wazzup account",
@@ -95,9 +111,58 @@ fn judge_by_sample(acknowledged: &[(&EmployeeId, &Acknowledged)], list: &RemoteL
     ))
 }
 
-fn is_shown_as_acknowledged(id: &EmployeeId, user: &Acknowledged, list: &RemoteList) -> bool {
-    match list.find(id.as_str()) {
-        Sighting::Named(name) => user.name.is_same_as(name),
+/// Whether the user's absence shows nothing, since a lost removal of ours may be the reason.
+fn may_have_been_removed(input: Input<'_>, id: &EmployeeId) -> bool {
+    let mut lost = input.lost_entries(id).iter();
+    lost.any(|entry| entry.content == LostContent::Removal) && input.list.find(id.as_str()) == Sighting::Absent
+}
+
+/// Whether Wazzup shows the user under a name of ours: the acknowledged one, or one that a lost request may have given.
+fn is_shown_as_ours(input: Input<'_>, id: &EmployeeId, user: &Acknowledged) -> bool {
+    match input.list.find(id.as_str()) {
+        Sighting::Named(name) => user.name.is_same_as(name) || input.is_lost_name(id, name),
         Sighting::Absent | Sighting::Unknown => false,
+    }
+}
+
+/// The acknowledged users whom a complete list lacks.
+#[derive(Debug)]
+pub(super) struct MissingUsers {
+    pub count: usize,
+    pub proof: Proof,
+}
+
+/// Whether the missing users are really gone: one of them must be answered with 404.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    Given,
+    /// This user has to be looked up.
+    Needed(EmployeeId),
+    /// There is none in this cycle.
+    Lacking,
+}
+
+impl MissingUsers {
+    pub(super) fn new(input: Input<'_>) -> Self {
+        let list = input.list;
+        if !list.is_complete() {
+            return Self {
+                count: 0,
+                proof: Proof::Lacking,
+            };
+        }
+        let mut missing = acknowledged_users(input);
+        missing.retain(|(id, _)| list.find(id.as_str()) == Sighting::Absent);
+        let mut can_be_asked = missing.iter().map(|(id, _)| *id).filter(|id| id.has_own_url());
+        let proof = match can_be_asked.next() {
+            None => Proof::Given,
+            Some(_) if missing.iter().any(|(id, _)| list.is_proven_absent(id.as_str())) => Proof::Given,
+            Some(_) if missing.iter().any(|(id, _)| list.was_looked_up(id.as_str())) => Proof::Lacking,
+            Some(id) => Proof::Needed(id.clone()),
+        };
+        Self {
+            count: missing.len(),
+            proof,
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What is sent about one user.
 
 use serde::Serialize;
+use strum::{EnumString, IntoStaticStr};
 
 use super::Acknowledged;
 use crate::employee::{Employee, EmployeeId, Phone, Spelling};
@@ -8,18 +9,17 @@ use crate::employee::{Employee, EmployeeId, Phone, Spelling};
 /// One entry of an upsert.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchEntry {
-    /// What is sent.
     pub employee: Employee,
     /// How the CRM spells the phone that is sent.
     pub phone_spelling: Option<Spelling>,
-    /// What acknowledging it means.
     pub change: Change,
 }
 
 /// What an acknowledged entry means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Change {
-    /// A new user, who takes a seat.
+    /// A new user, who needs a role.
     Add,
     /// A user with the same name was in Wazzup already and is ours now.
     Adopt,
@@ -34,34 +34,14 @@ pub enum Change {
 }
 
 impl Change {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Add,
-        Self::Adopt,
-        Self::TakeOver,
-        Self::Update,
-        Self::Release,
-        Self::Resend,
-    ];
-
-    /// As the state writes it.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Add => "add",
-            Self::Adopt => "adopt",
-            Self::TakeOver => "take_over",
-            Self::Update => "update",
-            Self::Release => "release",
-            Self::Resend => "resend",
-        }
+        self.into()
     }
 }
 
 /// A user whom the plan wants to be added or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedUpsert {
-    /// What is sent.
     pub entry: BatchEntry,
     /// The phone that the CRM wants, also where it is left out for now.
     pub wanted_phone: Option<Phone>,
@@ -78,8 +58,6 @@ pub struct PlannedUpsert {
 }
 
 impl PlannedUpsert {
-    /// Whom it is about.
-    #[must_use]
     pub fn id(&self) -> &EmployeeId {
         &self.entry.employee.id
     }
@@ -88,7 +66,6 @@ impl PlannedUpsert {
 /// A user whom the plan wants to be removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlannedRemoval {
-    /// Whom.
     pub id: EmployeeId,
     /// The last known name, for people.
     pub name: Option<String>,

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use strum::{EnumString, IntoStaticStr};
 
 use crate::employee::{EmployeeId, FullName, Phone, RowProblem, Spelling};
 
 /// What a failure is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Operation {
     /// Adding or changing the user.
     Upsert,
@@ -20,37 +22,23 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// As the state, `status` and the log write it.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Upsert => "upsert",
-            Self::Remove => "remove",
-            Self::Phone => "phone",
-        }
+        self.into()
     }
 
-    /// Reads what [`Self::as_str`] wrote.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Upsert, Self::Remove, Self::Phone]
-            .into_iter()
-            .find(|operation| operation.as_str() == text)
+        text.parse().ok()
     }
 }
 
 /// Names a failure. The user's id is plain text: a rejected row's id may be none that Wazzup would take.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FailureKey {
-    /// Whose failure.
     pub user_id: Box<str>,
-    /// What failed.
     pub operation: Operation,
 }
 
 impl FailureKey {
-    /// The failure of `user_id` at `operation`.
-    #[must_use]
     pub fn new(user_id: &str, operation: Operation) -> Self {
         Self {
             user_id: user_id.into(),
@@ -59,37 +47,28 @@ impl FailureKey {
     }
 }
 
-/// The open failures.
 pub type Failures = BTreeMap<FailureKey, Failure>;
 
 /// An open failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
-    /// Whose.
     pub user_id: String,
-    /// What failed.
     pub operation: Operation,
     /// The service's code, or that of a [`RowProblem`].
     pub code: String,
-    /// What it means, in our own words.
     pub detail: String,
-    /// The service's id of the request.
     pub request_id: Option<String>,
     /// How often it was attempted with these values; 0 for one in the CRM's own rows.
     pub attempts: u32,
     /// Found in the CRM's own rows: it opens and closes with them and has no retry schedule.
     #[serde(rename = "in_crm")]
     pub is_local: bool,
-    /// Since when.
     pub first_at: Timestamp,
-    /// The last attempt.
     pub last_at: Timestamp,
     /// When it is tried again; `None`: as soon as the CRM's row is corrected.
     pub next_attempt_at: Option<Timestamp>,
-    /// The name that was attempted.
     #[serde(skip)]
     pub name: Option<FullName>,
-    /// The phone that was attempted.
     #[serde(skip)]
     pub phone: Option<Phone>,
     /// The spelling that could not be read, for [`RowProblem::InvalidPhone`]: it is not read again.
@@ -100,9 +79,7 @@ pub struct Failure {
 /// A failure in the CRM's own rows that the plan opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalFailure {
-    /// Whose failure and of what.
     pub key: FailureKey,
-    /// What is wrong.
     pub problem: RowProblem,
     /// See [`Failure::spelling`].
     pub spelling: Option<Spelling>,
@@ -110,7 +87,6 @@ pub struct LocalFailure {
 
 impl LocalFailure {
     /// As it is once a cycle has opened it `now`.
-    #[must_use]
     pub fn opened(&self, now: Timestamp) -> Failure {
         Failure {
             user_id: self.key.user_id.to_string(),
@@ -145,7 +121,6 @@ pub(crate) fn backing_off<'a>(
 }
 
 /// How long a failure waits after its `attempts`-th attempt: 1 min, 5 min, 30 min, 2 h, 6 h, then a day each.
-#[must_use]
 pub fn back_off(attempts: u32) -> SignedDuration {
     const MINUTES: [i64; 6] = [1, 5, 30, 2 * 60, 6 * 60, 24 * 60];
     let step = (attempts.max(1) as usize - 1).min(MINUTES.len() - 1);
@@ -163,12 +138,5 @@ mod tests {
             [1, 2, 3, 4, 5, 6, 7, 400].map(minutes),
             [1, 5, 30, 120, 360, 1440, 1440, 1440]
         );
-    }
-
-    #[test]
-    fn operations_are_read_back() {
-        for operation in [Operation::Upsert, Operation::Remove, Operation::Phone] {
-            assert_eq!(Operation::parse(operation.as_str()), Some(operation));
-        }
     }
 }

@@ -4,14 +4,15 @@ use std::{collections::BTreeMap, fmt};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use strum::{EnumString, IntoStaticStr};
 
 /// What a hold is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum HoldKind {
     /// This looks like another Wazzup account: no writing request is made.
     Account,
-    /// A removal.
     Remove,
     /// A change of a user's name or phone.
     Update,
@@ -20,39 +21,26 @@ pub enum HoldKind {
 }
 
 impl HoldKind {
-    /// All of them.
     pub const ALL: [Self; 4] = [Self::Account, Self::Remove, Self::Update, Self::Takeover];
 
-    /// As the state, `status` and the log write it.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Account => "account",
-            Self::Remove => "remove",
-            Self::Update => "update",
-            Self::Takeover => "takeover",
-        }
+        self.into()
     }
 
-    /// Reads what [`Self::as_str`] wrote.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+        text.parse().ok()
     }
 }
 
 /// Names a hold.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HoldKey {
-    /// What it is about.
     pub kind: HoldKind,
     /// The user concerned; empty for [`HoldKind::Account`].
     pub user_id: Box<str>,
 }
 
 impl HoldKey {
-    /// The hold of `kind` on `user_id`.
-    #[must_use]
     pub fn new(kind: HoldKind, user_id: &str) -> Self {
         Self {
             kind,
@@ -60,8 +48,6 @@ impl HoldKey {
         }
     }
 
-    /// The hold on the whole account.
-    #[must_use]
     pub fn account() -> Self {
         Self::new(HoldKind::Account, "")
     }
@@ -73,7 +59,6 @@ impl HoldKey {
     }
 }
 
-/// The open holds.
 pub type Holds = BTreeMap<HoldKey, Hold>;
 
 /// An open hold. `Debug` hides its content, which can hold names and phones.
@@ -89,7 +74,6 @@ pub struct Hold {
     pub since: Timestamp,
     /// It stays until it is approved, even if its reason is gone.
     pub sticky: bool,
-    /// Who approved it, if somebody did.
     pub approved: Option<Approval>,
 }
 
@@ -115,7 +99,6 @@ pub struct Approval {
 
 impl Hold {
     /// Whether somebody approved exactly `content`.
-    #[must_use]
     pub fn is_approved_for(&self, content: &str) -> bool {
         self.approved.is_some() && self.content == content
     }
@@ -124,15 +107,12 @@ impl Hold {
 /// How many users may be concerned before they are held: the greater of a number and a share of the managed users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// The number.
     pub above: u64,
-    /// The share in percent.
     pub above_percent: u64,
 }
 
 impl Limit {
     /// The most users of `managed` that are not held.
-    #[must_use]
     pub fn of(self, managed: usize) -> usize {
         let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         let share = managed.saturating_mul(whole(self.above_percent)) / 100;

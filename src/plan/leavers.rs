@@ -4,10 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::{
-    FailureKey, Hold, HoldKey, HoldKind, Holds, LostContent, Operation, Policy, RemoteList, Sighting, Snapshot, User,
-    backing_off,
-};
+use super::{Hold, HoldKey, HoldKind, Holds, LostContent, Operation, Sighting, StayReason, User, input::Input};
 use crate::employee::{EmployeeId, NameKey, Roster};
 
 /// A user whom the CRM does not name any more.
@@ -16,122 +13,119 @@ pub(super) struct Leaver<'a> {
     pub id: &'a EmployeeId,
     pub user: &'a User,
     pub fate: Fate,
+    pub presence: Presence,
 }
 
 /// What becomes of a leaver in this cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// Removed now.
     Removed {
-        /// Somebody approved it.
         approved: bool,
     },
-    /// Not absent for long enough.
-    InGrace,
-    /// Held.
     Held,
-    /// Never removed, by policy.
-    Kept,
-    /// The last removal was refused and is not yet due again.
-    BackingOff,
-    /// Nothing of this cycle tells whether the user is in Wazzup and ours.
-    Unknown,
+    Stays(StayReason),
     /// Not in Wazzup as far as we know; a lost request may still create the user.
     Settling,
     /// Turned out not to be in Wazzup, or not to be ours.
     Forgotten,
 }
 
-/// All leavers, sorted by id, and the holds on their removal.
-#[derive(Debug, Default)]
-pub(super) struct Leavers<'a> {
-    pub leavers: Vec<Leaver<'a>>,
-    pub holds: Holds,
+/// What a leaver is in the way of: names and phones that others want.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// Not in Wazzup.
+    Gone,
+    /// In Wazzup, and about to go: worth waiting for.
+    Leaving,
+    /// In Wazzup for longer than anybody should wait.
+    Staying,
 }
 
-/// Decides about everybody who is managed and not named by the CRM.
-pub(super) fn decide<'a>(
-    roster: &Roster,
-    snapshot: &'a Snapshot,
-    list: &RemoteList,
-    policy: &Policy,
-    now: Timestamp,
-) -> Leavers<'a> {
-    let absent: Vec<(&EmployeeId, &User)> = snapshot
-        .users
-        .iter()
-        .filter(|(id, _)| !roster.names(id.as_str()))
-        .collect();
-    let brake = Brake::new(roster, snapshot, &absent, policy, now);
-    let mut result = Leavers::default();
+/// Decides about everybody who is managed and not named by the CRM. Returns the leavers, sorted by id, and the holds on
+/// their removal.
+pub(super) fn decide(input: Input<'_>) -> (Vec<Leaver<'_>>, Holds) {
+    let users = input.snapshot.users.iter();
+    let absent: Vec<(&EmployeeId, &User)> = users.filter(|(id, _)| !input.roster.names(id.as_str())).collect();
+    let brake = Brake::new(input, &absent);
+    let mut leavers = Vec::with_capacity(absent.len());
+    let mut holds = Holds::new();
     for (id, user) in absent {
-        let key = HoldKey::new(HoldKind::Remove, id.as_str());
-        let hold = brake.hold(id, user, now);
-        let approved = hold.as_ref().is_some_and(|hold| hold.approved.is_some());
-        let fate = if !policy.removes {
-            kept(snapshot, id, user, now)
-        } else if hold.is_some() && !approved {
-            Fate::Held
-        } else if !approved && absent_for_less_than_grace(user, policy, now) {
-            Fate::InGrace
-        } else if backing_off(&snapshot.failures, id, Operation::Remove, now).is_some() {
-            Fate::BackingOff
-        } else {
-            due(snapshot, id, user, list, approved, now)
-        };
+        let hold = brake.hold(id, user);
+        let fate = fate(input, id, user, hold.as_ref());
         if let Some(hold) = hold.filter(|_| fate != Fate::Forgotten) {
-            result.holds.insert(key, hold);
+            holds.insert(HoldKey::new(HoldKind::Remove, id.as_str()), hold);
         }
-        result.leavers.push(Leaver { id, user, fate });
+        let has_failed = input.refused(id, Operation::Remove).is_some();
+        let presence = match fate {
+            Fate::Stays(StayReason::Kept | StayReason::BackingOff) => Presence::Staying,
+            Fate::Removed { .. } if has_failed => Presence::Staying,
+            Fate::Removed { .. } | Fate::Held | Fate::Stays(StayReason::InGrace | StayReason::Unknown) => {
+                Presence::Leaving
+            }
+            Fate::Settling | Fate::Forgotten => Presence::Gone,
+        };
+        leavers.push(Leaver {
+            id,
+            user,
+            fate,
+            presence,
+        });
     }
-    result
+    (leavers, holds)
 }
 
-fn absent_for_less_than_grace(user: &User, policy: &Policy, now: Timestamp) -> bool {
-    now.duration_since(user.absent_since.unwrap_or(now)) < policy.grace
-}
-
-/// Under policy `keep` nothing is settled: what was lost is forgotten once it cannot land any more.
-fn kept(snapshot: &Snapshot, id: &EmployeeId, user: &User, now: Timestamp) -> Fate {
-    let can_land = snapshot.lost_entries(id).iter().any(|entry| entry.may_land_until > now);
-    if user.acknowledged.is_none() && !can_land {
-        Fate::Forgotten
+fn fate(input: Input<'_>, id: &EmployeeId, user: &User, hold: Option<&Hold>) -> Fate {
+    if !input.policy.removes {
+        // Nothing is settled: what was lost is forgotten once it cannot land any more.
+        let is_nobody = user.acknowledged.is_none() && !input.may_still_land(id);
+        return if is_nobody {
+            Fate::Forgotten
+        } else {
+            Fate::Stays(StayReason::Kept)
+        };
+    }
+    let approved = hold.is_some_and(|hold| hold.approved.is_some());
+    if hold.is_some() && !approved {
+        Fate::Held
+    } else if !approved && is_in_grace(input, user) {
+        Fate::Stays(StayReason::InGrace)
+    } else if input.backing_off(id, Operation::Remove).is_some() {
+        Fate::Stays(StayReason::BackingOff)
+    } else if user.acknowledged.is_some() {
+        Fate::Removed { approved }
     } else {
-        Fate::Kept
+        fate_of_unacknowledged(input, id, user, approved)
     }
 }
 
-/// What to do about a leaver whose removal is due.
-fn due(snapshot: &Snapshot, id: &EmployeeId, user: &User, list: &RemoteList, approved: bool, now: Timestamp) -> Fate {
-    if user.acknowledged.is_some() {
-        return Fate::Removed { approved };
-    }
-    let lost = snapshot.lost_entries(id);
-    let can_land = lost.iter().any(|entry| entry.may_land_until > now);
-    let removed_since = lost.iter().all(|entry| Some(entry.lost_at) <= user.synced_at);
-    if can_land && removed_since {
+/// A user whom only a lost upsert can have created is looked up before anything is removed.
+fn fate_of_unacknowledged(input: Input<'_>, id: &EmployeeId, user: &User, approved: bool) -> Fate {
+    let may_land = input.may_still_land(id);
+    let lost = input.lost_entries(id);
+    let was_removed_since = lost.iter().all(|entry| Some(entry.lost_at) <= user.synced_at);
+    if may_land && was_removed_since {
         return Fate::Settling;
     }
-    match list.find(id.as_str()) {
-        Sighting::Unknown => Fate::Unknown,
-        Sighting::Absent if can_land => Fate::Settling,
-        Sighting::Named(name) if is_name_of_lost_upsert(snapshot, id, name) => Fate::Removed { approved },
+    match input.list.find(id.as_str()) {
+        Sighting::Unknown => Fate::Stays(StayReason::Unknown),
+        Sighting::Named(name) if input.is_lost_name(id, name) => Fate::Removed { approved },
+        // Somebody else's name may still become that of a lost take-over.
+        Sighting::Absent | Sighting::Named(_) if may_land => Fate::Settling,
         Sighting::Absent | Sighting::Named(_) => Fate::Forgotten,
     }
 }
 
-/// Whether a lost upsert of ours may have given the user this name.
-pub(super) fn is_name_of_lost_upsert(snapshot: &Snapshot, id: &EmployeeId, name: &str) -> bool {
-    snapshot.lost_entries(id).iter().any(|entry| match &entry.content {
-        LostContent::Upsert { name: lost_name, .. } => lost_name.is_same_as(name),
-        LostContent::Removal => false,
-    })
+fn absent_since(input: Input<'_>, user: &User) -> Timestamp {
+    user.absent_since.unwrap_or(input.now)
+}
+
+fn is_in_grace(input: Input<'_>, user: &User) -> bool {
+    input.now.duration_since(absent_since(input, user)) < input.policy.grace
 }
 
 /// The brake on removals.
 struct Brake<'a> {
-    snapshot: &'a Snapshot,
-    policy: &'a Policy,
+    input: Input<'a>,
     /// Holds everybody who is absent and not approved.
     reason_for_all: Option<String>,
     /// Holds everybody whose removal was not tried yet.
@@ -139,28 +133,25 @@ struct Brake<'a> {
 }
 
 impl<'a> Brake<'a> {
-    fn new(
-        roster: &Roster,
-        snapshot: &'a Snapshot,
-        absent: &[(&EmployeeId, &User)],
-        policy: &'a Policy,
-        now: Timestamp,
-    ) -> Self {
+    fn new(input: Input<'a>, absent: &[(&EmployeeId, &User)]) -> Self {
+        let Input { snapshot, policy, .. } = input;
         let managed = snapshot.users.len();
         let mut brake = Self {
-            snapshot,
-            policy,
-            reason_for_all: reason_for_all(roster, managed, absent.len()),
+            input,
+            reason_for_all: reason_for_all(input.roster, managed, absent.len()),
             reason_for_untried: None,
         };
-        let untried: BTreeSet<&EmployeeId> = absent
-            .iter()
-            .filter(|(id, user)| !brake.was_tried(id, user) && !brake.is_approved(id, user, now))
-            .map(|(id, _)| *id)
-            .collect();
-        let recent = snapshot
-            .recent_removals
-            .iter()
+        let mut untried: BTreeSet<&EmployeeId> = BTreeSet::new();
+        for (id, user) in absent {
+            let is_approved = brake
+                .existing_hold(id, user)
+                .is_some_and(|hold| hold.approved.is_some());
+            if !is_approved && !brake.was_tried(id, user) {
+                untried.insert(id);
+            }
+        }
+        let recent = snapshot.recent_removals.iter();
+        let recent = recent
             .filter(|(id, removal)| !removal.approved && !untried.contains(id))
             .count();
         let limit = policy.removals.of(managed);
@@ -173,57 +164,45 @@ impl<'a> Brake<'a> {
         brake
     }
 
+    /// The hold on this absence of the user, not on an earlier one.
+    fn existing_hold(&self, id: &EmployeeId, user: &User) -> Option<&'a Hold> {
+        let content = absent_since(self.input, user).to_string();
+        let hold = self.input.hold(HoldKind::Remove, id);
+        hold.filter(|hold| hold.content == content)
+    }
+
     /// The hold on a leaver's removal, an approved one too.
-    fn hold(&self, id: &EmployeeId, user: &User, now: Timestamp) -> Option<Hold> {
-        if !self.policy.removes {
+    fn hold(&self, id: &EmployeeId, user: &User) -> Option<Hold> {
+        if !self.input.policy.removes {
             return None;
         }
-        let content = user.absent_since.unwrap_or(now).to_string();
-        let existing = self
-            .snapshot
-            .holds
-            .get(&HoldKey::new(HoldKind::Remove, id.as_str()))
-            .filter(|hold| hold.content == content);
+        let existing = self.existing_hold(id, user);
         if let Some(approved) = existing.filter(|hold| hold.approved.is_some()) {
             return Some(approved.clone());
         }
         let too_many = self.reason_for_untried.as_ref().filter(|_| !self.was_tried(id, user));
-        let was_sticky = existing.is_some_and(|hold| hold.sticky);
-        let grace_is_over = !absent_for_less_than_grace(user, self.policy, now);
-        let reason = match (&self.reason_for_all, too_many, existing) {
-            (Some(reason), _, _) | (None, Some(reason), _) => reason.clone(),
-            (None, None, Some(hold)) if hold.sticky => hold.reason.clone(),
-            _ => return None,
-        };
+        let sticky = existing.filter(|hold| hold.sticky);
+        let reason = self.reason_for_all.as_ref().or(too_many);
+        let reason = reason.or(sticky.map(|hold| &hold.reason))?;
+        let key = HoldKey::new(HoldKind::Remove, id.as_str());
+        let content = absent_since(self.input, user).to_string();
+        let becomes_sticky = too_many.is_some() && !is_in_grace(self.input, user);
         Some(Hold {
-            content,
-            reason,
-            since: existing.map_or(now, |hold| hold.since),
-            sticky: was_sticky || (too_many.is_some() && grace_is_over),
-            approved: None,
+            sticky: sticky.is_some() || becomes_sticky,
+            ..self.input.held(&key, &content, reason.clone())
         })
-    }
-
-    fn is_approved(&self, id: &EmployeeId, user: &User, now: Timestamp) -> bool {
-        let content = user.absent_since.unwrap_or(now).to_string();
-        self.snapshot
-            .holds
-            .get(&HoldKey::new(HoldKind::Remove, id.as_str()))
-            .is_some_and(|hold| hold.is_approved_for(&content))
     }
 
     /// Whether a removal of the user passed the brake already, since the user became absent.
     fn was_tried(&self, id: &EmployeeId, user: &User) -> bool {
-        let snapshot = self.snapshot;
-        let failed = snapshot
-            .failures
-            .contains_key(&FailureKey::new(id.as_str(), Operation::Remove));
-        let lost = snapshot
+        let has_failed = self.input.refused(id, Operation::Remove).is_some();
+        let was_lost = self
+            .input
             .lost_entries(id)
             .iter()
             .any(|entry| entry.content == LostContent::Removal && Some(entry.lost_at) >= user.absent_since);
-        let was_removed = user.acknowledged.is_none() && snapshot.recent_removals.contains_key(id);
-        failed || lost || was_removed
+        let was_removed = user.acknowledged.is_none() && self.input.snapshot.recent_removals.contains_key(id);
+        has_failed || was_lost || was_removed
     }
 }
 
@@ -248,53 +227,25 @@ fn reason_for_all(roster: &Roster, managed: usize, absent: usize) -> Option<Stri
 }
 
 impl Leaver<'_> {
-    /// Whether the user is in Wazzup now, as far as we know, and will be gone.
-    pub(super) fn is_leaving(&self, snapshot: &Snapshot) -> bool {
-        match self.fate {
-            Fate::Removed { .. } => !has_remove_failure(snapshot, self.id),
-            Fate::InGrace | Fate::Held | Fate::Unknown => true,
-            Fate::Kept | Fate::BackingOff | Fate::Settling | Fate::Forgotten => false,
-        }
-    }
-
-    /// Whether the user stays in Wazzup, and so keeps its phone, for longer than anybody should wait.
-    pub(super) fn stays(&self, snapshot: &Snapshot) -> bool {
-        match self.fate {
-            Fate::Kept | Fate::BackingOff => true,
-            Fate::Removed { .. } => has_remove_failure(snapshot, self.id),
-            Fate::InGrace | Fate::Held | Fate::Unknown | Fate::Settling | Fate::Forgotten => false,
-        }
+    pub(super) fn is_removed(&self) -> bool {
+        matches!(self.fate, Fate::Removed { .. })
     }
 
     /// The names that the user may have in Wazzup.
-    pub(super) fn names(&self, snapshot: &Snapshot) -> Vec<NameKey> {
-        if let Some(acknowledged) = &self.user.acknowledged {
-            return vec![NameKey::of(acknowledged.name.as_str())];
+    pub(super) fn names(&self, input: Input<'_>) -> Vec<NameKey> {
+        match &self.user.acknowledged {
+            Some(acknowledged) => vec![NameKey::of(acknowledged.name.as_str())],
+            None => input
+                .lost_names(self.id)
+                .map(|name| NameKey::of(name.as_str()))
+                .collect(),
         }
-        let lost = snapshot.lost_entries(self.id).iter();
-        lost.filter_map(|entry| match &entry.content {
-            LostContent::Upsert { name, .. } => Some(NameKey::of(name.as_str())),
-            LostContent::Removal => None,
-        })
-        .collect()
     }
 
     /// The last known name.
-    pub(super) fn name(&self, snapshot: &Snapshot) -> Option<String> {
-        if let Some(acknowledged) = &self.user.acknowledged {
-            return Some(acknowledged.name.to_string());
-        }
-        let lost = snapshot.lost_entries(self.id).iter();
-        lost.filter_map(|entry| match &entry.content {
-            LostContent::Upsert { name, .. } => Some(name.to_string()),
-            LostContent::Removal => None,
-        })
-        .next_back()
+    pub(super) fn name(&self, input: Input<'_>) -> Option<String> {
+        let acknowledged = self.user.acknowledged.as_ref().map(|acknowledged| &acknowledged.name);
+        let name = acknowledged.or_else(|| input.lost_names(self.id).next_back());
+        name.map(ToString::to_string)
     }
-}
-
-fn has_remove_failure(snapshot: &Snapshot, id: &EmployeeId) -> bool {
-    snapshot
-        .failures
-        .contains_key(&FailureKey::new(id.as_str(), Operation::Remove))
 }

@@ -42,15 +42,12 @@ pub enum Coverage {
 pub enum Sighting<'a> {
     /// The user exists, under this name.
     Named(&'a str),
-    /// There is no such user.
     Absent,
     /// Nothing of this cycle tells.
     Unknown,
 }
 
 impl RemoteList {
-    /// Nothing was asked yet.
-    #[must_use]
     pub fn unread(fingerprint: &str) -> Self {
         Self {
             fingerprint: fingerprint.to_owned(),
@@ -90,54 +87,41 @@ impl RemoteList {
     }
 
     /// Why users could not be looked up, if the service was not available.
-    #[must_use]
     pub fn silence(&self) -> Option<&str> {
         self.silence.as_deref()
     }
 
-    /// How much the list proves.
-    #[must_use]
     pub fn coverage(&self) -> &Coverage {
         &self.coverage
     }
 
     /// Whether a list was asked for in this cycle, with whatever result.
-    #[must_use]
     pub fn was_read(&self) -> bool {
         self.coverage != Coverage::Unread
     }
 
     /// Whether the service answered with a list, complete or not.
-    #[must_use]
     pub fn was_answered(&self) -> bool {
         matches!(self.coverage, Coverage::Incomplete(_) | Coverage::Complete)
     }
 
     /// Whether who is not in the list is not in the account.
-    #[must_use]
     pub fn is_complete(&self) -> bool {
         self.coverage == Coverage::Complete
     }
 
-    /// Everybody who was shown: id and name.
     pub fn users(&self) -> impl Iterator<Item = (&str, &str)> {
         self.names.iter().map(|(id, name)| (id.as_str(), name.as_str()))
     }
 
-    /// How many users were shown.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether nobody was shown.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// What is known about `id`.
-    #[must_use]
     pub fn find(&self, id: &str) -> Sighting<'_> {
         match self.names.get(id) {
             Some(name) => Sighting::Named(name),
@@ -147,13 +131,10 @@ impl RemoteList {
     }
 
     /// Whether a look-up of `id` was tried in this cycle, or need not be.
-    #[must_use]
     pub fn was_looked_up(&self, id: &str) -> bool {
         self.absent.contains(id) || self.unanswered.contains(id) || self.names.contains_key(id)
     }
 
-    /// Whether a look-up of `id` answered 404.
-    #[must_use]
     pub fn is_proven_absent(&self, id: &str) -> bool {
         self.absent.contains(id)
     }

@@ -8,11 +8,17 @@ mod account;
 mod entry;
 mod failures;
 mod holds;
+mod input;
 mod leavers;
 mod list;
+mod lookalikes;
+mod marks;
 mod phones;
 mod planner;
 mod snapshot;
+#[cfg(test)]
+mod tests;
+mod updates;
 mod wish;
 
 use std::collections::BTreeSet;
@@ -40,13 +46,11 @@ pub struct Plan {
     pub releases: Vec<BatchEntry>,
     /// Users who are added or changed: those who are in Wazzup already before those who take a seat.
     pub upserts: Vec<PlannedUpsert>,
-    /// What is known of the account's seats.
     pub seats: Seats,
     /// Somebody who is in sync, to find out whether the service fails on every write.
     pub control: Option<BatchEntry>,
     /// Additions that wait until somebody who looks the same has left.
     pub waiting_for_leavers: Vec<WaitingEmployee>,
-    /// Additions that wait for a seat.
     pub waiting_for_seat: Vec<EmployeeId>,
     /// Employees whose last attempt was refused and is not yet due again.
     pub backing_off: Vec<EmployeeId>,
@@ -56,9 +60,7 @@ pub struct Plan {
     pub staying: Vec<StayingUser>,
     /// All open holds, approved ones included.
     pub holds: Holds,
-    /// Rows that cannot be taken.
     pub rejected: Vec<RejectedRow>,
-    /// Rows without an id.
     pub missing_ids: usize,
     /// Everything that is wrong in the CRM's own rows, whether it is known already or not.
     pub local_failures: Vec<LocalFailure>,
@@ -81,20 +83,15 @@ pub struct Plan {
 /// An addition that waits until somebody who looks the same is gone or back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitingEmployee {
-    /// Who waits.
     pub id: EmployeeId,
-    /// For whom.
     pub leaver: EmployeeId,
 }
 
 /// A user who left the CRM and stays in Wazzup for now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StayingUser {
-    /// Who.
     pub id: EmployeeId,
-    /// The last known name.
     pub name: Option<String>,
-    /// Why.
     pub reason: StayReason,
 }
 
@@ -124,11 +121,10 @@ pub struct Seats {
 }
 
 impl Seats {
-    /// How many seats are free, where that is known. More users than the limit mean that the limit was raised.
-    #[must_use]
+    /// How many seats are free, where that is known.
     pub fn free(&self) -> Option<usize> {
         let (used, limit) = (self.used?, self.limit?);
-        limit.checked_sub(used)
+        Some(limit.saturating_sub(used))
     }
 }
 
@@ -139,24 +135,19 @@ pub struct Drift {
     pub missing: usize,
     /// Users of ours whom the list shows under another name.
     pub renamed: usize,
-    /// Users who are not ours.
     pub foreign: usize,
 }
 
 /// What the plan has to know before it can be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Questions {
-    /// Wazzup's list.
     pub list: bool,
-    /// Single users.
     pub users: Vec<EmployeeId>,
     /// Without an answer the account cannot be judged, and nothing may be sent.
     pub for_account: bool,
 }
 
 impl Questions {
-    /// Whether nothing has to be asked.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.list && self.users.is_empty()
     }
@@ -186,8 +177,6 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// Whether there is nothing to write down.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -195,7 +184,6 @@ impl Marks {
 
 impl Plan {
     /// How many requests that change something the plan needs when nothing is refused.
-    #[must_use]
     pub fn requests(&self) -> usize {
         [self.removals.len(), self.releases.len(), self.upserts.len()]
             .iter()
@@ -203,8 +191,6 @@ impl Plan {
             .sum()
     }
 
-    /// Whether there is nothing to send.
-    #[must_use]
     pub fn sends_nothing(&self) -> bool {
         self.removals.is_empty() && self.releases.is_empty() && self.upserts.is_empty()
     }
@@ -215,7 +201,6 @@ impl Plan {
     }
 
     /// Whether the account is doubted, so that nothing may be sent.
-    #[must_use]
     pub fn doubts_account(&self) -> bool {
         self.unapproved_holds().any(|(key, _)| key.kind == HoldKind::Account)
     }

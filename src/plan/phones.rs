@@ -6,73 +6,73 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jiff::Timestamp;
-
 use super::{
-    BatchEntry, Change, Failure, FailureKey, Operation, Snapshot, backing_off,
-    leavers::{Fate, Leaver},
+    BatchEntry, Change, Failure, Operation,
+    input::Input,
+    leavers::{Leaver, Presence},
     wish::{Standing, Wish},
 };
 use crate::employee::{Employee, EmployeeId, Phone, RowProblem};
 
-/// The problems with phones among the CRM's own rows.
-pub(super) type PhoneProblems = BTreeMap<EmployeeId, RowProblem>;
+/// What else follows from who may have which phone.
+#[derive(Debug, Default)]
+pub(super) struct SettledPhones {
+    /// Whose phone cannot be taken.
+    pub problems: BTreeMap<EmployeeId, RowProblem>,
+    /// Users who give up their phone first: as acknowledged, without it.
+    pub releases: BTreeMap<EmployeeId, BatchEntry>,
+}
 
-/// Settles for each wish which phone is wanted and which is sent now. Returns whose phone cannot be taken.
-pub(super) fn settle(
-    wishes: &mut [Wish<'_>],
-    leavers: &[Leaver<'_>],
-    snapshot: &Snapshot,
-    now: Timestamp,
-) -> PhoneProblems {
-    let mut problems = PhoneProblems::new();
+/// Settles for each wish which phone is wanted, which is sent now, and for whom it waits.
+pub(super) fn settle(input: Input<'_>, wishes: &mut [Wish<'_>], leavers: &[Leaver<'_>]) -> SettledPhones {
+    let mut settled = SettledPhones::default();
     for wish in wishes.iter_mut() {
         wish.phone = wish.claimed_phone();
+        wish.sent_phone = None;
         wish.phone_is_pending = false;
         wish.phone_waits_for.clear();
-        let unreadable = wish.entry.is_some_and(|entry| entry.has_unreadable_phone);
-        if unreadable && !wish.is_held {
-            problems.insert(wish.id.clone(), RowProblem::InvalidPhone);
+        let is_unreadable = wish.entry.is_some_and(|entry| entry.has_unreadable_phone);
+        if is_unreadable && !wish.is_held {
+            settled.problems.insert(wish.id.clone(), RowProblem::InvalidPhone);
         }
     }
-    let mut losers = losers_of_shared_phones(wishes, snapshot);
-    let phones_of_leavers = phones_of_leavers(leavers, snapshot);
-    for (index, wish) in wishes.iter().enumerate() {
-        let holders = wish.phone.and_then(|phone| phones_of_leavers.get(&phone));
-        let somebody_stays = holders.is_some_and(|holders| holders.iter().any(|leaver| leaver.stays(snapshot)));
-        if somebody_stays && !wish.is_kept() {
-            losers.insert(index);
-        }
+    for index in losers_of_shared_phones(input, wishes) {
+        settled.lose_phone(&mut wishes[index]);
     }
-    for index in losers {
-        let wish = &mut wishes[index];
-        wish.phone = None;
-        problems.insert(wish.id.clone(), RowProblem::DuplicatePhoneNumber);
-    }
-    for wish in wishes.iter_mut() {
-        wish.sent_phone = wish.phone;
-        let Some(phone) = wish.phone.filter(|phone| Some(*phone) != wish.acknowledged_phone()) else {
-            continue;
-        };
-        if has_failed_lately(snapshot, wish.id, phone, now) {
-            wish.sent_phone = None;
-        }
-        let holders = phones_of_leavers.get(&phone).map_or(&[][..], Vec::as_slice);
-        for leaver in holders.iter().filter(|leaver| leaver.is_leaving(snapshot)) {
-            if matches!(leaver.fate, Fate::Removed { .. }) {
-                wish.phone_waits_for.push(leaver.id.clone());
-            } else {
-                wish.sent_phone = None;
-                wish.phone_is_pending = true;
+    let holders = Holders::new(input, wishes, leavers);
+    for index in 0..wishes.len() {
+        let Some(phone) = wishes[index].phone else { continue };
+        match claim(input, wishes, index, phone, &holders) {
+            Claim::Lost => settled.lose_phone(&mut wishes[index]),
+            Claim::RefusedLately => {}
+            Claim::Pending => wishes[index].phone_is_pending = true,
+            Claim::Granted {
+                mut waits_for,
+                released_by,
+            } => {
+                for holder in released_by {
+                    let holder = &wishes[holder];
+                    waits_for.push(holder.id.clone());
+                    settled.releases.insert(holder.id.clone(), release_of(holder));
+                }
+                wishes[index].sent_phone = Some(phone);
+                wishes[index].phone_waits_for = waits_for;
             }
         }
     }
-    problems
+    settled
+}
+
+impl SettledPhones {
+    fn lose_phone(&mut self, wish: &mut Wish<'_>) {
+        wish.phone = None;
+        self.problems.insert(wish.id.clone(), RowProblem::DuplicatePhoneNumber);
+    }
 }
 
 /// The indexes of the wishes whose phone somebody else has the better right to: who has it acknowledged, else who may hold
 /// it by a lost request, else who has the smallest id.
-fn losers_of_shared_phones(wishes: &[Wish<'_>], snapshot: &Snapshot) -> BTreeSet<usize> {
+fn losers_of_shared_phones(input: Input<'_>, wishes: &[Wish<'_>]) -> BTreeSet<usize> {
     let mut claims: HashMap<Phone, Vec<usize>> = HashMap::with_capacity(wishes.len());
     for (index, wish) in wishes.iter().enumerate() {
         if let Some(phone) = wish.phone {
@@ -84,108 +84,110 @@ fn losers_of_shared_phones(wishes: &[Wish<'_>], snapshot: &Snapshot) -> BTreeSet
         if claimants.len() < 2 {
             continue;
         }
-        let is_acknowledged = |index: &usize| wishes[*index].acknowledged_phone() == Some(phone);
-        let is_possible = |index: &usize| {
-            snapshot
-                .possible_phones(wishes[*index].id)
-                .any(|possible| possible == phone)
+        let is_acknowledged = |index: &&usize| wishes[**index].acknowledged_phone() == Some(phone);
+        let is_possible = |index: &&usize| {
+            let mut possible = input.snapshot.possible_phones(wishes[**index].id);
+            possible.any(|possible| possible == phone)
         };
-        let winner = claimants
-            .iter()
-            .copied()
-            .find(is_acknowledged)
-            .or_else(|| claimants.iter().copied().find(is_possible))
-            .unwrap_or(claimants[0]);
+        let holder = claimants.iter().find(is_acknowledged);
+        let winner = *holder
+            .or_else(|| claimants.iter().find(is_possible))
+            .unwrap_or(&claimants[0]);
         losers.extend(claimants.into_iter().filter(|index| *index != winner));
     }
     losers
 }
 
-/// The leavers who hold, or may hold, each phone.
-fn phones_of_leavers<'l, 'a>(leavers: &'l [Leaver<'a>], snapshot: &Snapshot) -> HashMap<Phone, Vec<&'l Leaver<'a>>> {
-    let mut holders: HashMap<Phone, Vec<&Leaver<'_>>> = HashMap::new();
-    for leaver in leavers {
-        for phone in snapshot.possible_phones(leaver.id) {
-            holders.entry(phone).or_default().push(leaver);
-        }
-    }
-    holders
+/// Who holds each phone in Wazzup, or may hold it by a lost request.
+struct Holders<'l, 'a> {
+    leavers: HashMap<Phone, Vec<&'l Leaver<'a>>>,
+    /// Indexes of wishes whose users are in Wazzup.
+    wishes: HashMap<Phone, Vec<usize>>,
 }
 
-/// Whether Wazzup refused this phone of this user and the next attempt is not due yet.
-fn has_failed_lately(snapshot: &Snapshot, id: &EmployeeId, phone: Phone, now: Timestamp) -> bool {
-    backing_off(&snapshot.failures, id, Operation::Phone, now).is_some_and(|attempt| attempt.phone == Some(phone))
-}
-
-/// The releases that are needed before the wishes can be sent, sorted by id. A wish whose phone cannot be released now goes
-/// without it, which is noted in `problems`.
-pub(super) fn releases(
-    wishes: &mut [Wish<'_>],
-    problems: &mut PhoneProblems,
-    snapshot: &Snapshot,
-    now: Timestamp,
-) -> Vec<BatchEntry> {
-    let claims = claims(wishes, snapshot, now);
-    let mut releases = BTreeMap::new();
-    let mut refused = Vec::new();
-    let mut needed = Vec::new();
-    for holder in wishes.iter() {
-        let is_there = matches!(holder.standing, Standing::Ours | Standing::Renamed);
-        for phone in snapshot.possible_phones(holder.id) {
-            let Some(claimant) = claims.get(&phone).filter(|index| wishes[**index].id != holder.id) else {
-                continue;
-            };
-            if !is_there {
-                continue;
-            }
-            if release_was_refused_lately(snapshot, holder.id, now) {
-                refused.push(*claimant);
-            } else {
-                needed.push((*claimant, holder.id.clone()));
-                releases.insert(holder.id.clone(), release_of(holder));
+impl<'l, 'a> Holders<'l, 'a> {
+    fn new(input: Input<'_>, wishes: &[Wish<'_>], leavers: &'l [Leaver<'a>]) -> Self {
+        let mut holders = Self {
+            leavers: HashMap::new(),
+            wishes: HashMap::with_capacity(wishes.len()),
+        };
+        for leaver in leavers {
+            for phone in input.snapshot.possible_phones(leaver.id) {
+                holders.leavers.entry(phone).or_default().push(leaver);
             }
         }
-    }
-    for (claimant, holder) in needed {
-        let waits_for = &mut wishes[claimant].phone_waits_for;
-        if !waits_for.contains(&holder) {
-            waits_for.push(holder);
+        for (index, wish) in wishes.iter().enumerate() {
+            if !matches!(wish.standing, Standing::Ours | Standing::Renamed) {
+                continue;
+            }
+            for phone in input.snapshot.possible_phones(wish.id) {
+                holders.wishes.entry(phone).or_default().push(index);
+            }
         }
+        holders
     }
-    for claimant in refused {
-        let wish = &mut wishes[claimant];
-        wish.phone = None;
-        wish.sent_phone = None;
-        problems.insert(wish.id.clone(), RowProblem::DuplicatePhoneNumber);
-    }
-    releases.into_values().collect()
 }
 
-/// Who is about to be sent with a phone that Wazzup has not acknowledged to them.
-fn claims(wishes: &[Wish<'_>], snapshot: &Snapshot, now: Timestamp) -> HashMap<Phone, usize> {
-    let mut claims = HashMap::new();
-    for (index, wish) in wishes.iter().enumerate() {
-        let Some(phone) = wish.sent_phone else { continue };
-        let is_news = wish.acknowledged_phone() != Some(phone);
-        if is_news && !wish.is_fulfilled(snapshot, now) && !wish.backs_off(snapshot, now) {
-            claims.insert(phone, index);
-        }
-    }
-    claims
+/// What comes of wanting a phone.
+enum Claim {
+    /// Somebody else keeps it.
+    Lost,
+    /// The service refused it lately.
+    RefusedLately,
+    /// Somebody who is leaving, but not now, has it.
+    Pending,
+    Granted {
+        /// Leavers who are removed first.
+        waits_for: Vec<EmployeeId>,
+        /// Indexes of the users who release it first.
+        released_by: Vec<usize>,
+    },
 }
 
-fn release_was_refused_lately(snapshot: &Snapshot, id: &EmployeeId, now: Timestamp) -> bool {
-    backing_off(&snapshot.failures, id, Operation::Phone, now).is_some_and(|attempt| attempt.phone.is_none())
+fn claim(input: Input<'_>, wishes: &[Wish<'_>], index: usize, phone: Phone, holders: &Holders<'_, '_>) -> Claim {
+    let wish = &wishes[index];
+    let leavers: &[&Leaver<'_>] = holders.leavers.get(&phone).map_or(&[], Vec::as_slice);
+    if !wish.is_kept() && leavers.iter().any(|leaver| leaver.presence == Presence::Staying) {
+        return Claim::Lost;
+    }
+    let mut waits_for = Vec::new();
+    let mut released_by = Vec::new();
+    if wish.acknowledged_phone() == Some(phone) {
+        return Claim::Granted { waits_for, released_by };
+    }
+    for leaver in leavers.iter().filter(|leaver| leaver.presence == Presence::Leaving) {
+        if !leaver.is_removed() {
+            return Claim::Pending;
+        }
+        waits_for.push(leaver.id.clone());
+    }
+    if phone_backing_off(input, wish).is_some_and(|attempt| attempt.phone == Some(phone)) {
+        return Claim::RefusedLately;
+    }
+    if !wish.backs_off(input) {
+        let users = holders.wishes.get(&phone).map_or(&[][..], Vec::as_slice);
+        released_by.extend(users.iter().copied().filter(|holder| *holder != index));
+    }
+    for holder in &released_by {
+        // A phone failure without a phone: the release was refused.
+        if phone_backing_off(input, &wishes[*holder]).is_some_and(|attempt| attempt.phone.is_none()) {
+            return Claim::Lost;
+        }
+    }
+    Claim::Granted { waits_for, released_by }
+}
+
+fn phone_backing_off<'a>(input: Input<'a>, wish: &Wish<'_>) -> Option<&'a Failure> {
+    input.backing_off(wish.id, Operation::Phone)
 }
 
 /// The user as acknowledged, without a phone.
 fn release_of(holder: &Wish<'_>) -> BatchEntry {
-    let acknowledged = holder.acknowledged();
-    let name = acknowledged.map_or(holder.name(), |acknowledged| &acknowledged.name);
+    let acknowledged = holder.acknowledged().map(|acknowledged| &acknowledged.name);
     BatchEntry {
         employee: Employee {
             id: holder.id.clone(),
-            name: name.clone(),
+            name: acknowledged.unwrap_or(holder.name()).clone(),
             phone: None,
         },
         phone_spelling: None,
@@ -194,12 +196,10 @@ fn release_of(holder: &Wish<'_>) -> BatchEntry {
 }
 
 /// Whether a refused phone, or a refused release, is still wanted.
-pub(super) fn wants_phone_failure(key: &FailureKey, failure: &Failure, wish: &Wish<'_>, snapshot: &Snapshot) -> bool {
-    debug_assert_eq!(key.operation, Operation::Phone);
-    match failure.phone {
-        Some(phone) => wish.phone == Some(phone),
-        None => snapshot
-            .possible_phones(wish.id)
-            .any(|possible| Some(possible) != wish.phone),
+pub(super) fn wants_phone_failure(input: Input<'_>, wish: &Wish<'_>, attempt: &Failure) -> bool {
+    if attempt.phone.is_some() {
+        return wish.phone == attempt.phone;
     }
+    let mut possible = input.snapshot.possible_phones(wish.id);
+    possible.any(|possible| Some(possible) != wish.phone)
 }

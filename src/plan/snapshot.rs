@@ -16,20 +16,16 @@ pub struct Snapshot {
     pub users: BTreeMap<EmployeeId, User>,
     /// Entries of lost requests, by user.
     pub lost: BTreeMap<EmployeeId, Vec<LostEntry>>,
-    /// Open failures.
     pub failures: Failures,
     /// Open holds, approved ones included.
     pub holds: Holds,
     /// Who was removed in the last 24 hours.
     pub recent_removals: BTreeMap<EmployeeId, RecentRemoval>,
-    /// The account as a whole.
     pub account: AccountFacts,
 }
 
-/// A user we manage.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct User {
-    /// What Wazzup last acknowledged.
     pub acknowledged: Option<Acknowledged>,
     /// Since when the CRM does not name the user any more.
     pub absent_since: Option<Timestamp>,
@@ -40,9 +36,7 @@ pub struct User {
 /// A user as Wazzup acknowledged it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acknowledged {
-    /// The name.
     pub name: FullName,
-    /// The phone.
     pub phone: Option<Phone>,
     /// How the CRM spells the phone, so that an unchanged spelling need not be read again.
     pub phone_spelling: Option<Spelling>,
@@ -51,7 +45,6 @@ pub struct Acknowledged {
 /// One entry of a request that may have acted, or may still act, without our knowing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LostEntry {
-    /// What the request said about the user.
     #[serde(flatten)]
     pub content: LostContent,
     /// When the loss was noted.
@@ -66,12 +59,10 @@ pub struct LostEntry {
 pub enum LostContent {
     /// Create or update with these values.
     Upsert {
-        /// The name.
         name: FullName,
         /// The phone; `None`: the key was left out.
         phone: Option<Phone>,
     },
-    /// Remove.
     #[serde(rename = "remove")]
     Removal,
 }
@@ -99,8 +90,6 @@ pub struct AccountFacts {
 }
 
 impl Snapshot {
-    /// The entries of lost requests about `id`.
-    #[must_use]
     pub fn lost_entries(&self, id: &EmployeeId) -> &[LostEntry] {
         self.lost.get(id).map_or(&[], Vec::as_slice)
     }
@@ -125,7 +114,6 @@ impl Snapshot {
     }
 
     /// What the CRM's spellings that were read before mean.
-    #[must_use]
     pub fn known_phones(&self) -> KnownPhones {
         let mut known = KnownPhones::with_capacity(self.users.len());
         for user in self.users.values() {

@@ -1,12 +1,9 @@
 //! What the CRM wants of one employee, and how that stands to what Wazzup has.
 
-use jiff::Timestamp;
-
 use super::{
-    Acknowledged, BatchEntry, Change, HoldKey, HoldKind, Operation, PlannedUpsert, Policy, RemoteList, Sighting,
-    Snapshot, User, backing_off, leavers::is_name_of_lost_upsert,
+    Acknowledged, BatchEntry, Change, Failure, HoldKind, Operation, PlannedUpsert, Sighting, User, input::Input,
 };
-use crate::employee::{Employee, EmployeeId, FullName, Phone, Roster, RosterEntry, Spelling};
+use crate::employee::{Employee, EmployeeId, FullName, Phone, RosterEntry, Spelling};
 
 /// What is wanted of one user who should be in Wazzup.
 #[derive(Debug)]
@@ -14,7 +11,7 @@ pub(super) struct Wish<'a> {
     pub id: &'a EmployeeId,
     /// The CRM's row; `None` if it was rejected, so that the user stays as acknowledged.
     pub entry: Option<&'a RosterEntry>,
-    pub user: Option<&'a User>,
+    user: Option<&'a User>,
     pub standing: Standing<'a>,
     /// The user's update is held: what is wanted is what was acknowledged.
     pub is_held: bool,
@@ -51,45 +48,35 @@ pub(super) enum Standing<'a> {
 
 impl<'a> Wish<'a> {
     /// The wishes of everybody who should be in Wazzup, sorted by id.
-    pub(super) fn all(
-        roster: &'a Roster,
-        snapshot: &'a Snapshot,
-        list: &'a RemoteList,
-        trusts_missing: bool,
-        policy: &Policy,
-    ) -> Vec<Self> {
-        let context = StandingContext {
-            snapshot,
-            list,
-            trusts_missing,
-            policy,
-        };
-        let mut wishes: Vec<Self> = Vec::with_capacity(roster.entries.len());
-        for entry in &roster.entries {
+    pub(super) fn all(input: Input<'a>, trusts_missing: bool) -> Vec<Self> {
+        let mut wishes: Vec<Self> = Vec::with_capacity(input.roster.entries.len());
+        for entry in &input.roster.entries {
             let id = &entry.employee.id;
-            let user = snapshot.users.get(id);
-            let standing = context.standing(id, &entry.employee.name, user);
-            wishes.push(Self::new(id, Some(entry), user, standing));
+            wishes.push(Self::new(id, Some(entry), input.snapshot.users.get(id)));
         }
-        for row in &roster.rejected {
-            let Some((id, user)) = snapshot.users.get_key_value(&*row.id) else {
-                continue;
-            };
-            if let Some(acknowledged) = &user.acknowledged {
-                let standing = context.standing(id, &acknowledged.name, Some(user));
-                wishes.push(Self::new(id, None, Some(user), standing));
+        for row in &input.roster.rejected {
+            if let Some((id, user)) = input.snapshot.users.get_key_value(&*row.id)
+                && user.acknowledged.is_some()
+            {
+                wishes.push(Self::new(id, None, Some(user)));
             }
         }
-        wishes.sort_by(|a, b| a.id.cmp(b.id));
+        wishes.sort_by_key(|wish| wish.id);
+        for wish in &mut wishes {
+            wish.standing = match wish.acknowledged() {
+                Some(acknowledged) => standing_of_ours(input, wish.id, acknowledged, trusts_missing),
+                None => standing_of_others(input, wish.id, wish.name(), wish.user.is_some()),
+            };
+        }
         wishes
     }
 
-    fn new(id: &'a EmployeeId, entry: Option<&'a RosterEntry>, user: Option<&'a User>, standing: Standing<'a>) -> Self {
+    fn new(id: &'a EmployeeId, entry: Option<&'a RosterEntry>, user: Option<&'a User>) -> Self {
         Self {
             id,
             entry,
             user,
-            standing,
+            standing: Standing::Unknown,
             is_held: false,
             phone: None,
             sent_phone: None,
@@ -135,13 +122,11 @@ impl<'a> Wish<'a> {
     }
 
     fn phone_spelling(&self) -> Option<Spelling> {
-        let spelling = match self.followed_entry() {
+        self.sent_phone?;
+        match self.followed_entry() {
             Some(entry) => entry.phone_spelling.clone(),
-            None => self
-                .acknowledged()
-                .and_then(|acknowledged| acknowledged.phone_spelling.clone()),
-        };
-        spelling.filter(|_| self.sent_phone.is_some())
+            None => self.acknowledged()?.phone_spelling.clone(),
+        }
     }
 
     /// Whether what is sent would differ from what was acknowledged.
@@ -152,31 +137,42 @@ impl<'a> Wish<'a> {
 
     /// Whether a lost request has to be settled by sending the user now: nothing was acknowledged since, or it can no
     /// longer land.
-    pub(super) fn needs_settling(&self, snapshot: &Snapshot, now: Timestamp) -> bool {
+    fn needs_settling(&self, input: Input<'_>) -> bool {
         let synced_at = self.user.and_then(|user| user.synced_at);
-        snapshot
-            .lost_entries(self.id)
-            .iter()
-            .any(|entry| Some(entry.lost_at) > synced_at || entry.may_land_until <= now)
+        let mut lost = input.lost_entries(self.id).iter();
+        lost.any(|entry| Some(entry.lost_at) > synced_at || entry.may_land_until <= input.now)
     }
 
-    /// Whether Wazzup has the user as wanted, as far as we know, and nothing has to be sent.
-    pub(super) fn is_fulfilled(&self, snapshot: &Snapshot, now: Timestamp) -> bool {
-        self.standing == Standing::Ours && !self.differs() && !self.needs_settling(snapshot, now)
+    /// The last attempt to send exactly this, if the service refused it.
+    pub(super) fn refused(&self, input: Input<'a>) -> Option<&'a Failure> {
+        let failure = input.refused(self.id, Operation::Upsert)?;
+        let is_same = failure.name.as_ref() == Some(self.name()) && failure.phone == self.phone;
+        is_same.then_some(failure)
     }
 
-    /// Whether the last attempt to send exactly this was refused and is not yet due again.
-    pub(super) fn backs_off(&self, snapshot: &Snapshot, now: Timestamp) -> bool {
-        backing_off(&snapshot.failures, self.id, Operation::Upsert, now)
-            .is_some_and(|attempt| attempt.name.as_ref() == Some(self.name()) && attempt.phone == self.phone)
+    /// Whether that attempt is not yet due again.
+    pub(super) fn backs_off(&self, input: Input<'a>) -> bool {
+        self.refused(input)
+            .is_some_and(|failure| failure.next_attempt_at > Some(input.now))
+    }
+
+    /// Whether Wazzup has the user as wanted, as far as we know, and nothing has to be sent. Whoever could not be put right
+    /// when a list showed them missing or renamed is not forgotten in the cycles without a list.
+    pub(super) fn is_fulfilled(&self, input: Input<'a>) -> bool {
+        self.standing == Standing::Ours
+            && !self.differs()
+            && !self.needs_settling(input)
+            && self.refused(input).is_none()
     }
 
     /// What is to be sent.
     pub(super) fn upsert(&self) -> PlannedUpsert {
         let (change, name_in_wazzup) = match self.standing {
             Standing::New | Standing::Unknown => (Change::Add, None),
-            Standing::Adoptable(name) => (Change::Adopt, Some(name.to_owned())),
-            Standing::TakenOver(name) | Standing::Foreign(name) => (Change::TakeOver, Some(name.to_owned())),
+            Standing::Adoptable(name) => (Change::Adopt, Some(name)),
+            Standing::TakenOver(name) | Standing::Foreign(name) => (Change::TakeOver, Some(name)),
+            // A lost request added the user.
+            Standing::Ours if self.acknowledged().is_none() => (Change::Add, None),
             Standing::Ours | Standing::Missing | Standing::Renamed if self.differs() => (Change::Update, None),
             Standing::Ours | Standing::Missing | Standing::Renamed => (Change::Resend, None),
         };
@@ -192,59 +188,53 @@ impl<'a> Wish<'a> {
             },
             wanted_phone: self.phone,
             before: self.acknowledged().cloned(),
-            name_in_wazzup,
-            takes_seat: self.takes_seat(),
+            name_in_wazzup: name_in_wazzup.map(str::to_owned),
+            takes_seat: matches!(self.standing, Standing::New | Standing::Missing | Standing::Unknown),
             waits_for: Vec::new(),
             phone_waits_for: self.phone_waits_for.clone(),
         }
     }
+}
 
-    /// Whether sending the user needs a free seat.
-    pub(super) fn takes_seat(&self) -> bool {
-        matches!(self.standing, Standing::New | Standing::Missing | Standing::Unknown)
+fn standing_of_ours<'a>(
+    input: Input<'a>,
+    id: &EmployeeId,
+    acknowledged: &Acknowledged,
+    trusts_missing: bool,
+) -> Standing<'a> {
+    // An earlier list lacked the user, and there was no free seat.
+    let waits_for_seat = input.snapshot.account.waiting_for_seat.contains(id);
+    match input.list.find(id.as_str()) {
+        Sighting::Absent if trusts_missing || waits_for_seat => Standing::Missing,
+        Sighting::Unknown if waits_for_seat => Standing::Missing,
+        Sighting::Named(name) if input.list.is_complete() && name.trim() != acknowledged.name.as_str() => {
+            Standing::Renamed
+        }
+        _ => Standing::Ours,
     }
 }
 
-/// What is needed to tell how users stand in Wazzup.
-struct StandingContext<'a, 'p> {
-    snapshot: &'a Snapshot,
-    list: &'a RemoteList,
-    trusts_missing: bool,
-    policy: &'p Policy,
-}
-
-impl<'a> StandingContext<'a, '_> {
-    fn standing(&self, id: &EmployeeId, wanted_name: &FullName, user: Option<&User>) -> Standing<'a> {
-        let sighting = self.list.find(id.as_str());
-        if let Some(acknowledged) = user.and_then(|user| user.acknowledged.as_ref()) {
-            return match sighting {
-                Sighting::Absent if self.trusts_missing => Standing::Missing,
-                Sighting::Named(name) if self.list.is_complete() && name.trim() != acknowledged.name.as_str() => {
-                    Standing::Renamed
-                }
-                _ => Standing::Ours,
-            };
+fn standing_of_others<'a>(
+    input: Input<'a>,
+    id: &EmployeeId,
+    wanted_name: &FullName,
+    may_be_ours: bool,
+) -> Standing<'a> {
+    let always_takes_over = input.policy.always_takes_over;
+    let hold = input.hold(HoldKind::Takeover, id);
+    match (input.list.find(id.as_str()), hold) {
+        (Sighting::Absent, _) => Standing::New,
+        (Sighting::Named(name), _) if may_be_ours && input.is_lost_name(id, name) => Standing::Ours,
+        (Sighting::Named(name), _) if wanted_name.is_same_as(name) => Standing::Adoptable(name),
+        (Sighting::Named(name), _) if always_takes_over => Standing::TakenOver(name),
+        (Sighting::Named(name), Some(hold)) if hold.is_approved_for(name) => Standing::TakenOver(name),
+        (Sighting::Named(name), _) => Standing::Foreign(name),
+        // Nothing need vouch for it, but the list was to be read before.
+        (Sighting::Unknown, _) if always_takes_over && input.list.was_read() => Standing::New,
+        // What is held is no reason to ask Wazzup.
+        (Sighting::Unknown, Some(hold)) if hold.approved.is_none() && !always_takes_over && !input.list.was_read() => {
+            Standing::Foreign(&hold.content)
         }
-        let hold = self.snapshot.holds.get(&HoldKey::new(HoldKind::Takeover, id.as_str()));
-        match sighting {
-            Sighting::Absent => Standing::New,
-            Sighting::Named(name) => {
-                let is_ours = user.is_some() && is_name_of_lost_upsert(self.snapshot, id, name);
-                if is_ours {
-                    Standing::Ours
-                } else if wanted_name.is_same_as(name) {
-                    Standing::Adoptable(name)
-                } else if self.policy.always_takes_over || hold.is_some_and(|hold| hold.is_approved_for(name)) {
-                    Standing::TakenOver(name)
-                } else {
-                    Standing::Foreign(name)
-                }
-            }
-            Sighting::Unknown if self.policy.always_takes_over => Standing::New,
-            Sighting::Unknown => match hold {
-                Some(hold) if hold.approved.is_none() && !self.list.was_read() => Standing::Foreign(&hold.content),
-                _ => Standing::Unknown,
-            },
-        }
+        (Sighting::Unknown, _) => Standing::Unknown,
     }
 }

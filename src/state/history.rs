@@ -27,7 +27,7 @@ impl HistoryOperation {
         if text == Self::Remove.as_str() {
             return Some(Self::Remove);
         }
-        let change = Change::ALL.into_iter().find(|change| change.as_str() == text);
+        let change = text.parse().ok();
         change.map(Self::Upsert)
     }
 }

@@ -56,7 +56,7 @@ impl Transaction<'_> {
             Outcome::Failed(attempt) => self.write_failed_attempt(attempt).await,
             Outcome::Recovered(key) => self.close_failures(std::slice::from_ref(key)).await,
             Outcome::SeatsTaken(number) => self.add_to_seats_used(*number).await,
-            Outcome::AccountFull { limit, used } => self.write_full_account(*limit, *used).await,
+            Outcome::SeatLimit { limit, used } => self.write_seat_limit(*limit, *used).await,
         }
     }
 

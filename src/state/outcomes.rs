@@ -113,11 +113,11 @@ impl Transaction<'_> {
         )).await
     }
 
-    pub(super) async fn write_full_account(&mut self, limit: usize, used: Option<usize>) -> Result<(), Error> {
+    pub(super) async fn write_seat_limit(&mut self, limit: Option<usize>, used: Option<usize>) -> Result<(), Error> {
         self.run(sqlx::query!(
             "UPDATE accounts SET seats_limit = $2, seats_used = COALESCE($3, seats_used) WHERE account = $1",
             self.account,
-            stored_count(limit),
+            limit.map(stored_count),
             used.map(stored_count)
         ))
         .await

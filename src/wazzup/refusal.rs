@@ -7,19 +7,6 @@ use crate::{
     employee::Phone,
 };
 
-impl From<RefusalCode> for Refusal {
-    /// A refusal of which nothing else is known.
-    fn from(code: RefusalCode) -> Self {
-        Self {
-            code,
-            request_id: None,
-            invalid: Vec::new(),
-            phone: None,
-            limit: None,
-        }
-    }
-}
-
 /// Reads the body of a refusal or a fault. Of one that cannot be read, the status and `trace_id`, which is the header
 /// of that name, are left.
 pub(super) fn read_refusal(status: u16, body: &[u8], trace_id: Option<&str>) -> Refusal {

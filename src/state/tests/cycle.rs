@@ -140,7 +140,13 @@ async fn marks_are_written_down_before_the_first_request() {
         .record(
             cycle,
             Loss::None,
-            vec![Outcome::AccountFull { limit: 5, used: None }, Outcome::SeatsTaken(-1)],
+            vec![
+                Outcome::SeatLimit {
+                    limit: Some(5),
+                    used: None,
+                },
+                Outcome::SeatsTaken(-1),
+            ],
             None,
         )
         .await;

@@ -15,10 +15,8 @@ const LOOK_UPS: usize = 100;
 
 impl SyncEngine {
     /// Plans, asks what the plan has to know, and plans again, until nothing is left to ask. A list that is due is read
-    /// first.
-    ///
-    /// # Errors
-    /// If Wazzup refuses the key, or has no list at all (404: the address is wrong), or if the account cannot be judged.
+    /// first. Fails if Wazzup refuses the key, or has no list at all (404: the address is wrong), or if the account cannot be
+    /// judged.
     pub(crate) async fn plan_with_answers(
         &self,
         roster: &Roster,

@@ -1,0 +1,119 @@
+//! How far a cycle got, and what it came to in numbers.
+
+use std::collections::BTreeSet;
+
+use super::{
+    CycleError,
+    log::{CycleLog, report_delivered},
+};
+use crate::{
+    delivery::{Change, Delivery, Interruption, Report},
+    plan::{Operation, Plan, RemoteList, StayReason},
+    state::{Counts, CycleFailure, CycleOutcome, Finished, ListPassed, SeatsCounted},
+};
+
+/// What is left of a cycle, wherever it failed.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    pub(super) plan: Plan,
+    pub(super) list: RemoteList,
+    /// `None` before the plan stands.
+    pub(super) delivery: Option<Delivery>,
+}
+
+impl Progress {
+    /// Whether the delivery ended early, or somebody could not be sent since Wazzup did not answer a look-up.
+    pub(super) fn ending(&self) -> Result<(), CycleError> {
+        let report = self.delivery.as_ref().map(Delivery::report);
+        if let Some(interruption) = report.and_then(|report| report.interruption.clone()) {
+            return Err(interruption.into());
+        }
+        match self.list.silence() {
+            Some(reason) => Err(Interruption::Unavailable(reason.to_owned()).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// What the state keeps of the cycle.
+    pub(super) fn finish(self, error: Option<&CycleError>, log: &CycleLog<'_>) -> Finished {
+        let Self { plan, list, delivery } = self;
+        let is_planned = delivery.is_some();
+        let report = delivery.map(Delivery::finish).unwrap_or_default();
+        report_delivered(&report);
+        let counts = is_planned.then(|| counts(&plan, &report));
+        let is_in_sync = counts.as_ref().is_some_and(|counts| is_in_sync(counts, &plan, &report));
+        let outcome = match error {
+            Some(_) => CycleOutcome::Failed,
+            None if is_in_sync => CycleOutcome::InSync,
+            None => CycleOutcome::Incomplete,
+        };
+        let waiting = &report.waiting_for_seat;
+        let is_waiting_changed = is_planned && *waiting != log.account.waiting_for_seat;
+        let list_passed = plan.account_passed.then(|| ListPassed {
+            fingerprint: list.fingerprint.clone(),
+            seats: report
+                .seats_used
+                .filter(|_| list.is_complete())
+                .map(|used| SeatsCounted {
+                    used,
+                    foreign: plan.drift.foreign,
+                }),
+        });
+        Finished {
+            outcome,
+            error: error.map(|error| CycleFailure {
+                kind: error.kind(),
+                message: error.to_string(),
+            }),
+            counts,
+            requests: report.requests,
+            added: report.count(&[Change::Add]),
+            adopted: report.count(&[Change::Adopt, Change::TakeOver]),
+            updated: report.count(&[Change::Update, Change::Release, Change::Resend]),
+            removed: report.removed,
+            held: plan.unapproved_holds().count(),
+            waiting_for_seat: is_waiting_changed.then(|| waiting.clone()),
+            had_list: list.was_answered(),
+            list_passed,
+            reported_holds: log.reported_holds,
+            reported_error: false,
+            noteworthy: error.is_some() || report.requests > 0 || !plan.marks.is_empty(),
+        }
+    }
+}
+
+/// How the employees stand. Each counts once: waiting for a seat, else failing, else pending, else in sync.
+fn counts(plan: &Plan, report: &Report) -> Counts {
+    let waiting = &report.waiting_for_seat;
+    let mut failing: BTreeSet<&str> = BTreeSet::new();
+    for key in &report.failing {
+        // Nobody who is removed is an employee.
+        if key.operation != Operation::Remove && !waiting.contains(&*key.user_id) {
+            failing.insert(&key.user_id);
+        }
+    }
+    let pending = report
+        .pending
+        .iter()
+        .filter(|id| !waiting.contains(*id) && !failing.contains(id.as_str()))
+        .count();
+    Counts {
+        eligible: plan.eligible,
+        in_sync: plan.eligible - waiting.len() - failing.len() - pending,
+        failing: failing.len(),
+        waiting_for_seat: waiting.len(),
+        pending,
+        missing_ids: plan.missing_ids,
+    }
+}
+
+fn is_in_sync(counts: &Counts, plan: &Plan, report: &Report) -> bool {
+    let is_removal_due = plan.staying.iter().any(|user| user.reason == StayReason::Unknown);
+    let has_removal_failed = report.failing.iter().any(|key| key.operation == Operation::Remove);
+    counts.in_sync == counts.eligible
+        && counts.missing_ids == 0
+        && plan.unapproved_holds().next().is_none()
+        && report.unremoved.is_empty()
+        && !is_removal_due
+        && !has_removal_failed
+}

@@ -1,0 +1,175 @@
+//! What goes into one request, and what an answer to it says about its entries.
+
+use std::collections::BTreeMap;
+
+use super::request::{Attempts, Refusal, RefusalCode, Request};
+use crate::{
+    employee::{EmployeeId, Phone},
+    plan::{BatchEntry, Operation, PlannedUpsert},
+};
+
+/// One user on the way.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    pub id: EmployeeId,
+    /// What fails if it is refused. `Phone`: it only gives up a phone.
+    pub operation: Operation,
+    /// What is sent; `None` removes the user.
+    pub entry: Option<BatchEntry>,
+    pub wanted_phone: Option<Phone>,
+    pub takes_seat: bool,
+    pub waits_for: Vec<EmployeeId>,
+    pub phone_waits_for: Vec<EmployeeId>,
+    /// Once it is accepted, the user has everything that the CRM wants.
+    pub completes: bool,
+    /// It goes without its phone, and this is why: charged once the rest of it is accepted.
+    pub phone_refusal: Option<Refusal>,
+    /// The entry before its phone was taken off because an answer named the field: put back if that did not help.
+    pub named_entry: Option<BatchEntry>,
+}
+
+impl Item {
+    pub(super) fn new(id: &EmployeeId, operation: Operation, entry: Option<&BatchEntry>) -> Self {
+        Self {
+            id: id.clone(),
+            operation,
+            entry: entry.cloned(),
+            wanted_phone: None,
+            takes_seat: false,
+            waits_for: Vec::new(),
+            phone_waits_for: Vec::new(),
+            completes: true,
+            phone_refusal: None,
+            named_entry: None,
+        }
+    }
+
+    pub(super) fn upsert(upsert: &PlannedUpsert) -> Self {
+        Self {
+            wanted_phone: upsert.wanted_phone,
+            takes_seat: upsert.takes_seat,
+            waits_for: upsert.waits_for.clone(),
+            phone_waits_for: upsert.phone_waits_for.clone(),
+            ..Self::new(upsert.id(), Operation::Upsert, Some(&upsert.entry))
+        }
+    }
+
+    pub(super) fn phone(&self) -> Option<Phone> {
+        self.entry.as_ref().and_then(|entry| entry.employee.phone)
+    }
+
+    /// Takes the phone off. Returns whether there was one.
+    pub(super) fn drop_phone(&mut self) -> bool {
+        let Some(entry) = &mut self.entry else { return false };
+        entry.phone_spelling = None;
+        entry.employee.phone.take().is_some()
+    }
+
+    /// Goes on without the phone, which is charged with `refusal` later. Returns whether there was one.
+    pub(super) fn leave_phone_out(&mut self, refusal: &Refusal) -> bool {
+        let had_phone = self.drop_phone();
+        if had_phone {
+            self.phone_refusal = Some(refusal.clone());
+        }
+        had_phone
+    }
+
+    pub(super) fn restore_named_phone(&mut self) {
+        if let Some(entry) = self.named_entry.take() {
+            self.entry = Some(entry);
+            self.phone_refusal = None;
+        }
+    }
+}
+
+/// What goes into one request: removals, phone releases or upserts.
+#[derive(Debug, Clone)]
+pub(super) struct Group {
+    pub items: Vec<Item>,
+    /// Items that an answer named: charged if the others are accepted.
+    pub aside: Vec<NamedItem>,
+    pub attempts: Attempts,
+}
+
+/// An item that an answer named, and the answer.
+#[derive(Debug, Clone)]
+pub(super) struct NamedItem {
+    pub item: Item,
+    pub refusal: Refusal,
+}
+
+impl Group {
+    pub(super) fn new(items: Vec<Item>, attempts: Attempts) -> Self {
+        Self {
+            items,
+            aside: Vec::new(),
+            attempts,
+        }
+    }
+
+    pub(super) fn is_removal(&self) -> bool {
+        self.items.iter().all(|item| item.entry.is_none())
+    }
+
+    /// A refusal of it can be about one item only.
+    pub(super) fn is_single(&self) -> bool {
+        self.items.len() == 1 && self.aside.is_empty()
+    }
+
+    /// What an earlier answer named was left out.
+    pub(super) fn was_named_before(&self) -> bool {
+        !self.aside.is_empty() || self.items.iter().any(|item| item.named_entry.is_some())
+    }
+
+    /// Whose phone the service says somebody else has.
+    pub(super) fn owner_of_named_phone(&mut self, refusal: &Refusal) -> Option<&mut Item> {
+        if refusal.code != RefusalCode::DuplicatePhoneNumber {
+            return None;
+        }
+        let phone = refusal.phone?;
+        self.items.iter_mut().find(|item| item.phone() == Some(phone))
+    }
+
+    /// Takes the items that the answer names out of the group; one of which only the phone is named goes on without it.
+    /// Returns `false` and does nothing if the answer names nobody, or everybody.
+    pub(super) fn set_aside_named(&mut self, refusal: &Refusal) -> bool {
+        let mut is_only_phone: BTreeMap<usize, bool> = BTreeMap::new();
+        for entry in &refusal.invalid {
+            let Some(index) = entry.index.filter(|index| *index < self.items.len()) else {
+                continue;
+            };
+            let has_phone = self.items[index].phone().is_some();
+            let names_only_phone = !entry.fields.is_empty() && entry.fields.iter().all(|field| field == "phone");
+            *is_only_phone.entry(index).or_insert(true) &= has_phone && names_only_phone;
+        }
+        let left_out = is_only_phone.values().filter(|only_phone| !**only_phone).count();
+        if is_only_phone.is_empty() || left_out == self.items.len() {
+            return false;
+        }
+        for (index, mut item) in std::mem::take(&mut self.items).into_iter().enumerate() {
+            match is_only_phone.get(&index) {
+                None => self.items.push(item),
+                Some(true) => {
+                    item.named_entry.clone_from(&item.entry);
+                    item.leave_phone_out(refusal);
+                    self.items.push(item);
+                }
+                Some(false) => self.aside.push(NamedItem {
+                    item,
+                    refusal: refusal.clone(),
+                }),
+            }
+        }
+        true
+    }
+
+    pub(super) fn request(&self) -> Request {
+        let attempts = self.attempts;
+        if self.is_removal() {
+            let user_ids = self.items.iter().map(|item| item.id.clone()).collect();
+            return Request::Remove { user_ids, attempts };
+        }
+        let entries = self.items.iter().filter_map(|item| item.entry.clone()).collect();
+        Request::Upsert { entries, attempts }
+    }
+}

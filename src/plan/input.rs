@@ -1,0 +1,75 @@
+//! What a plan is made from, and what the plan's rules ask of it again and again.
+
+use jiff::Timestamp;
+
+use super::{
+    Failure, FailureKey, Hold, HoldKey, HoldKind, LostContent, LostEntry, Operation, Policy, RemoteList, Snapshot,
+};
+use crate::employee::{EmployeeId, FullName, Roster};
+
+#[derive(Clone, Copy)]
+pub(super) struct Input<'a> {
+    pub roster: &'a Roster,
+    pub snapshot: &'a Snapshot,
+    pub list: &'a RemoteList,
+    pub policy: &'a Policy,
+    pub now: Timestamp,
+}
+
+impl<'a> Input<'a> {
+    /// What the service last refused of `id` at `operation`, if that failure is open.
+    pub(super) fn refused(self, id: &EmployeeId, operation: Operation) -> Option<&'a Failure> {
+        let failures = &self.snapshot.failures;
+        if failures.is_empty() {
+            return None;
+        }
+        let failure = failures.get(&FailureKey::new(id.as_str(), operation))?;
+        Some(failure).filter(|failure| !failure.is_local)
+    }
+
+    /// The same, if it is not yet due again.
+    pub(super) fn backing_off(self, id: &EmployeeId, operation: Operation) -> Option<&'a Failure> {
+        self.refused(id, operation)
+            .filter(|failure| failure.next_attempt_at > Some(self.now))
+    }
+
+    pub(super) fn hold(self, kind: HoldKind, id: &EmployeeId) -> Option<&'a Hold> {
+        self.snapshot.holds.get(&HoldKey::new(kind, id.as_str()))
+    }
+
+    /// A hold that nobody has approved. What is held already keeps its time.
+    pub(super) fn held(self, key: &HoldKey, content: &str, reason: String) -> Hold {
+        let existing = self.snapshot.holds.get(key).filter(|hold| hold.content == content);
+        Hold {
+            content: content.to_owned(),
+            reason,
+            since: existing.map_or(self.now, |hold| hold.since),
+            sticky: false,
+            approved: None,
+        }
+    }
+
+    pub(super) fn lost_entries(self, id: &EmployeeId) -> &'a [LostEntry] {
+        self.snapshot.lost_entries(id)
+    }
+
+    /// The names of lost upserts: any of them may be the user's in Wazzup.
+    pub(super) fn lost_names(self, id: &EmployeeId) -> impl DoubleEndedIterator<Item = &'a FullName> {
+        let entries = self.lost_entries(id).iter();
+        entries.filter_map(|entry| match &entry.content {
+            LostContent::Upsert { name, .. } => Some(name),
+            LostContent::Removal => None,
+        })
+    }
+
+    /// Whether a lost upsert of ours may have given the user this name.
+    pub(super) fn is_lost_name(self, id: &EmployeeId, name: &str) -> bool {
+        self.lost_names(id).any(|lost| lost.is_same_as(name))
+    }
+
+    /// Whether a lost request about the user may still act.
+    pub(super) fn may_still_land(self, id: &EmployeeId) -> bool {
+        let entries = self.lost_entries(id);
+        entries.iter().any(|entry| entry.may_land_until > self.now)
+    }
+}

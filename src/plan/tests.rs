@@ -1,0 +1,252 @@
+//! Single rules of the plan.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::*;
+use crate::employee::{FullName, Phone, PhoneReader, Roster, RosterBuilder, Row};
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+const LIMIT: Limit = Limit {
+    above: 5,
+    above_percent: 10,
+};
+const POLICY: Policy = Policy {
+    removes: true,
+    removals: LIMIT,
+    grace: SignedDuration::ZERO,
+    updates: LIMIT,
+    always_takes_over: false,
+};
+
+/// What a plan is made from: at first an account without users, whose list was not read.
+struct World {
+    rows: Vec<(String, String, Option<String>)>,
+    snapshot: Snapshot,
+    list: RemoteList,
+    policy: Policy,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut snapshot = Snapshot::default();
+        snapshot.account.fingerprint = Some("ours".to_owned());
+        Self {
+            rows: Vec::new(),
+            snapshot,
+            list: RemoteList::unread("ours"),
+            policy: POLICY,
+        }
+    }
+
+    /// Employees `e1`… with names of their own and without phones, all in sync.
+    fn with_users(count: usize) -> Self {
+        let mut world = Self::new();
+        for number in 1..=count {
+            let name = format!("Employee {number}");
+            world.wants(&format!("e{number}"), &name, None);
+            world.has(&format!("e{number}"), &name, None);
+        }
+        world
+    }
+
+    /// The CRM wants this employee.
+    fn wants(&mut self, id: &str, name: &str, phone: Option<u64>) {
+        self.rows.retain(|(known, ..)| known != id);
+        let phone = phone.map(|digits| digits.to_string());
+        self.rows.push((id.to_owned(), name.to_owned(), phone));
+    }
+
+    /// Wazzup acknowledged this user.
+    fn has(&mut self, id: &str, name: &str, phone: Option<u64>) {
+        let user = User {
+            acknowledged: Some(Acknowledged {
+                name: full_name(name),
+                phone: phone.map(phone_of),
+                phone_spelling: None,
+            }),
+            synced_at: Some(NOW - SignedDuration::from_hours(1)),
+            absent_since: None,
+        };
+        self.snapshot.users.insert(employee_id(id), user);
+    }
+
+    /// The service refused this attempt an hour ago. It is tried again `due_in` from now.
+    fn refused(&mut self, id: &str, operation: Operation, name: &str, phone: Option<u64>, due_in: SignedDuration) {
+        let an_hour_ago = NOW - SignedDuration::from_hours(1);
+        let failure = Failure {
+            user_id: id.to_owned(),
+            operation,
+            code: "DUPLICATE_PHONE_NUMBER".to_owned(),
+            detail: String::new(),
+            request_id: None,
+            attempts: 1,
+            is_local: false,
+            first_at: an_hour_ago,
+            last_at: an_hour_ago,
+            next_attempt_at: Some(NOW + due_in),
+            name: Some(full_name(name)),
+            phone: phone.map(phone_of),
+            spelling: None,
+        };
+        let failures = &mut self.snapshot.failures;
+        failures.insert(FailureKey::new(id, operation), failure);
+    }
+
+    /// Wazzup's list shows these users.
+    fn shows(&mut self, users: &[(&str, &str)], coverage: Coverage) {
+        let mut names = BTreeMap::new();
+        for (id, name) in users {
+            names.insert((*id).to_owned(), (*name).to_owned());
+        }
+        self.list.add_list(names, coverage);
+    }
+
+    fn plan(&self) -> Plan {
+        let mut builder = RosterBuilder::new(PhoneReader::new("RU").expect("a region"));
+        for (id, name, phone) in &self.rows {
+            builder.push(Row {
+                id: Some(id),
+                name: Some(name),
+                phone: phone.as_deref(),
+            });
+        }
+        let roster: Roster = builder.finish();
+        Plan::between(&roster, &self.snapshot, &self.list, &self.policy, NOW)
+    }
+}
+
+fn employee_id(text: &str) -> EmployeeId {
+    EmployeeId::parse(text).expect("an id")
+}
+
+fn full_name(text: &str) -> FullName {
+    FullName::parse(text).expect("a name")
+}
+
+fn phone_of(digits: u64) -> Phone {
+    digits.to_string().parse().expect("a phone")
+}
+
+fn ids(upserts: &[PlannedUpsert]) -> Vec<&str> {
+    upserts.iter().map(|upsert| upsert.id().as_str()).collect()
+}
+
+#[test]
+fn refused_phones_that_are_tried_again_are_not_held_as_updates() {
+    let mut world = World::with_users(40);
+    for number in 1..=20 {
+        let (id, name) = (format!("e{number}"), format!("Employee {number}"));
+        let phone = 79_260_000_000 + number;
+        world.wants(&id, &name, Some(phone));
+        world.refused(&id, Operation::Phone, &name, Some(phone), SignedDuration::ZERO);
+    }
+    let plan = world.plan();
+    assert!(plan.holds.is_empty(), "{:?}", plan.holds);
+    assert_eq!(plan.upserts.len(), 20);
+}
+
+#[test]
+fn an_account_with_more_users_than_seats_is_not_asked_in_every_cycle() {
+    let mut world = World::with_users(5);
+    world.snapshot.account.seats_used = Some(5);
+    world.snapshot.account.seats_limit = Some(3);
+    world.wants("new", "Newly Hired", None);
+    let plan = world.plan();
+    assert!(plan.questions.is_empty(), "{:?}", plan.questions);
+    assert_eq!(plan.waiting_for_seat, [employee_id("new")]);
+}
+
+#[test]
+fn a_look_up_without_an_answer_leaves_a_held_take_over_as_it_is() {
+    let mut world = World::with_users(5);
+    world.wants("x", "Our Name", None);
+    let hold = Hold {
+        content: "Their Name".to_owned(),
+        reason: "held".to_owned(),
+        since: NOW - SignedDuration::from_hours(2),
+        sticky: false,
+        approved: None,
+    };
+    let key = HoldKey::new(HoldKind::Takeover, "x");
+    world.snapshot.holds.insert(key.clone(), hold.clone());
+    world.shows(&[], Coverage::Unavailable("no answer".to_owned()));
+    world.list.add_unanswered("x");
+    let plan = world.plan();
+    assert_eq!(plan.holds.get(&key), Some(&hold));
+    assert!(plan.marks.is_empty(), "{:?}", plan.marks);
+    assert!(plan.upserts.is_empty());
+}
+
+#[test]
+fn a_user_who_could_not_be_put_right_is_not_in_sync_without_a_list() {
+    let mut world = World::with_users(5);
+    // An earlier list showed another name, and the service refused to put it right.
+    let in_an_hour = SignedDuration::from_hours(1);
+    world.refused("e1", Operation::Upsert, "Employee 1", None, in_an_hour);
+    let plan = world.plan();
+    assert_eq!(plan.marks.closed_failures, []);
+    assert_eq!((plan.unchanged, ids(&plan.upserts)), (4, Vec::new()));
+    world.refused("e1", Operation::Upsert, "Employee 1", None, SignedDuration::ZERO);
+    assert_eq!(ids(&world.plan().upserts), ["e1"]);
+}
+
+#[test]
+fn a_user_whom_an_earlier_list_lacked_goes_on_waiting_for_a_seat() {
+    let mut world = World::with_users(5);
+    world.snapshot.account.seats_used = Some(4);
+    world.snapshot.account.seats_limit = Some(4);
+    world.snapshot.account.waiting_for_seat.insert(employee_id("e1"));
+    let plan = world.plan();
+    assert_eq!(plan.waiting_for_seat, [employee_id("e1")]);
+    assert_eq!(plan.unchanged, 4);
+    world.snapshot.account.seats_used = Some(3);
+    assert_eq!(ids(&world.plan().upserts), ["e1"]);
+}
+
+#[test]
+fn a_lost_creation_that_is_found_counts_as_an_addition_without_a_further_seat() {
+    let mut world = World::with_users(5);
+    world.wants("new", "Newly Hired", None);
+    let new = employee_id("new");
+    world.snapshot.users.insert(new.clone(), User::default());
+    let lost = LostEntry {
+        content: LostContent::Upsert {
+            name: full_name("Newly Hired"),
+            phone: None,
+        },
+        lost_at: NOW - SignedDuration::from_hours(1),
+        may_land_until: NOW - SignedDuration::from_hours(1),
+    };
+    world.snapshot.lost.insert(new, vec![lost]);
+    world.shows(
+        &[
+            ("e1", "Employee 1"),
+            ("e2", "Employee 2"),
+            ("e3", "Employee 3"),
+            ("e4", "Employee 4"),
+            ("e5", "Employee 5"),
+            ("new", "Newly Hired"),
+        ],
+        Coverage::Complete,
+    );
+    let plan = world.plan();
+    assert_eq!(ids(&plan.upserts), ["new"]);
+    assert_eq!(
+        (plan.upserts[0].entry.change, plan.upserts[0].takes_seat),
+        (Change::Add, false)
+    );
+}
+
+#[test]
+fn the_list_is_read_before_an_addition_even_if_nothing_need_vouch_for_it() {
+    let mut world = World::with_users(5);
+    world.policy.always_takes_over = true;
+    world.wants("new", "Newly Hired", None);
+    assert!(world.plan().questions.list);
+    world.shows(&[], Coverage::Unavailable("no answer".to_owned()));
+    let plan = world.plan();
+    assert!(plan.questions.is_empty());
+    assert_eq!(ids(&plan.upserts), ["new"]);
+}
