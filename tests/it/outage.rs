@@ -49,6 +49,23 @@ async fn nobody_listens() {
 }
 
 #[tokio::test]
+async fn only_https_needs_a_ca_store() {
+    let mut app = App::new().await;
+    app.env("SSL_CERT_FILE", "/nowhere").env("SSL_CERT_DIR", "/nowhere");
+    app.hire_many(3).await;
+    app.once_exits(0).await;
+    app.settled().await;
+
+    let https = app.wazzup.base_url().replace("http:", "https:");
+    app.set("wazzup.base_url", &https);
+    let run = app.once_exits(1).await;
+    assert_eq!(run.error_kind(), "wazzup_unavailable");
+    let failed = run.events("cycle.failed")[0]["error"].to_string();
+    assert!(failed.contains("is there a CA store, or SSL_CERT_FILE?"), "{run}");
+    assert_eq!(run.events("request.retried").len(), 0, "{run}");
+}
+
+#[tokio::test]
 async fn a_passing_trouble_is_retried_within_the_cycle() {
     let app = App::with_employees(3).await;
     app.wazzup.order(Fault::new(When::Post, What::status(503)));
