@@ -8,18 +8,18 @@
 //! bodies, names, phones and keys.
 
 use std::{
-    error::Error,
-    fmt::{self, Write as _},
+    fmt,
     io::{self, IsTerminal as _, Write as _},
 };
 
+use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
-    span::{Attributes, Id, Record},
+    span::{Attributes, Id},
 };
 use tracing_subscriber::{
     EnvFilter, Layer,
@@ -29,6 +29,8 @@ use tracing_subscriber::{
     registry::{LookupSpan, Registry, Scope},
     util::SubscriberInitExt as _,
 };
+
+use crate::printable::{printable, printable_json};
 
 /// What a log line looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -128,27 +130,19 @@ where
         }
     }
 
-    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
-        if let Some(span) = context.span(id)
-            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
-        {
-            values.record(fields);
-        }
-    }
-
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
         for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
             if let Some(known) = span.extensions().get::<Fields>() {
-                known.0.iter().for_each(|(name, value)| fields.set(name, value.clone()));
+                fields.values.extend(known.values.clone());
             }
         }
+        // The event's own fields replace those of its spans.
         event.record(&mut fields);
         let metadata = event.metadata();
-        let name = fields.take("event").unwrap_or_else(|| metadata.target().into());
         let line = match self.format {
-            LogFormat::Json => json_line(now(), *metadata.level(), name, fields),
-            LogFormat::Text => text_line(now(), *metadata.level(), &name, fields, self.colour),
+            LogFormat::Json => json_line(now(), metadata, fields.values),
+            LogFormat::Text => text_line(now(), metadata, fields.values, self.colour),
         };
         // One write, so that lines of two threads do not mix. If stderr is gone there is nobody left to tell.
         let _ = self.writer.make_writer_for(metadata).write_all(line.as_bytes());
@@ -164,111 +158,70 @@ fn now() -> Timestamp {
 }
 
 /// `{"timestamp":…,"level":…,"event":…, fields of spans, fields of the event}`
-fn json_line(now: Timestamp, level: Level, event: Value, fields: Fields) -> String {
-    let mut line = Map::new();
-    // The fields first: none of them can replace the three that every line has.
-    line.extend(fields.0.into_iter().map(|(name, value)| (name.to_owned(), value)));
-    line.insert("timestamp".to_owned(), format!("{now:.3}").into());
-    line.insert("level".to_owned(), level.as_str().into());
-    line.insert("event".to_owned(), event);
-    format!("{}\n", Value::Object(line))
+fn json_line(now: Timestamp, metadata: &Metadata<'_>, mut fields: Map<String, Value>) -> String {
+    let event = fields.remove("event").unwrap_or_else(|| metadata.target().into());
+    // Last, so that no field can replace the three that every line has.
+    fields.insert("timestamp".to_owned(), format!("{now:.3}").into());
+    fields.insert("level".to_owned(), metadata.level().as_str().into());
+    fields.insert("event".to_owned(), event);
+    printable_json(&Value::Object(fields).to_string()) + "\n"
 }
 
 /// `timestamp LEVEL event message key=value …`
-fn text_line(now: Timestamp, level: Level, event: &Value, mut fields: Fields, colour: bool) -> String {
-    let (on, off) = match level {
-        _ if !colour => ("", ""),
-        Level::ERROR => ("\x1b[31m", "\x1b[0m"),
-        Level::WARN => ("\x1b[33m", "\x1b[0m"),
-        Level::INFO => ("\x1b[32m", "\x1b[0m"),
-        _ => ("\x1b[2m", "\x1b[0m"),
+fn text_line(now: Timestamp, metadata: &Metadata<'_>, mut fields: Map<String, Value>, colour: bool) -> String {
+    let style = match *metadata.level() {
+        _ if !colour => Style::new(),
+        Level::ERROR => AnsiColor::Red.on_default(),
+        Level::WARN => AnsiColor::Yellow.on_default(),
+        Level::INFO => AnsiColor::Green.on_default(),
+        _ => Style::new().dimmed(),
     };
-    let mut line = format!("{now:.0} {on}{:<5}{off} {}", level.as_str(), Plain(event));
-    if let Some(Value::String(message)) = fields.take("message") {
-        line.push(' ');
-        // A line break in a message must not look like the next line, nor an escape code reach the terminal.
-        message.chars().for_each(|c| match c {
-            c if c.is_control() => line.extend(c.escape_default()),
-            c => line.push(c),
-        });
+    let level = metadata.level().as_str();
+    let event = fields.remove("event").unwrap_or_else(|| metadata.target().into());
+    let mut text = plain(&event);
+    if let Some(Value::String(message)) = fields.remove("message") {
+        text += &format!(" {message}");
     }
-    for (name, value) in &fields.0 {
-        // Writing to a String cannot fail.
-        let _ = write!(line, " {name}={}", Plain(value));
+    for (name, value) in &fields {
+        text += &format!(" {name}={}", plain(value));
     }
-    line.push('\n');
-    line
+    // A line break in a message must not look like the next line, nor an escape code reach the terminal.
+    format!("{now:.0} {style}{level:<5}{style:#} {}\n", printable(&text))
 }
 
-/// A value in a text line: in quotes, and escaped, only where it has to be.
-struct Plain<'a>(&'a Value);
-
-impl fmt::Display for Plain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Value::String(text) if is_plain(text) => f.write_str(text),
-            Value::String(text) => write!(f, "{text:?}"),
-            value => write!(f, "{value}"),
-        }
+/// A value in a text line: in quotes only where it has to be.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '=', '\n', '\t']) => text.clone(),
+        value => value.to_string(),
     }
 }
 
-fn is_plain(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .chars()
-            .all(|c| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '='))
-}
-
-/// Fields in the order in which they were first recorded.
+/// The fields of an event or a span.
 #[derive(Default)]
-struct Fields(Vec<(&'static str, Value)>);
-
-impl Fields {
-    /// Adds the field, or replaces the one of that name: the event's own word outweighs its spans'.
-    fn set(&mut self, name: &'static str, value: Value) {
-        match self.0.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, known)) => *known = value,
-            None => self.0.push((name, value)),
-        }
-    }
-
-    fn take(&mut self, name: &str) -> Option<Value> {
-        let index = self.0.iter().position(|(known, _)| *known == name)?;
-        Some(self.0.remove(index).1)
-    }
+struct Fields {
+    values: Map<String, Value>,
 }
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.set(field.name(), format!("{value:?}").into());
+        self.record_str(field, &format!("{value:?}"));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.set(field.name(), value.into());
+        self.values.insert(field.name().to_owned(), value.into());
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.set(field.name(), value.into());
+        self.values.insert(field.name().to_owned(), value.into());
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.set(field.name(), value.into());
+        self.values.insert(field.name().to_owned(), value.into());
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.set(field.name(), value.into());
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.set(field.name(), value.into());
-    }
-
-    /// The error and its causes.
-    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        let causes = std::iter::successors(Some(value), |&error| error.source());
-        let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-        self.set(field.name(), text.into());
+        self.values.insert(field.name().to_owned(), value.into());
     }
 }
 
@@ -292,11 +245,15 @@ mod tests {
     }
 
     fn capture(format: LogFormat, filter: EnvFilter, act: impl FnOnce()) -> String {
+        capture_with(format, false, filter, act)
+    }
+
+    fn capture_with(format: LogFormat, colour: bool, filter: EnvFilter, act: impl FnOnce()) -> String {
         let capture = Capture::default();
         let copy = capture.clone();
         let lines = Lines {
             format,
-            colour: false,
+            colour,
             writer: move || copy.clone(),
         };
         tracing::subscriber::with_default(subscriber(lines, filter), act);
@@ -309,23 +266,16 @@ mod tests {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    fn at() -> Timestamp {
-        "2026-11-22T10:00:00.25Z".parse().unwrap()
-    }
-
     #[test]
     fn a_json_line_is_one_flat_object() {
         let lines = json(|| {
-            let span = tracing::info_span!("daemon", account = "00123", cycle_id = tracing::field::Empty);
-            let _in_span = span.enter();
-            span.record("cycle_id", 7);
+            let _in_span = tracing::info_span!("daemon", account = "00123", cycle_id = 7).entered();
             let _in_cycle = tracing::info_span!("cycle", part = "delivery").entered();
             tracing::error!(
                 event = "cycle.failed",
                 error.kind = "crm_unavailable",
                 attempts = 3,
                 held = true,
-                share = 0.5,
                 part = %"crm",
                 level = "none",
                 "the CRM\ncannot be reached"
@@ -338,7 +288,7 @@ mod tests {
         assert!(timestamp.as_str().unwrap().ends_with('Z'));
         let expected = serde_json::json!({
             "level": "ERROR", "event": "cycle.failed", "account": "00123", "cycle_id": 7, "error.kind": "crm_unavailable",
-            "attempts": 3, "held": true, "share": 0.5, "part": "crm", "message": "the CRM\ncannot be reached",
+            "attempts": 3, "held": true, "part": "crm", "message": "the CRM\ncannot be reached",
         });
         assert_eq!(line, expected);
     }
@@ -347,16 +297,6 @@ mod tests {
     fn an_event_without_a_name_bears_its_modules() {
         let lines = json(|| tracing::info!("hello"));
         assert_eq!(lines[0]["event"], "wazzup_sync::telemetry::tests");
-    }
-
-    #[test]
-    fn an_error_is_written_with_its_causes() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("outer")]
-        struct Outer(#[source] io::Error);
-        let error = Outer(io::Error::other("inner"));
-        let lines = json(|| tracing::warn!(error = &error as &dyn Error, "failed"));
-        assert_eq!(lines[0]["error"], "outer: inner");
     }
 
     #[test]
@@ -394,23 +334,38 @@ mod tests {
 
     #[test]
     fn a_text_line_is_for_people() {
-        let fields = Fields(vec![
-            ("account", "main".into()),
-            ("message", "all well\x1b[2J\nforged".into()),
-            ("detail", "two words".into()),
-            ("in_sync", 3.into()),
-        ]);
-        let line = text_line(at(), Level::INFO, &"cycle.finished".into(), fields, false);
+        let text = capture(LogFormat::Text, EnvFilter::new("info"), || {
+            let _in_span = tracing::info_span!("daemon", account = "main").entered();
+            tracing::info!(
+                event = "cycle.finished",
+                detail = "two words",
+                in_sync = 3,
+                "all well\x1b[2J\nforged\u{202e}"
+            );
+        });
+        let (timestamp, rest) = text.split_once(' ').unwrap();
+        assert!(timestamp.parse::<Timestamp>().is_ok() && !timestamp.contains('.'));
         let expected = concat!(
-            "2026-11-22T10:00:00Z INFO  cycle.finished all well\\u{1b}[2J\\nforged ",
+            "INFO  cycle.finished all well\\u{1b}[2J\\u{a}forged\\u{202e} ",
             "account=main detail=\"two words\" in_sync=3\n",
         );
-        assert_eq!(line, expected);
+        assert_eq!(rest, expected);
+    }
+
+    #[test]
+    fn nothing_in_a_json_line_controls_a_terminal() {
+        let text = capture(LogFormat::Json, EnvFilter::new("info"), || {
+            tracing::info!(ids = "a\u{9b}2J\u{202e}", "m");
+        });
+        assert!(!text.contains(['\u{9b}', '\u{202e}']), "{text}");
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["ids"], "a\u{9b}2J\u{202e}");
     }
 
     #[test]
     fn colours_are_for_terminals() {
-        let line = text_line(at(), Level::WARN, &"source.empty".into(), Fields::default(), true);
-        assert_eq!(line, "2026-11-22T10:00:00Z \x1b[33mWARN \x1b[0m source.empty\n");
+        let line = |colour| capture_with(LogFormat::Text, colour, EnvFilter::new("info"), || tracing::warn!("m"));
+        assert!(line(true).contains(" \x1b[33mWARN \x1b[0m "), "{}", line(true));
+        assert!(!line(false).contains('\x1b'));
     }
 }

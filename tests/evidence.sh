@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 document=docs/reliability.md
-parts=(simulation crash variants healing model mutants soak)
+parts=(simulation crash variants healing chaos model mutants soak)
 [ $# = 0 ] || parts=("$@")
 
 EVIDENCE_DIR=$(mktemp -d)
@@ -22,6 +22,7 @@ measure() {
         crash) it crash::a_death_at_any_step_heals ;;
         variants) it variants:: ;;
         healing) it healing:: ;;
+        chaos) CHAOS_MINUTES=${MINUTES:-10} it chaos:: ;;
         model) make --silent model >"$EVIDENCE_DIR/model.md" ;;
         mutants) make --silent mutants >"$EVIDENCE_DIR/mutants.md" ;;
         soak) make --silent soak MINUTES="${MINUTES:-60}" >&2 ;;

@@ -2,8 +2,8 @@
 
 use std::{env, fmt::Write as _, path::Path};
 
-use super::text::is_harmful;
 use crate::daemon;
+use crate::printable::is_harmful;
 
 /// How this program was called, as far as suggested commands depend on it.
 #[derive(Debug, Clone, Default)]

@@ -8,7 +8,6 @@
 //! Text between backticks stays on one line where it fits, so that a command can be copied.
 
 use std::{
-    fmt::Write as _,
     io::{self, Write as _},
     os::fd::AsFd,
 };
@@ -17,7 +16,8 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::text::{is_harmful, printable};
+use super::text::printable;
+use crate::printable::printable_json;
 
 /// Somebody leaves Wazzup.
 pub(super) const REMOVAL: Style = AnsiColor::Red.on_default();
@@ -256,20 +256,7 @@ pub(super) fn print_json(answer: &impl Serialize) -> io::Result<()> {
 
 /// JSON in which every harmful character is written as `\u001b`.
 pub(super) fn safe_json(answer: &impl Serialize) -> serde_json::Result<String> {
-    let text = serde_json::to_string_pretty(answer)?;
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        // Line breaks are the layout's own: within strings they are escaped already. So are all others below U+0020.
-        if character == '\n' || !is_harmful(character) {
-            safe.push(character);
-            continue;
-        }
-        for unit in character.encode_utf16(&mut [0; 2]) {
-            // Writing to a String cannot fail.
-            _ = write!(safe, "\\u{unit:04x}");
-        }
-    }
-    Ok(safe)
+    Ok(printable_json(&serde_json::to_string_pretty(answer)?))
 }
 
 /// The columns of a terminal, but at least 60 and at most 120; `None` if it is none.

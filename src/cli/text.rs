@@ -1,38 +1,10 @@
 //! Words for people: counted nouns, times, lists of ids; and nothing in them that could control a terminal.
 
-use std::{borrow::Cow, cmp::Ordering};
+use std::cmp::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
-use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
-/// Whether a character does something to a terminal or a reader's eye instead of being seen: control and format
-/// characters (bidirectional marks, zero-width and tag characters), line and paragraph separators.
-pub(super) fn is_harmful(character: char) -> bool {
-    matches!(
-        character.general_category(),
-        GeneralCategory::Control
-            | GeneralCategory::Format
-            | GeneralCategory::LineSeparator
-            | GeneralCategory::ParagraphSeparator
-    )
-}
-
-/// `text`, with each harmful character written as `\u{1b}`. Everything that a stranger could have written (names, ids,
-/// codes, hosts, messages of a database) passes here before it is shown.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_harmful) {
-        return Cow::Borrowed(text);
-    }
-    let mut safe = String::with_capacity(text.len() + 8);
-    for character in text.chars() {
-        if is_harmful(character) {
-            safe.extend(character.escape_unicode());
-        } else {
-            safe.push(character);
-        }
-    }
-    Cow::Owned(safe)
-}
+pub(super) use crate::printable::printable;
 
 /// The order in which people look for ids: numbers within them by value, so that 2 comes before 10.
 pub(super) fn natural_order(left: &str, right: &str) -> Ordering {
@@ -117,35 +89,6 @@ pub(super) fn until(now: Timestamp, at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_harmful_is_printed() {
-        let harmful = [
-            '\0',
-            '\t',
-            '\n',
-            '\u{1b}',
-            '\u{7f}',
-            '\u{9b}',
-            '\u{ad}',
-            '\u{61c}',
-            '\u{200b}',
-            '\u{200d}',
-            '\u{200e}',
-            '\u{2028}',
-            '\u{2029}',
-            '\u{202e}',
-            '\u{2066}',
-            '\u{feff}',
-            '\u{e0041}',
-        ];
-        for character in harmful {
-            let text = format!("a{character}b");
-            assert_eq!(printable(&text), format!("a{}b", character.escape_unicode()));
-        }
-        let harmless = "Анна-Мария O’Neill 王小明 🙂 é e\u{301}";
-        assert!(matches!(printable(harmless), Cow::Borrowed(text) if text == harmless));
-    }
 
     #[test]
     fn numbers_in_ids_are_ordered_by_value() {

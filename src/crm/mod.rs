@@ -47,8 +47,7 @@ const UNREADABLE_PHONE: &str = "?";
 
 /// The CRM cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The database does not answer.
+pub(crate) enum Error {
     #[error("the CRM database is unavailable: {0}; {remedy}", remedy = .0.remedy("crm.url"))]
     Unavailable(Reason),
     /// The database refuses the query: the table, a column or a right is missing, or it takes too long.
@@ -91,9 +90,8 @@ impl Error {
     }
 }
 
-/// The CRM.
 #[derive(Debug, Clone)]
-pub struct Crm {
+pub(crate) struct Crm {
     database: Database,
     source: Source,
     begin: String,
@@ -103,8 +101,7 @@ pub struct Crm {
 impl Crm {
     /// The CRM in the database that `options` lead to. Connects when first used. The server ends a statement that takes
     /// longer than `query_timeout`; a whole read ends 5 seconds later, whatever the server does.
-    #[must_use]
-    pub fn new(options: PgConnectOptions, source: Source, query_timeout: Duration) -> Self {
+    pub(crate) fn new(options: PgConnectOptions, source: Source, query_timeout: Duration) -> Self {
         let begin = format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL statement_timeout TO {}",
             query_timeout.as_millis().clamp(1, i32::MAX as u128)
@@ -202,16 +199,14 @@ async fn read_converted(tx: &mut PgConnection, select: &Select, whose: Whose<'_>
 
 /// The employees' rows, as they were read.
 #[derive(Debug)]
-pub struct CrmRows {
+pub(crate) struct CrmRows {
     rows: Vec<CrmRow>,
     /// The values that could not be converted to UTF-8, if there are such.
-    pub unconvertible: Option<Unconvertible>,
+    pub(crate) unconvertible: Option<Unconvertible>,
 }
 
 impl CrmRows {
-    /// Parses the rows.
-    #[must_use]
-    pub fn roster(&self, phones: PhoneReader) -> Roster {
+    pub(crate) fn roster(&self, phones: PhoneReader) -> Roster {
         let mut builder = RosterBuilder::new(phones);
         for row in &self.rows {
             builder.push(row.parsed());

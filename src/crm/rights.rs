@@ -7,31 +7,26 @@ use crate::postgres::unnamed;
 
 /// The role that reads the CRM.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Role {
-    /// Its name.
-    pub name: String,
-    /// Nothing is forbidden to it.
-    pub is_superuser: bool,
+pub(crate) struct Role {
+    pub(crate) name: String,
+    pub(crate) is_superuser: bool,
     /// It may change what it should only read.
-    pub can_write: bool,
+    pub(crate) can_write: bool,
 }
 
 /// The schemas with a table of the name that `crm.table` gives without a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableSchemas {
+pub(crate) struct TableSchemas {
     /// The schema whose table is read: the first in the role's `search_path`.
-    pub read: String,
+    pub(crate) read: String,
     /// The other schemas with a table or view of that name.
-    pub others: Vec<String>,
+    pub(crate) others: Vec<String>,
 }
 
 impl Crm {
     /// What the role may do to the employees' table; to anything but `own_schema`, which is ours, if the CRM is read by a
     /// query. The daemon needs no more than SELECT.
-    ///
-    /// # Errors
-    /// If the database does not answer, or does not have the table.
-    pub async fn role(&self, own_schema: &str) -> Result<Role, Error> {
+    pub(crate) async fn role(&self, own_schema: &str) -> Result<Role, Error> {
         let table = match &self.source {
             Source::Table { name, .. } => Some(name.quoted()),
             Source::Query(_) => None,
@@ -61,10 +56,7 @@ impl Crm {
     }
 
     /// Tables and views that the role can name and whose names are close to that of `crm.table`, for one that is not there.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn similar_tables(&self) -> Result<Vec<String>, Error> {
+    pub(crate) async fn similar_tables(&self) -> Result<Vec<String>, Error> {
         let Source::Table { name, .. } = &self.source else {
             return Ok(Vec::new());
         };
@@ -91,10 +83,7 @@ impl Crm {
 
     /// Which schema's table is read, if `crm.table` names none and there are several. A table that appears in a schema
     /// earlier in the `search_path` would be read instead.
-    ///
-    /// # Errors
-    /// If the database does not answer, or does not have the table.
-    pub async fn ambiguous_schemas(&self) -> Result<Option<TableSchemas>, Error> {
+    pub(crate) async fn ambiguous_schemas(&self) -> Result<Option<TableSchemas>, Error> {
         let Source::Table {
             name: TableName { schema: None, table },
             ..

@@ -27,14 +27,15 @@ impl SyncEngine {
     ) -> Result<(Plan, RemoteList), CycleError> {
         let mut list = RemoteList::unread(wazzup.fingerprint());
         list.scheduled = list_is_due;
+        let expected = roster.eligible().max(snapshot.users.len());
         if list_is_due {
-            read_list(wazzup, &mut list).await?;
+            read_list(wazzup, expected, &mut list).await?;
         }
         let mut look_ups = 0;
         loop {
             let plan = Plan::between(roster, snapshot, &list, &self.policy, now);
             if plan.questions.list && !list.was_read() {
-                read_list(wazzup, &mut list).await?;
+                read_list(wazzup, expected, &mut list).await?;
                 continue;
             }
             let users: Vec<&EmployeeId> = plan.questions.users.iter().take(LOOK_UPS - look_ups).collect();
@@ -48,8 +49,8 @@ impl SyncEngine {
 }
 
 /// Reads the list. One that cannot be had is noted as such: it is wanted, not required.
-async fn read_list(wazzup: &Session<'_>, list: &mut RemoteList) -> Result<(), CycleError> {
-    let fetched = wazzup.users().await?;
+async fn read_list(wazzup: &Session<'_>, expected: usize, list: &mut RemoteList) -> Result<(), CycleError> {
+    let fetched = wazzup.users(expected).await?;
     list.add_list(fetched.names, fetched.coverage);
     Ok(())
 }

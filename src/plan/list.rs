@@ -56,8 +56,8 @@ impl RemoteList {
     }
 
     /// Takes in what a list showed: `names` by id.
-    pub fn add_list(&mut self, names: BTreeMap<String, String>, coverage: Coverage) {
-        self.names.extend(names);
+    pub fn add_list(&mut self, mut names: BTreeMap<String, String>, coverage: Coverage) {
+        self.names.append(&mut names);
         self.coverage = coverage;
     }
 

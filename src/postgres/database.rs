@@ -22,7 +22,7 @@ const FRESH: Duration = Duration::from_secs(1);
 ///
 /// Not a pool: whoever uses it does one thing after the other, and a pool hides why a connection cannot be made.
 #[derive(Clone)]
-pub struct Database {
+pub(crate) struct Database {
     options: Arc<PgConnectOptions>,
     idle: Arc<Mutex<Option<IdleConnection>>>,
 }
@@ -38,8 +38,7 @@ impl Database {
     ///
     /// The connection suits a `PgBouncer` in transaction mode: no start-up parameter that it does not know. And no statement
     /// is ever logged.
-    #[must_use]
-    pub fn new(options: PgConnectOptions) -> Self {
+    pub(crate) fn new(options: PgConnectOptions) -> Self {
         Self {
             options: Arc::new(suitable(options)),
             idle: Arc::default(),
@@ -51,10 +50,7 @@ impl Database {
     /// All of it together, connecting included, takes `limit` at most. Then, and whenever the transaction did not end
     /// properly or the caller stopped waiting, the connection is closed, and the next transaction makes a new one.
     /// `purpose` completes the sentence "no answer while …".
-    ///
-    /// # Errors
-    /// Those of `work`, or if the database does not answer or refuses.
-    pub async fn transaction<T, E: From<Error>>(
+    pub(crate) async fn transaction<T, E: From<Error>>(
         &self,
         limit: Duration,
         purpose: &str,
@@ -135,10 +131,7 @@ pub(crate) fn suitable(options: PgConnectOptions) -> PgConnectOptions {
 }
 
 /// Connects, within [`CONNECT_LIMIT`].
-///
-/// # Errors
-/// The reason why there is no connection.
-pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Error> {
+pub(crate) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Error> {
     match timeout(CONNECT_LIMIT, options.connect()).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(connect_error(options, error).await),

@@ -6,64 +6,35 @@ use std::{fmt, io, time::Duration};
 
 use super::CONNECT_LIMIT;
 
-/// A database could not be used.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No address belongs to the host's name. The port is not shown: what follows an unencoded `:` may be a password's.
+pub(crate) enum Error {
+    /// The port is not shown: what follows an unencoded `:` may be a password's.
     #[error(
         "the host name \"{host}\" is not known ({source}); a password with `@`, `/`, `:`, `?` or `#` must be \
          percent-encoded in the URL"
     )]
-    UnknownHost {
-        /// The name.
-        host: String,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The server takes no TLS, and the URL insists on it.
+    UnknownHost { host: String, source: io::Error },
     #[error(
         "the server at {server} does not offer TLS: enable TLS there or, only on a trusted private network, add \
          `sslmode=disable` to the URL"
     )]
-    NoTls {
-        /// Host and port.
-        server: String,
-    },
-    /// The server did not answer at all while connecting.
+    NoTls { server: String },
     #[error(
         "no connection to {server} within {}: a firewall or a host that is down may be in between",
         seconds(CONNECT_LIMIT)
     )]
-    NoConnection {
-        /// Host and port, or the socket.
-        server: String,
-    },
-    /// The server does not let the role in.
+    NoConnection { server: String },
     #[error("the server at {server} refuses the role \"{role}\": {}", describe(.source))]
     LogIn {
-        /// Host and port, or the socket.
         server: String,
-        /// The role.
         role: String,
-        /// What the server says.
         source: sqlx::Error,
     },
-    /// There is no connection for another reason.
     #[error("cannot connect to {server}: {}", describe(.source))]
-    Connect {
-        /// Host and port, or the socket.
-        server: String,
-        /// The reason.
-        source: sqlx::Error,
-    },
+    Connect { server: String, source: sqlx::Error },
     /// A transaction took too long. Its connection is closed.
     #[error("no answer within {} while {purpose}", seconds(*.limit))]
-    NoAnswer {
-        /// What was done, as in "reading the employees".
-        purpose: String,
-        /// The limit.
-        limit: Duration,
-    },
+    NoAnswer { purpose: String, limit: Duration },
     /// What was asked failed.
     #[error("{}", describe(.0))]
     Sql(#[from] sqlx::Error),
@@ -71,25 +42,18 @@ pub enum Error {
 
 impl Error {
     /// Whether the database could not be used at all, in contrast to one that refuses what was asked.
-    #[must_use]
-    pub fn is_unavailable(&self) -> bool {
+    pub(crate) fn is_unavailable(&self) -> bool {
         match self {
             Self::Sql(error) => is_unavailable(error),
             _ => true,
         }
     }
 
-    fn sql(&self) -> Option<&sqlx::Error> {
+    fn sqlstate(&self) -> Option<String> {
         match self {
-            Self::LogIn { source, .. } | Self::Connect { source, .. } | Self::Sql(source) => Some(source),
+            Self::LogIn { source, .. } | Self::Connect { source, .. } | Self::Sql(source) => sqlstate(source),
             _ => None,
         }
-    }
-
-    /// The five characters that tell the server's errors apart.
-    #[must_use]
-    pub fn sqlstate(&self) -> Option<String> {
-        self.sql().and_then(sqlstate)
     }
 }
 
@@ -98,9 +62,7 @@ fn sqlstate(error: &sqlx::Error) -> Option<String> {
     Some(code.into_owned())
 }
 
-/// Whether the database could not be used at all, in contrast to one that refuses what was asked.
-#[must_use]
-pub fn is_unavailable(error: &sqlx::Error) -> bool {
+fn is_unavailable(error: &sqlx::Error) -> bool {
     // 08 connection, 28 refused log-in, 3D no such database, 40 rolled back by a deadlock or by the recovery of a replica,
     // 53 out of resources, 57P shut down or terminated.
     const CLASSES: [&str; 6] = ["08", "28", "3D", "40", "53", "57P"];
@@ -122,7 +84,7 @@ pub fn is_unavailable(error: &sqlx::Error) -> bool {
 
 /// Why a database could not be used: what may be said of the error, and its SQLSTATE if the server gave one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reason {
+pub(crate) struct Reason {
     text: String,
     sqlstate: Option<String>,
 }
@@ -136,8 +98,7 @@ impl Reason {
     }
 
     /// The five characters that tell the server's errors apart, whatever language it speaks.
-    #[must_use]
-    pub fn sqlstate(&self) -> Option<&str> {
+    pub(crate) fn sqlstate(&self) -> Option<&str> {
         self.sqlstate.as_deref()
     }
 
@@ -153,15 +114,6 @@ impl Reason {
             }
             Some(_) => "see the server's log; the daemon tries again by itself".to_owned(),
             None => format!("check that the database is running and that {key} is right"),
-        }
-    }
-}
-
-impl From<&sqlx::Error> for Reason {
-    fn from(error: &sqlx::Error) -> Self {
-        Self {
-            text: describe(error),
-            sqlstate: sqlstate(error),
         }
     }
 }
@@ -182,8 +134,7 @@ impl fmt::Display for Reason {
 }
 
 /// What went wrong, without any value of a row: messages about data (class 22) quote it, those about constraints (23) may.
-#[must_use]
-pub fn describe(error: &sqlx::Error) -> String {
+pub(crate) fn describe(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(database_error) => {
             let code = sqlstate(error).unwrap_or_default();

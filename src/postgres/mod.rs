@@ -12,27 +12,24 @@ mod unnamed;
 
 use std::time::Duration;
 
-pub use database::{Database, connect};
-pub(crate) use database::{address, socket, suitable};
-pub(crate) use error::seconds;
-pub use error::{Error, Reason, describe};
+pub(crate) use database::{Database, address, connect, socket, suitable};
+pub(crate) use error::{Error, Reason, describe, seconds};
 pub(crate) use identifier::Identifier;
-pub use unnamed::unnamed;
+pub(crate) use unnamed::unnamed;
 
 /// How long a server may take from the look-up of its name to a session.
-pub const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long an idle connection may take to prove that it is alive, before a new one is made.
 pub(crate) const ALIVE_LIMIT: Duration = Duration::from_secs(2);
 
 /// How long one transaction on the state may take as a whole.
-pub const STATE_LIMIT: Duration = Duration::from_mins(1);
+pub(crate) const STATE_LIMIT: Duration = Duration::from_mins(1);
 
 /// How much longer than `crm.query_timeout` a transaction on the CRM may take as a whole.
 pub(crate) const CRM_MARGIN: Duration = Duration::from_secs(5);
 
 /// `name` as an SQL identifier, whatever it consists of.
-#[must_use]
-pub fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -11,13 +11,13 @@ use sqlx::{
 ///
 /// `sqlx` names each statement of a checked query, and without a cache never closes it: the server would keep them all, and
 /// behind a `PgBouncer` in transaction mode the names of two clients would collide.
-pub fn unnamed(connection: &mut PgConnection) -> Unnamed<'_> {
+pub(crate) fn unnamed(connection: &mut PgConnection) -> Unnamed<'_> {
     Unnamed(connection)
 }
 
 /// See [`unnamed`].
 #[derive(Debug)]
-pub struct Unnamed<'c>(&'c mut PgConnection);
+pub(crate) struct Unnamed<'c>(&'c mut PgConnection);
 
 impl<'c> Executor<'c> for Unnamed<'c> {
     type Database = Postgres;

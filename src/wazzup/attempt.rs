@@ -10,6 +10,7 @@ use reqwest::{
     Method, Response,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER},
 };
+use serde::Serialize;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 use super::{client::Session, failure::Failure, refusal::read_refusal};
@@ -34,6 +35,16 @@ impl Call {
             template,
             path,
             body: None,
+        }
+    }
+
+    pub(super) fn write(method: Method, path: &'static str, body: &(impl Serialize + ?Sized)) -> Self {
+        let body = serde_json::to_vec(body).expect("strings and numbers always have a JSON form");
+        Self {
+            method,
+            template: path,
+            path: path.to_owned(),
+            body: Some(body),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
-use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
@@ -49,12 +48,7 @@ impl Session<'_> {
 
     /// `POST /users`. The body of the answer means nothing.
     async fn upsert(&self, employees: &[&Employee], attempts: Attempts) -> Answer {
-        let call = Call {
-            method: Method::POST,
-            template: USERS,
-            path: USERS.to_owned(),
-            body: Some(json(employees)),
-        };
+        let call = Call::write(Method::POST, USERS, employees);
         let patience = self.client.patience.for_attempts(attempts);
         let attempt = async || self.exchange(&call).await.map(|_| Vec::new());
         let (result, loss) = self.retry(&call, patience, attempt).await;
@@ -63,12 +57,7 @@ impl Session<'_> {
 
     /// `PATCH /users/bulk_delete`. The answer names the ids that were absent.
     async fn remove(&self, user_ids: &[EmployeeId], attempts: Attempts) -> Answer {
-        let call = Call {
-            method: Method::PATCH,
-            template: BULK_DELETE,
-            path: BULK_DELETE.to_owned(),
-            body: Some(json(user_ids)),
-        };
+        let call = Call::write(Method::PATCH, BULK_DELETE, user_ids);
         let patience = self.client.patience.for_attempts(attempts);
         let attempt = async || {
             let body = self.exchange(&call).await?.into_bytes(MAX_ABSENT_BYTES).await?;
@@ -101,13 +90,14 @@ impl Session<'_> {
         }
     }
 
-    /// `GET /users`, all pages. Whatever keeps the list from proving to be complete is told in its coverage.
+    /// `GET /users`, all pages. Whatever keeps the list from proving to be complete is told in its coverage. One that is
+    /// far longer than the `expected` number of users is given up.
     ///
     /// # Errors
     /// If the key is refused, nothing may be sent, or the first page is not found.
-    pub async fn users(&self) -> Result<FetchedList, Error> {
+    pub async fn users(&self, expected: usize) -> Result<FetchedList, Error> {
         let latest_page = Instant::now() + self.client.timeout() * MAX_TIMEOUTS_OF_A_LIST;
-        let mut list = ListBuilder::new();
+        let mut list = ListBuilder::new(expected);
         let mut call = Call::get(USERS, USERS.to_owned());
         let coverage = loop {
             let page = match self.page(&call, list.room()).await {
@@ -171,8 +161,4 @@ fn answer(result: Result<Vec<EmployeeId>, Failure>, loss: Loss) -> Answer {
         Err(failure) => failure.verdict,
     };
     Answer { verdict, loss }
-}
-
-fn json(value: &(impl Serialize + ?Sized)) -> Vec<u8> {
-    serde_json::to_vec(value).expect("strings and numbers always have a JSON form")
 }

@@ -25,8 +25,10 @@ impl fmt::Debug for FetchedList {
 
 /// How many users a page has, and so an array that may be only a page.
 const PAGE_LENGTH: usize = 100;
-/// The memory that a list may take: enough for 200,000 users, fewer if their texts are long.
-const ROOM: usize = 200_000 * USER_COST;
+/// How many users a list may hold, fewer if their texts are long: this many, and four times as many as are expected…
+const SPARE_USERS: usize = 20_000;
+/// …but never more than this.
+const MAX_USERS: usize = 200_000;
 
 /// Puts the pages of `GET /users` together.
 pub(super) struct ListBuilder {
@@ -34,18 +36,20 @@ pub(super) struct ListBuilder {
     item_count: usize,
     page_count: usize,
     shape: Option<Shape>,
-    /// What is left of [`ROOM`].
+    /// The memory that is left for further pages.
     room: usize,
 }
 
 impl ListBuilder {
-    pub(super) fn new() -> Self {
+    /// A list that should show `expected` users, or not many more.
+    pub(super) fn new(expected: usize) -> Self {
+        let user_limit = SPARE_USERS.saturating_add(4 * expected).min(MAX_USERS);
         Self {
             names: BTreeMap::new(),
             item_count: 0,
             page_count: 0,
             shape: None,
-            room: ROOM,
+            room: user_limit * USER_COST,
         }
     }
 

@@ -21,7 +21,7 @@ use super::user::{UserFields, text_or_number};
 /// The biggest user, or field of an envelope, with the blanks around. Id and name have 200 characters each at most.
 const MAX_PART_BYTES: usize = 4 << 10;
 /// What one user costs in memory, about, besides the text.
-pub(super) const USER_COST: usize = 100;
+pub(super) const USER_COST: usize = 150;
 
 /// What a page showed.
 pub(super) struct Page {

@@ -60,13 +60,6 @@ impl Patience {
             throttling: self.throttling.with_max_times(0),
         }
     }
-
-    fn waits(self) -> Waits {
-        Waits {
-            back_off: self.back_off.build(),
-            throttling: self.throttling.build(),
-        }
-    }
 }
 
 /// An answer other than 429 that asks for a longer wait than this is tried again after this.
@@ -75,30 +68,6 @@ const LONGEST_BACK_OFF: Duration = Duration::from_mins(1);
 const LONGEST_THROTTLE: Duration = Duration::from_mins(2);
 /// No `Retry-After` closes the service to us for longer: one absurd header must not stop the sync for a year.
 const LONGEST_CLOSURE: Duration = Duration::from_hours(1);
-
-/// The waits that one call has left.
-struct Waits {
-    back_off: ExponentialBackoff,
-    throttling: ExponentialBackoff,
-}
-
-impl Waits {
-    /// How long to wait before the next attempt; `None` if there should be none.
-    fn next(&mut self, retry: Retry) -> Option<Duration> {
-        match retry {
-            Retry::Never => None,
-            Retry::AfterBackOff(asked) => {
-                let usual = self.back_off.next()?;
-                Some(usual.max(asked.unwrap_or_default().min(LONGEST_BACK_OFF)))
-            }
-            Retry::AfterThrottling(asked) => {
-                let usual = self.throttling.next()?;
-                let wait = asked.map_or(usual, |asked| asked.max(Duration::from_secs(1)));
-                (wait <= LONGEST_THROTTLE).then_some(wait)
-            }
-        }
-    }
-}
 
 /// Spaces out the requests of one process.
 pub(super) struct Pacer {
@@ -128,6 +97,22 @@ impl Pacer {
     }
 }
 
+/// How long to wait before the next attempt; `None` if there should be none. The iterators are the waits that are left.
+fn next_wait(retry: Retry, back_off: &mut ExponentialBackoff, throttling: &mut ExponentialBackoff) -> Option<Duration> {
+    match retry {
+        Retry::Never => None,
+        Retry::AfterBackOff(asked) => {
+            let usual = back_off.next()?;
+            Some(usual.max(asked.unwrap_or_default().min(LONGEST_BACK_OFF)))
+        }
+        Retry::AfterThrottling(asked) => {
+            let usual = throttling.next()?;
+            let wait = asked.map_or(usual, |asked| asked.max(Duration::from_secs(1)));
+            (wait <= LONGEST_THROTTLE).then_some(wait)
+        }
+    }
+}
+
 impl Session<'_> {
     /// Attempts until one decides the call or `patience` ends. Returns what the last attempt came to, and the worst loss
     /// of all.
@@ -138,7 +123,8 @@ impl Session<'_> {
         attempt: impl AsyncFn() -> Result<T, Failure>,
     ) -> (Result<T, Failure>, Loss) {
         let mut loss = Loss::None;
-        let mut waits = patience.waits();
+        let mut back_off = patience.back_off.build();
+        let mut throttling = patience.throttling.build();
         let mut previous = None;
         let mut attempt_number = 0;
         let result = loop {
@@ -151,7 +137,7 @@ impl Session<'_> {
                 Err(failure) => failure,
             };
             loss = loss.max(failure.loss);
-            let Some(wait) = waits.next(failure.retry) else {
+            let Some(wait) = next_wait(failure.retry, &mut back_off, &mut throttling) else {
                 if let Retry::AfterThrottling(Some(asked)) = failure.retry {
                     self.client.pacer.close(asked);
                 }

@@ -11,9 +11,8 @@ use serde_json::value::RawValue;
 use crate::employee::EmployeeId;
 
 /// A user as Wazzup shows it. `Debug` hides what is personal.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct RemoteUser {
-    pub id: String,
     pub name: String,
     /// That there is none proves nothing: the service may leave the phone out.
     pub phone: Option<String>,
@@ -21,9 +20,7 @@ pub struct RemoteUser {
 
 impl fmt::Debug for RemoteUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RemoteUser")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.write_str("RemoteUser(…)")
     }
 }
 
@@ -35,10 +32,6 @@ pub(super) struct UserFields {
 }
 
 impl UserFields {
-    fn has_id(&self) -> bool {
-        self.by_name.contains_key("id")
-    }
-
     pub(super) fn id(&self) -> Option<String> {
         let id = self.by_name.get("id").and_then(|raw| text_or_number(raw))?;
         (!id.is_empty()).then_some(id)
@@ -58,11 +51,11 @@ impl UserFields {
 /// Reads the answer of `GET /users/{id}`, which may leave the id out.
 pub(super) fn parse_user(body: &[u8], asked: &EmployeeId) -> Result<RemoteUser, &'static str> {
     let fields: UserFields = serde_json::from_slice(body).map_err(|_| "it is not a user")?;
-    if fields.has_id() && fields.id().as_deref() != Some(asked.as_str()) {
+    let has_id = fields.by_name.contains_key("id");
+    if has_id && fields.id().as_deref() != Some(asked.as_str()) {
         return Err("it shows another user than asked for");
     }
     Ok(RemoteUser {
-        id: asked.as_str().to_owned(),
         name: fields.name().ok_or("it has no name")?,
         phone: fields.phone(),
     })

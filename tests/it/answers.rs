@@ -10,9 +10,7 @@ use crate::{
 
 /// Twenty employees in Wazzup, of whom so many have left: their removals are held.
 async fn held(leavers: usize) -> App {
-    let app = App::new().await;
-    app.hire_many(20).await;
-    app.once_exits(0).await;
+    let app = App::synced(20).await;
     app.fire(&ids(1..=leavers)).await;
     app.once_exits(4).await;
     app.wazzup.clear_log();
@@ -123,9 +121,7 @@ async fn removing_everybody_needs_the_number() {
 
 #[tokio::test]
 async fn a_doubted_account_needs_the_number() {
-    let app = App::new().await;
-    app.hire_many(6).await;
-    app.once_exits(0).await;
+    let app = App::synced(6).await;
     app.wazzup.add_account("the-other-key").put("x", "Somebody Else", None);
     app.write_key("the-other-key");
     app.once_exits(4).await;
@@ -180,9 +176,7 @@ const YELLOW: &str = "\u{1b}[33m";
 
 /// Somebody to add, to change and to remove.
 async fn one_of_each() -> App {
-    let mut app = App::new().await;
-    app.hire_many(20).await;
-    app.once_exits(0).await;
+    let mut app = App::synced(20).await;
     app.hire("e030", "Newcomer", None).await;
     app.rename("e002", "Renamed").await;
     app.fire(&["e001"]).await;

@@ -55,6 +55,20 @@ impl App {
         Self::in_database(server, database).await
     }
 
+    /// As [`Self::hire_many`] hires them; nobody is in Wazzup yet.
+    pub async fn with_employees(count: usize) -> Self {
+        let app = Self::new().await;
+        app.hire_many(count).await;
+        app
+    }
+
+    /// As [`Self::with_employees`], after their first sync.
+    pub async fn synced(count: usize) -> Self {
+        let app = Self::with_employees(count).await;
+        app.once_exits(0).await;
+        app
+    }
+
     /// In a database that is there already, perhaps with the state of another account.
     pub async fn in_database(server: &'static Postgres, database: String) -> Self {
         let crm = connect(&server.url(&database)).await;

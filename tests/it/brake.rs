@@ -4,9 +4,7 @@ use crate::app::{App, ids};
 
 /// So many employees, all in Wazzup.
 async fn synced(count: usize) -> App {
-    let app = App::new().await;
-    app.hire_many(count).await;
-    app.once_exits(0).await;
+    let app = App::synced(count).await;
     app.wazzup.clear_log();
     app
 }

@@ -51,8 +51,7 @@ async fn a_missing_file_a_broken_one_and_wrong_usage_end_with_2() {
 
 #[tokio::test]
 async fn the_environment_outweighs_the_file() {
-    let mut app = App::new().await;
-    app.hire_many(2).await;
+    let mut app = App::with_employees(2).await;
     app.set("crm.table", "wrong_table").set("account", "00123");
     app.env("WAZZUP_SYNC__CRM__TABLE", "employees")
         .env("WAZZUP_SYNC__REMOVALS__HOLD_ABOVE", "7");
@@ -67,8 +66,7 @@ async fn the_environment_outweighs_the_file() {
 
 #[tokio::test]
 async fn secrets_from_files_are_trimmed_and_never_shown() {
-    let mut app = App::new().await;
-    app.hire_many(2).await;
+    let mut app = App::with_employees(2).await;
     let url_file = app.key_file().with_file_name("crm_url");
     fs::write(&url_file, format!("\n {} \n\n", app.server.url(&app.database))).expect("written");
     app.unset("crm.url")

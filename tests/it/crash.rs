@@ -111,9 +111,7 @@ async fn a_creation_without_answer_of_somebody_who_leaves_leaves_no_orphan() {
 
 #[tokio::test]
 async fn an_update_without_answer_that_is_reverted_ends_as_the_crm_says() {
-    let app = App::new().await;
-    app.hire_many(3).await;
-    app.once_exits(0).await;
+    let app = App::synced(3).await;
     app.rename("e002", "Never Mind").await;
     app.wazzup.order(Fault::new(When::Post, What::CutAfter).always());
     app.once_exits(1).await;

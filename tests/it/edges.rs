@@ -88,9 +88,7 @@ async fn a_restored_backup_makes_no_second_leader() {
 
 #[tokio::test]
 async fn a_lease_in_the_far_future_is_no_lease() {
-    let app = App::new().await;
-    app.hire_many(3).await;
-    app.once_exits(0).await;
+    let app = App::synced(3).await;
     app.state_sql("UPDATE wazzup_sync.accounts SET lease_holder = 'dead/1', lease_host = 'dead', lease_expires_at = now() + interval '1 year'")
         .await;
     app.once_exits(0).await;
@@ -173,9 +171,7 @@ async fn a_state_that_goes_silent_under_the_leader_lets_the_standby_take_over() 
 
 #[tokio::test]
 async fn a_lease_in_the_far_future_makes_no_standby_healthy() {
-    let app = App::new().await;
-    app.hire_many(3).await;
-    app.once_exits(0).await;
+    let app = App::synced(3).await;
     app.state_sql(
         "UPDATE wazzup_sync.accounts SET last_success_at = now() - interval '1 day', lease_holder = 'dead/1', \
          lease_host = 'dead', lease_expires_at = now() + interval '1 year'",
@@ -193,9 +189,7 @@ async fn a_lease_in_the_far_future_makes_no_standby_healthy() {
 /// A newer version stands by: the schema under an older leader is not its own yet.
 #[tokio::test]
 async fn a_standby_does_not_migrate_the_schema_of_the_leader() {
-    let app = App::new().await;
-    app.hire_many(3).await;
-    app.once_exits(0).await;
+    let app = App::synced(3).await;
     app.state_sql(
         "UPDATE wazzup_sync._sqlx_migrations SET version = 0; \
          UPDATE wazzup_sync.accounts SET lease_holder = 'older/1', lease_host = 'older', \
@@ -219,8 +213,7 @@ async fn a_standby_does_not_migrate_the_schema_of_the_leader() {
 
 #[tokio::test]
 async fn the_query_runs_once_a_cycle() {
-    let mut app = App::new().await;
-    app.hire_many(3).await;
+    let mut app = App::with_employees(3).await;
     for key in ["crm.table", "crm.columns.phone", "crm.columns.active"] {
         app.unset(key);
     }
@@ -248,8 +241,7 @@ async fn the_query_runs_once_a_cycle() {
 
 #[tokio::test]
 async fn a_table_of_the_same_name_in_another_schema_is_told() {
-    let app = App::new().await;
-    app.hire_many(3).await;
+    let app = App::with_employees(3).await;
     app.sql("CREATE SCHEMA archive; CREATE TABLE archive.employees (id text)")
         .await;
     let run = app.run(&["check"]).await;
@@ -270,8 +262,7 @@ async fn tables_that_are_reloaded_in_one_transaction_remove_nobody() {
         "SELECT id, name FROM employees UNION ALL SELECT id, name FROM others",
         "SELECT id, name FROM employees",
     ] {
-        let mut app = App::new().await;
-        app.hire_many(8).await;
+        let mut app = App::with_employees(8).await;
         app.sql(
             "CREATE TABLE others AS SELECT 'o' || n AS id, 'Other ' || n AS name FROM generate_series(1, 100) AS n",
         )

@@ -34,8 +34,7 @@ impl App {
 
 #[tokio::test]
 async fn nothing_is_left_but_bare_rows() {
-    let app = App::new().await;
-    app.hire_many(8).await;
+    let app = App::with_employees(8).await;
     app.hire("17", "Wilhelmina Maiden-Name", Some(PHONE)).await;
     app.once_exits(0).await;
     app.rename("17", NAME).await;
@@ -82,9 +81,7 @@ async fn nothing_is_left_but_bare_rows() {
 
 #[tokio::test]
 async fn the_brake_still_counts_who_was_erased() {
-    let app = App::new().await;
-    app.hire_many(20).await;
-    app.once_exits(0).await;
+    let app = App::synced(20).await;
     for id in ["e001", "e002", "e003", "e004"] {
         app.fire(&[id]).await;
         app.once_exits(0).await;
@@ -98,8 +95,7 @@ async fn the_brake_still_counts_who_was_erased() {
 
 #[tokio::test]
 async fn whoever_has_not_left_is_refused() {
-    let mut app = App::new().await;
-    app.hire_many(8).await;
+    let mut app = App::with_employees(8).await;
     app.hire("17", NAME, Some(PHONE)).await;
     let refused = async |app: &App, words: &str| {
         let run = app.erase("17").await;

@@ -9,8 +9,7 @@ use crate::{
 
 #[tokio::test]
 async fn a_first_sync_of_250_is_three_posts() {
-    let app = App::new().await;
-    app.hire_many(250).await;
+    let app = App::with_employees(250).await;
     let run = app.once_exits(0).await;
     assert_eq!(app.take_writes(), ["POST 100", "POST 100", "POST 50"]);
     assert_eq!(app.users().len(), 250);
@@ -95,9 +94,7 @@ async fn an_employee_who_is_there_already_is_adopted_and_keeps_the_role() {
 
 #[tokio::test]
 async fn invalid_rows_remove_nobody() {
-    let app = App::new().await;
-    app.hire_many(6).await;
-    app.once_exits(0).await;
+    let app = App::synced(6).await;
     app.take_writes();
 
     app.rename("e001", "  ").await;
@@ -140,9 +137,7 @@ async fn invalid_rows_remove_nobody() {
 
 #[tokio::test]
 async fn a_row_without_id_is_reported_and_holds_removals() {
-    let app = App::new().await;
-    app.hire_many(5).await;
-    app.once_exits(0).await;
+    let app = App::synced(5).await;
     app.take_writes();
     app.sql("UPDATE employees SET id = NULL WHERE id = 'e003'").await;
     app.rename("e001", "Renamed All The Same").await;
@@ -164,8 +159,7 @@ async fn a_row_without_id_is_reported_and_holds_removals() {
 
 #[tokio::test]
 async fn rows_that_are_not_active_are_dropped_before_anything_else() {
-    let app = App::new().await;
-    app.hire_many(3).await;
+    let app = App::with_employees(3).await;
     app.sql(
         "INSERT INTO employees (id, name, is_active) VALUES ('e001', 'An old row of the same person', false), \
          (NULL, 'no id', false), ('left', 'Long gone', NULL)",

@@ -33,9 +33,7 @@ async fn it_turns_bad_and_good_again_with_the_cycles() {
 
 #[tokio::test]
 async fn a_standby_of_a_live_holder_elsewhere_is_healthy() {
-    let app = App::new().await;
-    app.hire_many(2).await;
-    app.once_exits(0).await;
+    let app = App::synced(2).await;
     let held = |host: &str, expires: &str| {
         format!(
             "UPDATE wazzup_sync.accounts SET last_success_at = now() - interval '1 day', lease_holder = 'elsewhere/1/a', \

@@ -5,9 +5,7 @@ use serde_json::json;
 use crate::app::{App, ids};
 
 async fn synced(count: usize) -> App {
-    let app = App::new().await;
-    app.hire_many(count).await;
-    app.once_exits(0).await;
+    let app = App::synced(count).await;
     app.take_writes();
     app
 }

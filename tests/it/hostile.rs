@@ -32,9 +32,7 @@ async fn hostile_answers_are_survived(
     what: What,
     #[values(When::Post, When::Reads, When::BulkDelete)] when: When,
 ) {
-    let app = App::new().await;
-    app.hire_many(8).await;
-    app.once_exits(0).await;
+    let app = App::synced(8).await;
     app.hire("new", "Lost At First", None).await;
     app.wazzup.order(Fault::new(When::Post, What::CutAfter).always());
     app.once_exits(1).await;
@@ -81,8 +79,7 @@ const MOST_MEMORY: u64 = 40_000;
 
 #[tokio::test]
 async fn values_of_20_mb_cost_neither_memory_nor_time_and_stay_with_their_rows() {
-    let app = App::new().await;
-    app.hire_many(3).await;
+    let app = App::with_employees(3).await;
     let (run, usual) = app.once_measured().await;
     assert_eq!(run.code, 0, "{run}");
     app.sql(

@@ -5,9 +5,7 @@ use sandbox::{Fault, What, When};
 use crate::app::{App, ids};
 
 async fn synced(count: usize) -> App {
-    let app = App::new().await;
-    app.hire_many(count).await;
-    app.once_exits(0).await;
+    let app = App::synced(count).await;
     app.take_writes();
     app
 }
@@ -95,8 +93,7 @@ async fn a_service_that_fails_on_every_write_charges_nobody() {
 
 #[tokio::test]
 async fn the_good_ones_behind_a_hundred_poisonous_entries_are_delivered() {
-    let app = App::new().await;
-    app.hire_many(300).await;
+    let app = App::with_employees(300).await;
     app.wazzup.poison(ids(1..=100), What::status(500));
     app.once_exits(3).await;
     assert_eq!(app.users().len(), 200);
@@ -105,8 +102,7 @@ async fn the_good_ones_behind_a_hundred_poisonous_entries_are_delivered() {
 #[tokio::test]
 async fn a_firewall_that_forbids_one_entry_holds_nobody_else_up() {
     for reply in [What::html(403), What::status(502)] {
-        let app = App::new().await;
-        app.hire_many(120).await;
+        let app = App::with_employees(120).await;
         app.wazzup.poison(ids(50..=50), reply);
         app.once_exits(3).await;
         assert_eq!(app.users().len(), 119);

@@ -7,9 +7,7 @@ use crate::app::App;
 
 #[tokio::test]
 async fn a_lost_creation_of_somebody_who_leaves_leaves_no_orphan() {
-    let app = App::new().await;
-    app.hire_many(3).await;
-    app.once_exits(0).await;
+    let app = App::synced(3).await;
     app.hire("new", "Came And Went", Some("79261234567")).await;
     app.wazzup.order(Fault::new(When::Post, What::CutAfter).always());
     app.once_exits(1).await;
@@ -26,9 +24,7 @@ async fn a_lost_creation_of_somebody_who_leaves_leaves_no_orphan() {
 
 #[tokio::test]
 async fn a_creation_that_lands_after_the_lookup_leaves_no_orphan() {
-    let app = App::new().await;
-    app.hire_many(3).await;
-    app.once_exits(0).await;
+    let app = App::synced(3).await;
     app.hire("new", "Came And Went", None).await;
     app.fire_while_a_write_is_late("new").await;
     assert_eq!(
@@ -40,9 +36,7 @@ async fn a_creation_that_lands_after_the_lookup_leaves_no_orphan() {
 
 #[tokio::test]
 async fn an_update_that_lands_after_the_removal_leaves_no_orphan() {
-    let app = App::new().await;
-    app.hire_many(3).await;
-    app.once_exits(0).await;
+    let app = App::synced(3).await;
     app.rename("e001", "About To Go").await;
     app.fire_while_a_write_is_late("e001").await;
     assert_eq!(app.take_writes(), ["PATCH 1"]);
@@ -80,9 +74,7 @@ impl App {
 #[case::never_landed(What::CutBefore)]
 #[tokio::test]
 async fn a_lost_update_that_is_reverted_ends_as_the_crm_says(#[case] what: What) {
-    let app = App::new().await;
-    app.hire_many(3).await;
-    app.once_exits(0).await;
+    let app = App::synced(3).await;
     app.rename("e001", "For A Moment").await;
     app.set_phone("e002", Some("79267777777")).await;
     app.wazzup.order(Fault::new(When::Post, what).always());
@@ -100,9 +92,7 @@ async fn a_lost_update_that_is_reverted_ends_as_the_crm_says(#[case] what: What)
 
 #[tokio::test]
 async fn a_phone_of_a_lost_update_counts_as_held() {
-    let app = App::new().await;
-    app.hire_many(3).await;
-    app.once_exits(0).await;
+    let app = App::synced(3).await;
     app.set_phone("e002", Some("79267777777")).await;
     app.wazzup.order(Fault::new(When::Post, What::CutAfter).always());
     app.once_exits(1).await;
@@ -125,9 +115,7 @@ async fn a_phone_of_a_lost_update_counts_as_held() {
 
 #[tokio::test]
 async fn somebody_elses_user_with_the_id_of_a_lost_creation_is_left_alone() {
-    let app = App::new().await;
-    app.hire_many(3).await;
-    app.once_exits(0).await;
+    let app = App::synced(3).await;
     app.hire("new", "Came And Went", None).await;
     app.wazzup.order(Fault::new(When::Post, What::CutBefore).always());
     app.once_exits(1).await;
@@ -143,9 +131,7 @@ async fn somebody_elses_user_with_the_id_of_a_lost_creation_is_left_alone() {
 
 #[tokio::test]
 async fn a_lost_removal_is_settled_by_the_next_cycle() {
-    let app = App::new().await;
-    app.hire_many(10).await;
-    app.once_exits(0).await;
+    let app = App::synced(10).await;
     app.fire(&["e001", "e002"]).await;
     app.wazzup.order(Fault::new(When::BulkDelete, What::CutAfter).always());
     app.once_exits(3).await;
@@ -208,9 +194,7 @@ async fn a_kill_in_the_middle_of_a_request_is_healed() {
 #[case::the_old_phone("79260000001")]
 #[tokio::test]
 async fn the_phone_of_a_leaver_with_a_lost_update_is_free(#[case] phone: &str) {
-    let app = App::new().await;
-    app.hire_many(10).await;
-    app.once_exits(0).await;
+    let app = App::synced(10).await;
     app.set_phone("e001", Some("79267777777")).await;
     app.wazzup.order(Fault::new(When::Post, What::CutAfter).always());
     app.once_exits(1).await;

@@ -30,6 +30,7 @@ mod journal;
 mod lease;
 mod life;
 mod lost;
+mod memory;
 mod outage;
 mod pgbouncer;
 mod phones;

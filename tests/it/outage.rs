@@ -38,8 +38,7 @@ async fn an_outage_in_the_middle(#[case] what: What) {
 
 #[tokio::test]
 async fn nobody_listens() {
-    let app = App::new().await;
-    app.hire_many(3).await;
+    let app = App::with_employees(3).await;
     app.wazzup.stop();
     let run = app.once_exits(1).await;
     assert_eq!(run.error_kind(), "wazzup_unavailable");
@@ -50,9 +49,25 @@ async fn nobody_listens() {
 }
 
 #[tokio::test]
-async fn a_passing_trouble_is_retried_within_the_cycle() {
-    let app = App::new().await;
+async fn only_https_needs_a_ca_store() {
+    let mut app = App::new().await;
+    app.env("SSL_CERT_FILE", "/nowhere").env("SSL_CERT_DIR", "/nowhere");
     app.hire_many(3).await;
+    app.once_exits(0).await;
+    app.settled().await;
+
+    let https = app.wazzup.base_url().replace("http:", "https:");
+    app.set("wazzup.base_url", &https);
+    let run = app.once_exits(1).await;
+    assert_eq!(run.error_kind(), "wazzup_unavailable");
+    let failed = run.events("cycle.failed")[0]["error"].to_string();
+    assert!(failed.contains("is there a CA store, or SSL_CERT_FILE?"), "{run}");
+    assert_eq!(run.events("request.retried").len(), 0, "{run}");
+}
+
+#[tokio::test]
+async fn a_passing_trouble_is_retried_within_the_cycle() {
+    let app = App::with_employees(3).await;
     app.wazzup.order(Fault::new(When::Post, What::status(503)));
     app.wazzup.order(Fault::new(When::Post, What::CutAfter));
     let run = app.once_exits(0).await;
@@ -96,8 +111,7 @@ async fn a_refused_key_costs_at_most_two_requests_and_a_new_file_heals_it(#[case
 
 #[tokio::test]
 async fn a_key_that_is_no_key_is_an_error_of_the_cycle() {
-    let app = App::new().await;
-    app.hire_many(2).await;
+    let app = App::with_employees(2).await;
     for content in ["", "two words", "ключ"] {
         app.write_key(content);
         let run = app.once_exits(1).await;
@@ -115,8 +129,7 @@ async fn a_key_that_is_no_key_is_an_error_of_the_cycle() {
 
 #[tokio::test]
 async fn retry_after_is_honoured() {
-    let app = App::new().await;
-    app.hire_many(150).await;
+    let app = App::with_employees(150).await;
     app.wazzup
         .order(Fault::new(When::Post, What::with_header(429, "retry-after", "2")).skip(1));
     let began = Instant::now();
@@ -131,8 +144,7 @@ async fn retry_after_is_honoured() {
 
 #[tokio::test]
 async fn a_long_retry_after_ends_the_cycle_and_charges_nobody() {
-    let app = App::new().await;
-    app.hire_many(150).await;
+    let app = App::with_employees(150).await;
     app.wazzup
         .order(Fault::new(When::Any, What::with_header(429, "retry-after", "7200")));
     let run = app.once_exits(1).await;

@@ -79,9 +79,7 @@ async fn where_an_omitted_phone_stays_it_does_not_go_round_in_circles() {
 
 #[tokio::test]
 async fn no_request_more_where_no_phone_moves() {
-    let app = App::new().await;
-    app.hire_many(10).await;
-    app.once_exits(0).await;
+    let app = App::synced(10).await;
     app.take_writes();
     app.set_phone("e001", Some(&phone(901))).await;
     app.set_phone("e002", None).await;
@@ -94,9 +92,7 @@ async fn no_request_more_where_no_phone_moves() {
 
 #[tokio::test]
 async fn a_phone_is_handed_to_a_new_hire() {
-    let app = App::new().await;
-    app.hire_many(3).await;
-    app.once_exits(0).await;
+    let app = App::synced(3).await;
     app.take_writes();
     app.set_phone("e002", None).await;
     app.hire("a-new-one", "Sorted Before The Holder", Some(&phone(2))).await;
@@ -116,9 +112,7 @@ async fn a_phone_is_handed_to_a_new_hire() {
 
 #[tokio::test]
 async fn a_phone_shared_in_the_crm_stays_with_its_holder() {
-    let app = App::new().await;
-    app.hire_many(3).await;
-    app.once_exits(0).await;
+    let app = App::synced(3).await;
     app.take_writes();
     app.set_phone("e001", Some(&phone(3))).await;
     app.once_exits(3).await;
@@ -146,9 +140,7 @@ async fn a_phone_shared_in_the_crm_stays_with_its_holder() {
 
 #[tokio::test]
 async fn who_stays_in_wazzup_keeps_the_phone() {
-    let app = App::new().await;
-    app.hire_many(20).await;
-    app.once_exits(0).await;
+    let app = App::synced(20).await;
     // Ten leave at once and are held; one of their phones is given to somebody else.
     app.fire(&crate::app::ids(1..=10)).await;
     app.set_phone("e020", Some(&phone(5))).await;

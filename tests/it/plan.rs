@@ -10,8 +10,7 @@ use crate::{
 
 #[tokio::test]
 async fn it_writes_nothing_and_does_not_call_wazzup() {
-    let app = App::new().await;
-    app.hire_many(3).await;
+    let app = App::with_employees(3).await;
     app.hire("bad", "", None).await;
     let plan = app.plan_json().await;
     let added: Vec<&str> = plan["add"]
@@ -71,8 +70,7 @@ async fn it_writes_nothing_and_does_not_call_wazzup() {
 
 #[tokio::test]
 async fn its_exit_code_tells_whether_there_is_something_to_do() {
-    let app = App::new().await;
-    app.hire_many(2).await;
+    let app = App::with_employees(2).await;
     assert_eq!(app.run(&["plan", "--exit-code"]).await.code, 5);
     assert_eq!(app.run(&["plan"]).await.code, 0);
     app.once_exits(0).await;
@@ -85,9 +83,7 @@ async fn its_exit_code_tells_whether_there_is_something_to_do() {
 
 #[tokio::test]
 async fn it_shows_what_is_held() {
-    let app = App::new().await;
-    app.hire_many(20).await;
-    app.once_exits(0).await;
+    let app = App::synced(20).await;
     app.sql("DELETE FROM employees").await;
     let plan = app.plan_json().await;
     assert_eq!(plan["held"].as_array().map(Vec::len), Some(20));
@@ -182,8 +178,7 @@ async fn people_and_programs_get_the_same_in_natural_order() {
 
 #[tokio::test]
 async fn without_the_list_it_says_so_and_plans_all_the_same() {
-    let app = App::new().await;
-    app.hire_many(3).await;
+    let app = App::with_employees(3).await;
     app.wazzup.stop();
     for format in ["text", "json"] {
         let run = app.run(&["plan", "--exit-code", "--format", format]).await;
@@ -212,9 +207,7 @@ async fn without_the_list_it_says_so_and_plans_all_the_same() {
 
 #[tokio::test]
 async fn a_hold_is_approved_once_a_cycle_has_held_it() {
-    let app = App::new().await;
-    app.hire_many(20).await;
-    app.once_exits(0).await;
+    let app = App::synced(20).await;
     app.fire(&ids(1..=8)).await;
     let before = app.run(&["plan"]).await;
     let command = format!("`wazzup-sync --config {} approve`", app.config_file().display());

@@ -196,6 +196,17 @@ impl Daemon {
 
     /// Waits for the next event of this name that fits, after the last one that was waited for.
     pub async fn wait_for(&mut self, event: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        self.wait_until(event, |line| line["event"] == event && fits(line))
+            .await
+    }
+
+    /// Waits for the end of a cycle, good or bad. Needs `log.level = "debug"`.
+    pub async fn end_of_cycle(&mut self) -> Value {
+        let is_end = |line: &Value| line["event"] == "cycle.finished" || line["event"] == "cycle.failed";
+        self.wait_until("end of a cycle", is_end).await
+    }
+
+    async fn wait_until(&mut self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
         let mut lines = self.lines.clone();
         let found = timeout(PATIENCE, async {
             loop {
@@ -204,7 +215,7 @@ impl Daemon {
                 let new = log.iter().enumerate().skip(self.seen);
                 let found = new
                     .map(|(index, line)| (index, line.clone()))
-                    .find(|(_, it)| it["event"] == event && fits(it));
+                    .find(|(_, line)| fits(line));
                 if found.is_some() {
                     return found;
                 }
@@ -214,7 +225,7 @@ impl Daemon {
             }
         });
         let found = found.await.ok().flatten();
-        let (index, line) = found.unwrap_or_else(|| panic!("no {event} came; the log:\n{}", self.text()));
+        let (index, line) = found.unwrap_or_else(|| panic!("no {what} came; the log:\n{}", self.text()));
         self.seen = index + 1;
         line
     }
@@ -228,13 +239,21 @@ impl Daemon {
 
     /// Its resident memory in kB.
     pub fn resident_kb(&self) -> u64 {
+        self.memory_kb("VmRSS:")
+    }
+
+    /// The most resident memory that it ever had, in kB: what `ru_maxrss` of a process says, without the memory of the
+    /// process that started it, which Linux counts in.
+    pub fn peak_kb(&self) -> u64 {
+        self.memory_kb("VmHWM:")
+    }
+
+    fn memory_kb(&self, field: &str) -> u64 {
         let id = self.child.id().expect("the daemon runs");
-        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("the kernel tells");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        let number = line
-            .and_then(|line| line.split_whitespace().nth(1))
-            .and_then(|number| number.parse().ok());
-        number.expect("VmRSS is a number of kB")
+        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("the kernel tells of processes");
+        let line = status.lines().find(|line| line.starts_with(field));
+        let number = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        number.expect("a number of kB")
     }
 
     pub fn text(&self) -> String {

@@ -11,8 +11,7 @@ fn named() -> What {
 
 #[tokio::test]
 async fn three_of_250_are_refused_by_index() {
-    let app = App::new().await;
-    app.hire_many(250).await;
+    let app = App::with_employees(250).await;
     for number in [7, 93, 155] {
         app.rename(&id(number), &format!("Bad {number}")).await;
     }
@@ -54,8 +53,7 @@ async fn three_of_250_are_refused_by_index() {
 #[tokio::test]
 async fn one_poison_entry_in_200_is_found(#[case] reply: What) {
     for number in [1, 137, 200] {
-        let app = App::new().await;
-        app.hire_many(200).await;
+        let app = App::with_employees(200).await;
         app.wazzup.poison([id(number)], reply.clone());
         let run = app.once_exits(3).await;
         let requests = app.wazzup.requests().len();
@@ -91,8 +89,7 @@ async fn one_poison_entry_in_200_is_found(#[case] reply: What) {
 #[case::off_by_one(What::invalid(Named::OffByOne, &["name"]))]
 #[tokio::test]
 async fn an_answer_that_misleads_costs_the_others_nothing_for_long(#[case] reply: What) {
-    let app = App::new().await;
-    app.hire_many(120).await;
+    let app = App::with_employees(120).await;
     app.wazzup.poison(["e010", "e060"], reply);
     app.once_exits(3).await;
     assert!(app.users().len() >= 116, "{}", app.users().len());
@@ -199,8 +196,7 @@ async fn a_smaller_batch_limit_is_learnt(#[case] style: ErrorStyle) {
 
 #[tokio::test]
 async fn where_only_the_phone_is_named_the_employee_goes_without() {
-    let app = App::new().await;
-    app.hire_many(5).await;
+    let app = App::with_employees(5).await;
     let refusal =
         r#"{"error":"INVALID_USERS_DATA","description":"79260000002","data":[{"index":1,"fields":["phone"]}]}"#;
     app.wazzup.order(Fault::new(When::Post, What::answer(400, refusal)));
@@ -221,8 +217,7 @@ async fn where_only_the_phone_is_named_the_employee_goes_without() {
 
 #[tokio::test]
 async fn a_hopeless_account_is_not_asked_thousands_of_times() {
-    let app = App::new().await;
-    app.hire_many(240).await;
+    let app = App::with_employees(240).await;
     app.wazzup
         .poison(crate::app::ids((1..=240).step_by(2)), What::invalid(Named::Nobody, &[]));
     app.once_exits(3).await;

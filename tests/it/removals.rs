@@ -42,9 +42,7 @@ async fn a_batch_that_is_refused_for_one_id_is_isolated(#[case] reply: What) {
 
 #[tokio::test]
 async fn ids_that_are_absent_are_gone_as_we_wanted() {
-    let app = App::new().await;
-    app.hire_many(10).await;
-    app.once_exits(0).await;
+    let app = App::synced(10).await;
     app.wazzup.clear_log();
     app.wazzup.remove("e001");
     app.fire(&["e001", "e002"]).await;
@@ -59,9 +57,7 @@ async fn ids_that_are_absent_are_gone_as_we_wanted() {
 #[case(What::act_then_answer(200, "{\"ok\":true}"))]
 #[tokio::test]
 async fn an_answer_that_cannot_be_read_is_success_all_the_same(#[case] what: What) {
-    let app = App::new().await;
-    app.hire_many(10).await;
-    app.once_exits(0).await;
+    let app = App::synced(10).await;
     app.wazzup.clear_log();
     app.wazzup.order(Fault::new(When::BulkDelete, what));
     app.fire(&["e001", "e002"]).await;
@@ -73,9 +69,7 @@ async fn an_answer_that_cannot_be_read_is_success_all_the_same(#[case] what: Wha
 
 #[tokio::test]
 async fn who_comes_back_after_a_refused_removal_is_no_failure() {
-    let app = App::new().await;
-    app.hire_many(10).await;
-    app.once_exits(0).await;
+    let app = App::synced(10).await;
     app.wazzup.order(
         Fault::new(When::BulkDelete, What::invalid(Named::Nobody, &[]))
             .naming(["e003"])

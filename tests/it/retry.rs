@@ -6,8 +6,7 @@ use crate::app::App;
 
 /// Ten employees of whom `e003` and `e007` are refused as long as they have the name that they have.
 async fn two_are_failing() -> App {
-    let app = App::new().await;
-    app.hire_many(10).await;
+    let app = App::with_employees(10).await;
     app.wazzup
         .poison(["Employee 3", "Employee 7"], What::invalid(Named::Nobody, &[]));
     app.once_exits(3).await;

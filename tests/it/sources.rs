@@ -112,9 +112,7 @@ async fn a_source_that_cannot_be_read_fails_the_cycle_and_changes_nothing(
     #[case] value: &str,
     #[case] named: &str,
 ) {
-    let mut app = App::new().await;
-    app.hire_many(3).await;
-    app.once_exits(0).await;
+    let mut app = App::synced(3).await;
     app.take_writes();
     app.set(key, value);
     let run = app.once_exits(1).await;
@@ -132,9 +130,7 @@ async fn a_source_that_cannot_be_read_fails_the_cycle_and_changes_nothing(
 
 #[tokio::test]
 async fn a_query_that_takes_too_long_is_broken_off() {
-    let mut app = App::new().await;
-    app.hire_many(3).await;
-    app.once_exits(0).await;
+    let mut app = App::synced(3).await;
     for key in ["crm.table", "crm.columns.phone", "crm.columns.active"] {
         app.unset(key);
     }

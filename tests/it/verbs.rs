@@ -7,8 +7,7 @@ use crate::app::{App, ids};
 
 #[tokio::test]
 async fn check_finds_nothing_wrong_and_writes_nothing() {
-    let app = App::new().await;
-    app.hire_many(3).await;
+    let app = App::with_employees(3).await;
     let run = app.run(&["check"]).await;
     assert_eq!(run.code, 0, "{run}");
     assert!(run.stdout.contains('✓') && !run.stdout.contains('✗'), "{run}");
@@ -31,8 +30,7 @@ async fn check_finds_nothing_wrong_and_writes_nothing() {
 #[case::wrong_path("wazzup.base_url", "http://127.0.0.1:PORT/v4", "base_url")]
 #[tokio::test]
 async fn check_names_what_fails_and_how_to_mend_it(#[case] key: &str, #[case] value: &str, #[case] named: &str) {
-    let mut app = App::new().await;
-    app.hire_many(3).await;
+    let mut app = App::with_employees(3).await;
     app.set("state.url", &app.server.url(&app.database));
     app.set(key, &value.replace("PORT", &app.wazzup.port().to_string()));
     let run = app.run(&["check"]).await;
@@ -53,8 +51,7 @@ async fn check_names_what_fails_and_how_to_mend_it(#[case] key: &str, #[case] va
 #[case(403)]
 #[tokio::test]
 async fn check_finds_a_refused_key(#[case] status: u16) {
-    let app = App::new().await;
-    app.hire_many(3).await;
+    let app = App::with_employees(3).await;
     app.write_key("another-key");
     if status == 403 {
         app.wazzup.set_sidecar_key(Some("another-key"));

@@ -76,9 +76,7 @@ async fn a_list_that_proves_nothing_changes_nothing(
 
 #[tokio::test]
 async fn a_list_that_does_not_exist_ends_the_cycle() {
-    let app = App::new().await;
-    app.hire_many(3).await;
-    app.once_exits(0).await;
+    let app = App::synced(3).await;
     app.verification_is_due().await;
     app.rename("e001", "Not Sent To A Wrong Address").await;
     app.wazzup.order(Fault::new(When::List, What::status(404)).always());
@@ -122,9 +120,7 @@ async fn a_starting_daemon_heals_and_does_not_ask_again() {
 
 #[tokio::test]
 async fn verify_every_is_remembered_and_kept() {
-    let mut app = App::new().await;
-    app.hire_many(3).await;
-    app.once_exits(0).await;
+    let mut app = App::synced(3).await;
     app.wazzup.clear_log();
     app.set("schedule.verify_every", "1s");
     app.state_sql("UPDATE wazzup_sync.accounts SET list_read_at = now() - interval '2 s'")

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::super::{
     list::{FetchedList, ListBuilder},
-    page::Page,
+    page::{Page, USER_COST},
 };
 use crate::plan::Coverage;
 
@@ -18,7 +18,7 @@ fn users(from: usize, to: usize) -> Value {
 
 /// Reads as many of `pages` as the list asks for. Returns the offsets asked for, too.
 fn read_bytes(pages: &[&[u8]]) -> (FetchedList, Vec<usize>) {
-    let mut list = ListBuilder::new();
+    let mut list = ListBuilder::new(0);
     let mut offsets = Vec::new();
     for page in pages {
         match list.add(Page::read(*page, list.room())) {
@@ -207,7 +207,7 @@ fn the_biggest_user_is_taken_in() {
 #[case::repeated(json!([{"id": 1, "name": "A"}, {"id": 1, "name": "A"}, {"id": 1, "name": "A"}, {"id": 1, "name": "A"}]), 1)]
 #[case::long(json!([{"id": 1, "name": "A"}, {"id": 2, "name": "x".repeat(300)}]), 1)]
 fn a_list_has_room_for_so_much(#[case] users: Value, #[case] shown: usize) {
-    let page = Page::read(users.to_string().as_bytes(), 340);
+    let page = Page::read(users.to_string().as_bytes(), 500);
     assert_eq!((page.problem, page.names.len()), (Some("it has too many users"), shown));
 }
 
@@ -223,4 +223,10 @@ fn ids_keep_their_exact_text() {
         ["-7", "007", "123456789012345678901234567890", "9007199254740993", "dup"]
     );
     assert_eq!(format!("{list:?}"), "FetchedList { users: 5, coverage: Complete }");
+}
+
+#[test]
+fn a_list_may_be_longer_than_expected_but_not_far_longer() {
+    let rooms = [0, 1_000, 100_000, usize::MAX / 8].map(|expected| ListBuilder::new(expected).room() / USER_COST);
+    assert_eq!(rooms, [20_000, 24_000, 200_000, 200_000]);
 }

@@ -19,7 +19,7 @@ use crate::{
 /// Reads the list with `replies` waiting. Returns the result and the number of requests.
 async fn users(replies: Vec<Reply>) -> (Result<FetchedList, Error>, usize) {
     let server = Server::new(replies).await;
-    let result = open(&client(&server)).users().await;
+    let result = open(&client(&server)).users(0).await;
     (result, server.requests().len())
 }
 
@@ -45,7 +45,7 @@ fn page(users: Range<usize>) -> Reply {
 #[tokio::test]
 async fn pages_are_read_to_the_end() {
     let server = Server::new(vec![page(0..100), page(100..150)]).await;
-    let list = open(&client(&server)).users().await.expect("a list");
+    let list = open(&client(&server)).users(0).await.expect("a list");
     assert_eq!((list.names.len(), list.coverage), (150, Coverage::Complete));
     assert_eq!(server.lines(), ["GET /v3/users", "GET /v3/users?offset=100"]);
 }
@@ -131,7 +131,7 @@ async fn a_list_that_takes_too_long_is_given_up() {
     })
     .await;
     let client = impatient(&server.base, Duration::from_millis(100));
-    let list = open(&client).users().await.expect("a list");
+    let list = open(&client).users(0).await.expect("a list");
     assert_eq!(reason(&list), "reading it takes too long");
     assert!(list.names.len() < 100);
 }
@@ -144,7 +144,7 @@ async fn nothing_is_read_while_the_process_is_stopping() {
     stop.cancel();
     let session = client.session(Gate::without_lease(stop)).expect("a key");
     let errors = [
-        session.users().await.expect_err("no list"),
+        session.users(0).await.expect_err("no list"),
         session.user(&id("a")).await.expect_err("no user"),
     ];
     for error in errors {

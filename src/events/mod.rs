@@ -1,0 +1,207 @@
+//! Every log event of the product: one function each; those about employees and users are in [`users`]. The README lists
+//! them with their fields, and what to do about each.
+//!
+//! Ids and counts only: never a name, a phone, a key or anything that the service wrote.
+
+mod users;
+
+use std::{fmt::Display, time::Duration};
+
+pub(crate) use self::users::*;
+use crate::{delivery::Refusal, state::Finished};
+
+/// How loud an event is whose level is decided when it happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Severity {
+    Debug,
+    Info,
+    /// It may pass by itself, or was reported already.
+    Warn,
+    /// A human is needed.
+    Error,
+}
+
+/// `tracing` wants to know the level when the program is compiled.
+macro_rules! log {
+    ($severity:expr, $($event:tt)+) => {
+        match $severity {
+            Severity::Debug => tracing::debug!($($event)+),
+            Severity::Info => tracing::info!($($event)+),
+            Severity::Warn => tracing::warn!($($event)+),
+            Severity::Error => tracing::error!($($event)+),
+        }
+    };
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn daemon_started(version: &str, holder: &str) {
+    tracing::info!(event = "daemon.started", version, holder, "The daemon started");
+}
+
+pub(crate) fn daemon_stopped() {
+    tracing::info!(event = "daemon.stopped", "The daemon stopped");
+}
+
+/// A connection whose encryption protects from nobody who can pose as the server. `key` names its URL.
+pub(crate) fn tls_unverified(key: &str, address: &str, warning: &str) {
+    tracing::warn!(event = "tls.unverified", key, address, "{key}: {warning}");
+}
+
+pub(crate) fn lease_acquired(token: i64) {
+    tracing::info!(
+        event = "lease.acquired",
+        token,
+        "This process holds the lease and leads"
+    );
+}
+
+pub(crate) fn lease_standby(holder: &str, expires_in_s: i64) {
+    tracing::info!(
+        event = "lease.standby",
+        holder,
+        expires_in_s,
+        "Another process holds the lease: this one stands by"
+    );
+}
+
+pub(crate) fn lease_held_by_another(holder: &str, expires_in_s: i64) {
+    tracing::error!(
+        event = "lease.standby",
+        holder,
+        expires_in_s,
+        "Another process holds the lease, so nothing was done; if that process is dead, its lease expires by itself"
+    );
+}
+
+pub(crate) fn lease_lost() {
+    tracing::error!(
+        event = "lease.lost",
+        "Another process took the lease over: this one stands by"
+    );
+}
+
+pub(crate) fn lease_expired() {
+    tracing::warn!(
+        event = "lease.lost",
+        "The lease expired because the state database did not answer: this process asks for it again"
+    );
+}
+
+pub(crate) fn lease_kept(error: &dyn Display) {
+    tracing::warn!(
+        event = "lease.kept",
+        %error,
+        "The lease could not be given up; it expires by itself"
+    );
+}
+
+pub(crate) fn listener_disconnected(reason: &str) {
+    tracing::warn!(
+        event = "listener.disconnected",
+        reason,
+        "NOTIFY is not received at the moment; polling continues"
+    );
+}
+
+pub(crate) fn cycle_started() {
+    tracing::debug!(event = "cycle.started", "A cycle started");
+}
+
+/// At INFO if something happened or a sign of life is due, else at DEBUG.
+pub(crate) fn cycle_finished(finished: &Finished, took: Duration, is_worth_info: bool) {
+    let severity = if is_worth_info { Severity::Info } else { Severity::Debug };
+    let counts = finished.counts.unwrap_or_default();
+    let (in_sync, eligible) = (counts.in_sync, counts.eligible);
+    log!(
+        severity,
+        event = "cycle.finished",
+        outcome = finished.outcome.as_str(),
+        eligible,
+        in_sync,
+        failing = counts.failing,
+        waiting_for_seat = counts.waiting_for_seat,
+        pending = counts.pending,
+        missing_ids = counts.missing_ids,
+        held = finished.held,
+        requests = finished.requests,
+        added = finished.added,
+        updated = finished.updated + finished.adopted,
+        removed = finished.removed,
+        duration_ms = milliseconds(took),
+        "Finished a cycle: {in_sync} of {eligible} in sync"
+    );
+}
+
+pub(crate) fn cycle_failed(severity: Severity, error_kind: &str, error: &str, failing_for_s: i64, requests: usize) {
+    let message = match severity {
+        Severity::Debug | Severity::Info => "The cycle was interrupted; the next one continues",
+        Severity::Warn => "The cycle failed; nothing is lost, and the next one continues",
+        Severity::Error => "The cycle failed; somebody should look at it",
+    };
+    log!(
+        severity,
+        event = "cycle.failed",
+        error_kind,
+        error,
+        failing_for_s,
+        requests,
+        "{message}"
+    );
+}
+
+pub(crate) fn cycle_recovered(error_kind: &str, failed_for_s: i64) {
+    tracing::info!(
+        event = "cycle.recovered",
+        error_kind,
+        failed_for_s,
+        "Cycles succeed again"
+    );
+}
+
+pub(crate) fn batch_delivered(operation: &str, entries: usize, absent: usize) {
+    let users = counted(entries, "user");
+    let what = if operation == "remove" {
+        "Removed"
+    } else {
+        "Wazzup took"
+    };
+    tracing::info!(event = "batch.delivered", operation, entries, absent, "{what} {users}");
+}
+
+pub(crate) fn batch_refused(entries: usize, refusal: &Refusal) {
+    let users = counted(entries, "user");
+    tracing::warn!(
+        event = "batch.refused",
+        entries,
+        code = %refusal.code,
+        request_id = refusal.request_id.as_deref(),
+        "Wazzup did not take a request with {users}; the culprit is searched for, and the others are sent"
+    );
+}
+
+/// What one retry of a request is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retry<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    pub attempt: u32,
+    pub status: Option<u16>,
+    pub reason: &'a str,
+    pub wait: Duration,
+}
+
+pub(crate) fn request_retried(retry: &Retry<'_>) {
+    tracing::warn!(
+        event = "request.retried",
+        method = retry.method,
+        path = retry.path,
+        attempt = retry.attempt,
+        status = retry.status,
+        reason = retry.reason,
+        wait_ms = milliseconds(retry.wait),
+        "A request to Wazzup got no decision and is tried again"
+    );
+}

@@ -1,0 +1,258 @@
+//! Events about employees of the CRM and users of Wazzup.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    crm::Unconvertible,
+    delivery::FailedAttempt,
+    plan::{Drift, HoldKind, Operation},
+};
+
+/// How many ids one line names.
+const IDS_PER_LINE: usize = 100;
+
+/// At most 100 ids, separated by commas.
+fn listed(ids: impl IntoIterator<Item: ToString>) -> String {
+    let ids = ids.into_iter().take(IDS_PER_LINE + 1);
+    let mut shown: Vec<String> = ids.map(|id| id.to_string()).collect();
+    if shown.len() > IDS_PER_LINE {
+        shown.truncate(IDS_PER_LINE);
+        shown.push("…".to_owned());
+    }
+    shown.join(",")
+}
+
+/// `count` with the right form of a noun whose plural ends in `s`.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+pub(crate) fn employee_rejected(code: &str, ids: &BTreeSet<&str>) {
+    let rows = counted(ids.len(), "row");
+    tracing::warn!(
+        event = "employee.rejected",
+        code,
+        count = ids.len(),
+        ids = listed(ids),
+        "{rows} of the CRM cannot be synced; a user who is in Wazzup already stays there"
+    );
+}
+
+/// Values are left out because they cannot be converted to UTF-8.
+pub(crate) fn values_unconvertible(values: &Unconvertible) {
+    let Unconvertible {
+        encoding,
+        ids,
+        unreadable_ids,
+        query,
+    } = values;
+    let count = ids.len() + unreadable_ids;
+    let rows = counted(count, "row");
+    tracing::warn!(
+        event = "employee.rejected",
+        code = "UNCONVERTIBLE",
+        count,
+        ids = listed(ids),
+        encoding,
+        query,
+        "Values in {rows} of the CRM cannot be converted from {encoding} to UTF-8 and are left out; `query` shows them"
+    );
+}
+
+pub(crate) fn rows_without_id(count: usize) {
+    let rows = counted(count, "row");
+    tracing::warn!(
+        event = "employee.rejected",
+        code = "MISSING_ID",
+        count,
+        ids = "",
+        "{rows} of the CRM without an id; while there is one, nobody is removed without approval"
+    );
+}
+
+pub(crate) fn employee_failing(operation: Operation, code: &str, ids: &BTreeSet<&str>) {
+    let employees = counted(ids.len(), "employee");
+    let what = match operation {
+        Operation::Upsert => "cannot be synced",
+        Operation::Remove => "cannot be removed",
+        Operation::Phone => "synced without the phone",
+    };
+    tracing::warn!(
+        event = "employee.failing",
+        operation = operation.as_str(),
+        code,
+        count = ids.len(),
+        ids = listed(ids),
+        "{employees} {what}"
+    );
+}
+
+pub(crate) fn failed_attempts(attempts: &[&FailedAttempt]) {
+    let mut groups: BTreeMap<(Operation, &str), BTreeSet<&str>> = BTreeMap::new();
+    for attempt in attempts {
+        let group = groups.entry((attempt.key.operation, &attempt.code)).or_default();
+        group.insert(&attempt.key.user_id);
+    }
+    for ((operation, code), ids) in groups {
+        employee_failing(operation, code, &ids);
+    }
+}
+
+pub(crate) fn employee_recovered(ids: &BTreeSet<&str>) {
+    let employees = counted(ids.len(), "employee");
+    tracing::info!(
+        event = "employee.recovered",
+        count = ids.len(),
+        ids = listed(ids),
+        "{employees} no longer failing"
+    );
+}
+
+pub(crate) fn users_added(ids: &BTreeSet<&str>) {
+    let users = counted(ids.len(), "user");
+    tracing::info!(
+        event = "users.added",
+        count = ids.len(),
+        ids = listed(ids),
+        "Added {users}; each needs a role in Wazzup before they see a chat"
+    );
+}
+
+/// Holds of one kind that are reported together.
+#[derive(Debug)]
+pub(crate) struct HeldUsers<'a> {
+    pub kind: HoldKind,
+    pub ids: BTreeSet<&'a str>,
+    pub reason: &'a str,
+    /// All of them are removals whose grace is not over yet.
+    pub is_in_grace: bool,
+}
+
+pub(crate) fn held(users: &HeldUsers<'_>) {
+    let (count, ids, reason) = (users.ids.len(), listed(&users.ids), users.reason);
+    match users.kind {
+        HoldKind::Remove if users.is_in_grace => tracing::warn!(
+            event = "removals.held",
+            count,
+            ids,
+            reason,
+            "Removals look like a mistake and will be held when the grace is over; everything else goes on"
+        ),
+        HoldKind::Remove => tracing::error!(
+            event = "removals.held",
+            count,
+            ids,
+            reason,
+            "Removals are held until somebody approves them (`wazzup-sync approve`); everything else goes on"
+        ),
+        HoldKind::Update => tracing::error!(
+            event = "updates.held",
+            count,
+            ids,
+            reason,
+            "Updates are held until somebody approves them (`wazzup-sync approve`); everything else goes on"
+        ),
+        HoldKind::Takeover => tracing::error!(
+            event = "takeovers.held",
+            count,
+            ids,
+            reason,
+            "Users whom somebody else created in Wazzup are not renamed before somebody approves it (`wazzup-sync approve`)"
+        ),
+        HoldKind::Account => tracing::error!(
+            event = "account.doubted",
+            reason,
+            "Nothing is sent: check wazzup.base_url and the API key, or approve the new account (`wazzup-sync approve`)"
+        ),
+    }
+}
+
+/// Holds of one kind that are over.
+#[derive(Debug)]
+pub(crate) struct ReleasedUsers<'a> {
+    pub kind: HoldKind,
+    pub ids: BTreeSet<&'a str>,
+    /// `approved`, `returned`, `policy` or `over`.
+    pub reason: &'a str,
+    pub approved_by: Option<&'a str>,
+}
+
+pub(crate) fn released(users: &ReleasedUsers<'_>) {
+    let (count, ids, reason) = (users.ids.len(), listed(&users.ids), users.reason);
+    let what = match reason {
+        "approved" => "were approved",
+        "returned" => "are over: the users are back in the CRM",
+        "policy" => "are over: the policy is to keep everybody",
+        _ => "are over: their reason is gone",
+    };
+    if users.kind == HoldKind::Remove {
+        tracing::info!(
+            event = "removals.released",
+            reason,
+            count,
+            ids,
+            approved_by = users.approved_by,
+            "Held removals {what}"
+        );
+    }
+    tracing::info!(
+        event = "holds.released",
+        kind = users.kind.as_str(),
+        reason,
+        count,
+        ids,
+        approved_by = users.approved_by,
+        "Holds {what}"
+    );
+}
+
+/// An approval that no longer matches what is held.
+pub(crate) fn order_dropped(kind: HoldKind, id: &str, given_by: &str) {
+    tracing::warn!(
+        event = "order.dropped",
+        kind = kind.as_str(),
+        ids = id,
+        approved_by = given_by,
+        "An approval was dropped: what it was given for is no longer held"
+    );
+}
+
+pub(crate) fn seats_exhausted(limit: Option<usize>, waiting: usize) {
+    let employees = counted(waiting, "employee");
+    tracing::warn!(
+        event = "seats.exhausted",
+        limit,
+        waiting,
+        "The Wazzup account is full: {employees} waiting for a seat"
+    );
+}
+
+pub(crate) fn verify_finished(users: usize, drift: Drift) {
+    tracing::info!(
+        event = "verify.finished",
+        complete = true,
+        users,
+        foreign = drift.foreign,
+        missing = drift.missing,
+        renamed = drift.renamed,
+        "Compared with Wazzup's list of {users} users"
+    );
+}
+
+pub(crate) fn verify_proved_nothing(reason: &str) {
+    tracing::warn!(
+        event = "verify.finished",
+        complete = false,
+        reason,
+        "Wazzup's list proves nothing and changes nothing"
+    );
+}
+
+pub(crate) fn source_empty(managed: usize) {
+    tracing::error!(
+        event = "source.empty",
+        managed,
+        "The CRM names nobody at all; nobody is removed without approval"
+    );
+}
