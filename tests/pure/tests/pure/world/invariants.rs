@@ -417,6 +417,13 @@ pub fn charges_have_evidence(cycle: &RunningCycle, step: &Step) -> Checked {
     Ok(())
 }
 
+/// The delivery counts the writing requests that were sent.
+pub fn requests_are_counted(cycle: &RunningCycle, report: &Report) -> Checked {
+    ensure(report.requests == cycle.requests, "requests are counted", || {
+        format!("{} instead of {}", report.requests, cycle.requests)
+    })
+}
+
 /// What is checked when a cycle has ended.
 pub fn cycle_ended_well(
     world: &World,
