@@ -42,6 +42,10 @@ chaos: programs ## Run a daemon with a standby over databases that fail at rando
 evidence: programs ## Try to break the product, and write the figures into docs/reliability.md (PARTS="crash soak")
 	tests/evidence.sh $(PARTS)
 
+.PHONY: properties
+properties: ## Play random worlds with the pure core alone (CASES=20000 of each kind)
+	PURE_CASES=$(or $(CASES),20000) cargo test --locked -p pure-core --test pure
+
 .PHONY: bench
 bench: ## Compare with a shell and a Python script that do the same (ROWS="1000 100000"; WRITE=1 writes docs/benchmarks.md)
 	tests/install.sh bench

@@ -36,6 +36,12 @@ mod crm;
 mod cycle;
 mod daemon;
 mod delivery;
+#[expect(
+    clippy::missing_errors_doc,
+    clippy::must_use_candidate,
+    missing_docs,
+    reason = "public for the benches alone"
+)]
 pub mod employee;
 mod events;
 #[expect(clippy::must_use_candidate, missing_docs, reason = "public for the benches alone")]

@@ -56,6 +56,8 @@ pub struct Delivery {
     extra_requests: usize,
     requests_over_limit: usize,
     accepted_something: bool,
+    /// How many entries failed alone since the search last turned to another place.
+    lone_failures: usize,
     /// A whole group got no decision, and nothing was accepted since: retrying each further one costs too much.
     is_doubtful: bool,
     /// What the last answer came to.
@@ -86,7 +88,9 @@ struct OpenRefusal {
 impl Delivery {
     /// A delivery of `plan`. `failures` are those that were open when the cycle began.
     pub fn new(plan: &Plan, failures: Failures) -> Self {
-        let closed: BTreeSet<&FailureKey> = plan.marks.closed_failures.iter().collect();
+        // What is wrong in the CRM's own rows takes the place of what was refused, and no answer ends it.
+        let local = plan.local_failures.iter().map(|local| &local.key);
+        let closed: BTreeSet<&FailureKey> = plan.marks.closed_failures.iter().chain(local).collect();
         let mut open_refusals = BTreeMap::new();
         for (key, failure) in failures {
             if !failure.is_local && !closed.contains(&key) {
@@ -108,6 +112,7 @@ impl Delivery {
             extra_requests: 0,
             requests_over_limit: 0,
             accepted_something: false,
+            lone_failures: 0,
             is_doubtful: false,
             outcomes: Vec::new(),
         }
@@ -312,7 +317,13 @@ impl Delivery {
         };
         let mut group = self.queue.next_planned(attempts);
         if group.is_none() && self.has_extra_request() {
-            group = self.queue.next_refused();
+            // Small parts tell soon whether the service takes anything, unless they stem from a place where many entries
+            // fail: after two that failed alone, what waits for longest is tried.
+            let turns_elsewhere = !self.accepted_something && self.lone_failures >= 2;
+            if turns_elsewhere {
+                self.lone_failures = 0;
+            }
+            group = self.queue.next_refused(turns_elsewhere);
             self.extra_requests += usize::from(group.is_some());
         }
         if let Some(group) = group {

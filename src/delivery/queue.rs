@@ -20,7 +20,7 @@ pub(super) struct Queue {
     /// Groups that were too large, not refused: they come first.
     trimmed: VecDeque<Group>,
     /// Parts of refused groups.
-    refused: Vec<Group>,
+    refused: VecDeque<Group>,
     /// Who has to leave, or to give up a phone, before others can be sent.
     handovers: BTreeMap<EmployeeId, Handover>,
     batch_size: usize,
@@ -59,7 +59,7 @@ impl Queue {
         let mut queue = Self {
             planned: VecDeque::new(),
             trimmed: VecDeque::new(),
-            refused: Vec::new(),
+            refused: VecDeque::new(),
             handovers: BTreeMap::new(),
             batch_size: BATCH,
             room: Room::new(plan),
@@ -116,11 +116,16 @@ impl Queue {
         (!items.is_empty()).then(|| Group::new(items, attempts))
     }
 
-    /// The next part of a refused group, the smallest first: so that a few requests tell whether the service takes anything.
-    /// When there is none left, whoever still waits for one is sent without.
-    pub(super) fn next_refused(&mut self) -> Option<Group> {
-        if let Some(group) = self.refused.pop() {
-            return Some(group);
+    /// The next part of a refused group, the smallest first, or the one that waits for longest. When there is none left,
+    /// whoever still waits for one is sent without.
+    pub(super) fn next_refused(&mut self, takes_longest_waiting: bool) -> Option<Group> {
+        let group = if takes_longest_waiting {
+            self.refused.pop_front()
+        } else {
+            self.refused.pop_back()
+        };
+        if group.is_some() {
+            return group;
         }
         for handover in self.handovers.values_mut() {
             if handover.state == HandoverState::Open {
@@ -132,7 +137,7 @@ impl Queue {
 
     pub(super) fn push_refused(&mut self, group: Group) {
         if !group.items.is_empty() {
-            self.refused.push(group);
+            self.refused.push_back(group);
         }
     }
 

@@ -92,6 +92,7 @@ impl Delivery {
             self.queue.push_refused(Group::new(vec![item], attempts));
             return;
         }
+        self.lone_failures += 1;
         match decision {
             Decision::Refused => self.charge(&item, item.operation, refusal),
             Decision::Missing => {

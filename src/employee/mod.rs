@@ -22,10 +22,7 @@ pub const MAX_CHARS: usize = 200;
 pub struct EmployeeId(Box<str>);
 
 impl EmployeeId {
-    /// Takes `text` as it is.
-    ///
-    /// # Errors
-    /// If it is blank or longer than 200 characters.
+    /// Takes `text` as it is. Blank and longer ones are none.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         if text.trim().is_empty() || text.chars().count() > MAX_CHARS {
             return Err(InvalidId);
@@ -33,15 +30,12 @@ impl EmployeeId {
         Ok(Self(text.into()))
     }
 
-    /// The id as text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Whether a URL can name this user alone. `.` and `..` are steps in a path, `bulk_delete` is another call, and
     /// servers disagree about slashes, however they are encoded.
-    #[must_use]
     pub fn has_own_url(&self) -> bool {
         !matches!(self.as_str(), "." | ".." | "bulk_delete") && !self.0.contains(['/', '\\'])
     }
@@ -69,10 +63,7 @@ pub struct InvalidId;
 pub struct FullName(Box<str>);
 
 impl FullName {
-    /// Trims `text`.
-    ///
-    /// # Errors
-    /// If nothing is left, or more than 200 characters.
+    /// Trims `text`. If nothing is left, or more than 200 characters, it is no name.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         let trimmed = text.trim();
         if trimmed.is_empty() || trimmed.chars().count() > MAX_CHARS {
@@ -81,8 +72,6 @@ impl FullName {
         Ok(Self(trimmed.into()))
     }
 
-    /// The name as text.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -111,8 +100,6 @@ pub struct InvalidName;
 pub struct Phone(NonZeroU64);
 
 impl Phone {
-    /// The digits.
-    #[must_use]
     pub fn digits(self) -> u64 {
         self.0.get()
     }
@@ -154,11 +141,8 @@ pub struct InvalidPhone;
 /// A user as Wazzup takes it: what one entry of `POST /v3/users` says. Without a phone the key is left out.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Employee {
-    /// The user's id.
     pub id: EmployeeId,
-    /// The user's name.
     pub name: FullName,
-    /// The user's phone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phone: Option<Phone>,
 }

@@ -14,13 +14,11 @@ pub struct Spelling(Box<str>);
 
 impl Spelling {
     /// Takes back what [`Self::as_str`] gave.
-    #[must_use]
     pub fn from_stored(text: &str) -> Self {
         Self(text.into())
     }
 
     /// The region and the text, as the state keeps them.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -53,9 +51,6 @@ pub struct PhoneReader {
 
 impl PhoneReader {
     /// A reader for numbers written the way they are in `region`: a two-letter code such as `RU`.
-    ///
-    /// # Errors
-    /// If `region` is not a two-letter code.
     pub fn new(region: &str) -> Result<Self, UnknownRegion> {
         Ok(Self {
             region: Region::from_code(region).map_err(|_| UnknownRegion)?,
@@ -75,11 +70,8 @@ impl PhoneReader {
         Spelling(format!("{} {text}", self.region_code).into())
     }
 
-    /// The phone that `text` means, with its spelling; blank means none.
-    ///
-    /// # Errors
-    /// If it is not a valid number, neither of the region nor as international digits; with the spelling, unless that is
-    /// too long to be kept.
+    /// The phone that `text` means, with its spelling; blank means none. If it is not a valid number, neither of the region
+    /// nor as international digits, the error is the spelling, unless that is too long to be kept.
     pub fn read(&self, text: &str) -> Result<Option<(Phone, Spelling)>, Option<Spelling>> {
         let text = text.trim();
         if text.is_empty() {

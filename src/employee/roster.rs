@@ -2,43 +2,36 @@
 
 use std::{
     collections::BTreeSet,
-    fmt,
     hash::{DefaultHasher, Hash, Hasher},
 };
 
 use serde::Serialize;
+use strum::{Display, EnumString, IntoStaticStr};
 
 use super::{Employee, EmployeeId, FullName, MAX_CHARS, PhoneReader, Spelling};
 
 /// A row of the CRM, as text; rows that are not active never get here.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Row<'a> {
-    /// The id column.
     pub id: Option<&'a str>,
-    /// The name column.
     pub name: Option<&'a str>,
     /// The phone column; `None` where there is no such column.
     pub phone: Option<&'a str>,
 }
 
 /// What is wrong with a row, or with its phone.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Display, EnumString, IntoStaticStr, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum RowProblem {
-    /// The id is longer than 200 characters.
     InvalidId,
-    /// The name is blank or longer than 200 characters.
     InvalidName,
-    /// Several rows have the id and differ otherwise.
     DuplicateId,
-    /// The phone is no valid number.
     InvalidPhone,
-    /// The phone belongs to somebody else.
     DuplicatePhoneNumber,
 }
 
 impl RowProblem {
-    /// All of them.
     pub const ALL: [Self; 5] = [
         Self::InvalidId,
         Self::InvalidName,
@@ -48,25 +41,15 @@ impl RowProblem {
     ];
 
     /// The code that `status`, `plan` and the log show.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidId => "INVALID_ID",
-            Self::InvalidName => "INVALID_NAME",
-            Self::DuplicateId => "DUPLICATE_ID",
-            Self::InvalidPhone => "INVALID_PHONE",
-            Self::DuplicatePhoneNumber => "DUPLICATE_PHONE_NUMBER",
-        }
+        self.into()
     }
 
-    /// Reads what [`Self::as_str`] wrote.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|problem| problem.as_str() == text)
+        text.parse().ok()
     }
 
     /// The reason, as a clause without a value from the row.
-    #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
             Self::InvalidId => "the id is longer than 200 characters",
@@ -78,7 +61,6 @@ impl RowProblem {
     }
 
     /// What to do about it.
-    #[must_use]
     pub fn remedy(self) -> &'static str {
         match self {
             Self::InvalidId => "give the row a shorter id",
@@ -88,16 +70,9 @@ impl RowProblem {
     }
 }
 
-impl fmt::Display for RowProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// An employee with what is known about the phone's reading.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RosterEntry {
-    /// What the CRM wants in Wazzup.
     pub employee: Employee,
     /// How the CRM spells the phone, whether or not it could be read.
     pub phone_spelling: Option<Spelling>,
@@ -110,36 +85,29 @@ pub struct RosterEntry {
 pub struct RejectedRow {
     /// The id; one of over 1,000 bytes is shortened to its beginning and a hash.
     pub id: Box<str>,
-    /// Why.
     pub problem: RowProblem,
 }
 
 /// Whom the CRM wants in Wazzup. Both lists are sorted by id and have each id once; no id is in both.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Roster {
-    /// The valid ones.
     pub entries: Vec<RosterEntry>,
     /// The others.
     pub rejected: Vec<RejectedRow>,
-    /// How many rows have no id.
     pub missing_ids: usize,
 }
 
 impl Roster {
     /// How many distinct ids the CRM wants in Wazzup, rejected ones included.
-    #[must_use]
     pub fn eligible(&self) -> usize {
         self.entries.len() + self.rejected.len()
     }
 
     /// Whether the CRM names nobody at all.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.eligible() == 0
     }
 
-    /// The entry of `id`.
-    #[must_use]
     pub fn get(&self, id: &str) -> Option<&RosterEntry> {
         let found = self
             .entries
@@ -148,13 +116,11 @@ impl Roster {
     }
 
     /// Whether `id` has rows that cannot be taken.
-    #[must_use]
     pub fn is_rejected(&self, id: &str) -> bool {
         self.rejected.binary_search_by(|row| (*row.id).cmp(id)).is_ok()
     }
 
     /// Whether the CRM names `id`, with a valid row or with one that cannot be taken.
-    #[must_use]
     pub fn names(&self, id: &str) -> bool {
         self.get(id).is_some() || self.is_rejected(id)
     }
@@ -171,7 +137,6 @@ pub struct RosterBuilder {
 
 impl RosterBuilder {
     /// A builder that reads phones with `phones`.
-    #[must_use]
     pub fn new(phones: PhoneReader) -> Self {
         Self {
             phones,
@@ -214,7 +179,6 @@ impl RosterBuilder {
     }
 
     /// Settles the ids that stand in several rows: rows that parse alike are one, differing ones are all rejected.
-    #[must_use]
     pub fn finish(mut self) -> Roster {
         self.entries.sort_by(|a, b| a.employee.id.cmp(&b.employee.id));
         self.rejected.sort();

@@ -29,7 +29,7 @@ pub(super) fn judge(input: Input<'_>) -> AccountVerdict {
     if acknowledged.len() < 2 {
         // Too few to judge by.
         return if is_held && !list.was_answered() {
-            AccountVerdict::Unknown(question_of_list())
+            unknown_before(true, Vec::new())
         } else {
             AccountVerdict::Ours {
                 is_proven: list.was_answered(),
@@ -39,7 +39,7 @@ pub(super) fn judge(input: Input<'_>) -> AccountVerdict {
     match list.coverage() {
         Coverage::Complete => judge_by_complete_list(input, &acknowledged),
         _ if !is_changed && !is_held => AccountVerdict::Ours { is_proven: false },
-        Coverage::Unread => AccountVerdict::Unknown(question_of_list()),
+        Coverage::Unread => unknown_before(true, Vec::new()),
         Coverage::Incomplete(_) | Coverage::Unavailable(_) => judge_by_sample(input, &acknowledged),
     }
 }
@@ -51,20 +51,13 @@ fn acknowledged_users(input: Input<'_>) -> Vec<(&EmployeeId, &Acknowledged)> {
         .collect()
 }
 
-fn question_of_list() -> Questions {
-    Questions {
-        list: true,
-        users: Vec::new(),
-        for_account: true,
-    }
-}
-
-fn question_of_users(users: Vec<EmployeeId>) -> Questions {
-    Questions {
-        list: false,
+fn unknown_before(list: bool, users: Vec<EmployeeId>) -> AccountVerdict {
+    let for_account = true;
+    AccountVerdict::Unknown(Questions {
+        list,
         users,
-        for_account: true,
-    }
+        for_account,
+    })
 }
 
 fn judge_by_complete_list(input: Input<'_>, acknowledged: &[(&EmployeeId, &Acknowledged)]) -> AccountVerdict {
@@ -82,7 +75,7 @@ fn judge_by_complete_list(input: Input<'_>, acknowledged: &[(&EmployeeId, &Ackno
         return AccountVerdict::Ours { is_proven: true };
     }
     if let Proof::Needed(id) = MissingUsers::new(input).proof {
-        return AccountVerdict::Unknown(question_of_users(vec![id]));
+        return unknown_before(false, vec![id]);
     }
     AccountVerdict::Doubted(format!(
         "Wazzup shows {found} of our {managed} users under their names: this looks like another Wazzup account"
@@ -103,7 +96,7 @@ fn judge_by_sample(input: Input<'_>, acknowledged: &[(&EmployeeId, &Acknowledged
         }
     }
     if !unasked.is_empty() {
-        return AccountVerdict::Unknown(question_of_users(unasked));
+        return unknown_before(false, unasked);
     }
     AccountVerdict::Doubted(format!(
         "none of {} of our users is in Wazzup under the acknowledged name: this looks like another Wazzup account",

@@ -103,12 +103,10 @@ fn fate_of_unacknowledged(input: Input<'_>, id: &EmployeeId, user: &User, approv
     let may_land = input.may_still_land(id);
     let lost = input.lost_entries(id);
     let was_removed_since = lost.iter().all(|entry| Some(entry.lost_at) <= user.synced_at);
-    if may_land && was_removed_since {
-        return Fate::Settling;
-    }
     match input.list.find(id.as_str()) {
-        Sighting::Unknown => Fate::Stays(StayReason::Unknown),
         Sighting::Named(name) if input.is_lost_name(id, name) => Fate::Removed { approved },
+        _ if may_land && was_removed_since => Fate::Settling,
+        Sighting::Unknown => Fate::Stays(StayReason::Unknown),
         // Somebody else's name may still become that of a lost take-over.
         Sighting::Absent | Sighting::Named(_) if may_land => Fate::Settling,
         Sighting::Absent | Sighting::Named(_) => Fate::Forgotten,

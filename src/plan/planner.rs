@@ -189,6 +189,7 @@ impl Plan {
     ) {
         let lookalikes = Lookalikes::new(input, leavers);
         let mut additions: Vec<(&Wish<'a>, PlannedUpsert)> = Vec::new();
+        let mut unsettled = None;
         for wish in wishes {
             if wish.is_held || wish.phone_is_pending {
                 self.pending.insert(wish.id.clone());
@@ -208,6 +209,9 @@ impl Plan {
             if let Standing::Foreign(_) = wish.standing {
                 self.pending.insert(wish.id.clone());
                 continue;
+            }
+            if wish.standing == Standing::Ours && !wish.differs() {
+                unsettled = unsettled.or(Some(wish));
             }
             let mut upsert = wish.upsert();
             if release.is_some() {
@@ -230,6 +234,10 @@ impl Plan {
             } else {
                 self.upserts.push(upsert);
             }
+        }
+        // After a lost request about everybody nobody is known to be in sync.
+        if self.control.is_none() {
+            self.control = unsettled.and_then(control);
         }
         self.admit_additions(input, additions);
     }

@@ -12,7 +12,7 @@ pub(super) fn hold_updates<'a>(input: Input<'a>, wishes: &mut [Wish<'a>], holds:
         let (Some(entry), Some(_)) = (wish.entry, wish.acknowledged()) else {
             continue;
         };
-        if !wish.differs() || was_tried(input, wish) {
+        if wish.is_held || !wish.differs() || was_tried(input, wish) {
             continue;
         }
         let key = HoldKey::new(HoldKind::Update, wish.id.as_str());

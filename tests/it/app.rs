@@ -13,7 +13,7 @@ use sqlx::{AssertSqlSafe, PgPool, Row as _, postgres::PgPoolOptions};
 use tempfile::TempDir;
 
 use crate::{
-    process::{Daemon, PATIENCE, Run, run, run_measured},
+    process::{Daemon, PATIENCE, Run, run},
     terminal::Terminal,
 };
 
@@ -265,11 +265,6 @@ impl App {
         run(&self.config_file(), &self.env, arguments).await
     }
 
-    /// One cycle, with the most memory that the process had at once, in kB.
-    pub async fn once_measured(&self) -> (Run, u64) {
-        run_measured(&self.config_file(), &self.env, &["once"]).await
-    }
-
     /// Starts a verb on a terminal of so many columns.
     pub fn on_terminal(&self, columns: u16, arguments: &[&str]) -> Terminal {
         Terminal::start(&self.config_file(), &self.env, columns, arguments)
@@ -337,6 +332,7 @@ impl App {
 
     /// As [`Self::settled`], after a process was killed: its last request may have overlapped with the next one's first.
     pub async fn settled_but_for_overlaps(&self) {
+        self.losses_are_settled().await;
         self.wazzup.clear_log();
         let run = self.once_exits(0).await;
         assert!(self.wazzup.requests().is_empty(), "{run}\n{}", self.requests_as_text());

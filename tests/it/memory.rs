@@ -4,7 +4,7 @@ use rstest::rstest;
 use sandbox::{Fault, What, When};
 use serde_json::{Value, json};
 
-use crate::app::App;
+use crate::app::{App, ids};
 
 /// Of a debug build, which takes 24 MB for a normal cycle; a release build takes 10 MB less.
 const MOST_KB: u64 = 40_000;
@@ -56,4 +56,34 @@ async fn no_answer_of_wazzup_fills_the_memory(#[case] answer: What) {
     let peak = daemon.peak_kb();
     daemon.stop().await;
     assert!(peak < MOST_KB, "{peak} kB");
+}
+
+#[tokio::test]
+#[cfg_attr(not(target_os = "linux"), ignore = "asks /proc")]
+async fn no_value_of_the_crm_fills_the_memory_or_holds_anybody_up() {
+    let mut app = App::new().await;
+    app.set("log.level", "debug");
+    app.hire_many(3).await;
+    app.sql(
+        "INSERT INTO employees VALUES (repeat('x', 20000000), 'Long Id', NULL), \
+         ('name', repeat('x', 20000000), NULL), ('phone', 'Long Phone', repeat('7', 20000000)), \
+         ('blanks', 'Long Blanks' || repeat(' ', 20000000), repeat(' ', 20000000))",
+    )
+    .await;
+    let mut daemon = app.daemon();
+    let cycle = daemon.end_of_cycle().await;
+    let peak = daemon.peak_kb();
+    daemon.stop().await;
+    assert!(peak < MOST_KB, "{peak} kB");
+    let took = cycle["duration_ms"].as_u64().expect("a number");
+    // A debug build on a busy machine says little about speed.
+    assert!(took < 5_000 || cfg!(debug_assertions), "{took} ms");
+    let mut expected = vec!["blanks".to_owned()];
+    expected.extend(ids(1..=3));
+    expected.push("phone".to_owned());
+    assert_eq!(app.user_ids(), expected);
+    assert_eq!(app.phone_of("phone"), None);
+    // The id, the name and the phone that are too long.
+    assert_eq!(app.failing().await.len(), 3, "{:?}", app.failing().await);
+    app.quiet(3).await;
 }

@@ -3,9 +3,8 @@
 use std::{
     ffi::OsString,
     fmt, fs,
-    io::Read as _,
     path::Path,
-    process::{Output, Stdio},
+    process::Stdio,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -17,7 +16,6 @@ use tokio::{
     sync::watch,
     time::timeout,
 };
-use wait4::Wait4 as _;
 
 use crate::runbook;
 
@@ -62,11 +60,6 @@ fn binary() -> OsString {
     std::env::var_os("WAZZUP_SYNC_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_wazzup-sync").into())
 }
 
-/// Whether that is a debug build, whose memory and speed say little.
-pub fn is_debug_build() -> bool {
-    std::env::var_os("WAZZUP_SYNC_BINARY").is_none() && cfg!(debug_assertions)
-}
-
 pub fn command(config: &Path, env: &[(String, String)], arguments: &[&str]) -> Command {
     let mut command = Command::new(binary());
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("WAZZUP_SYNC") || name == "RUST_LOG") {
@@ -84,37 +77,6 @@ pub async fn run(config: &Path, env: &[(String, String)], arguments: &[&str]) ->
     let output = output
         .unwrap_or_else(|_| panic!("{arguments:?} does not end"))
         .expect("the binary runs");
-    finished(arguments, output)
-}
-
-/// The same, with the most memory that the process had at once, in kB.
-pub async fn run_measured(config: &Path, env: &[(String, String)], arguments: &[&str]) -> (Run, u64) {
-    let mut command = command(config, env, arguments).into_std();
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let measured = tokio::task::spawn_blocking(move || {
-        let mut child = command.spawn().expect("the binary runs");
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        // The log ends with the process; what else it says is shorter than a pipe's buffer.
-        let mut log = child.stderr.take().expect("stderr is a pipe");
-        log.read_to_end(&mut stderr).expect("the log is read");
-        let mut answer = child.stdout.take().expect("stdout is a pipe");
-        answer.read_to_end(&mut stdout).expect("the answer is read");
-        let ended = child.wait4().expect("the process is waited for");
-        let output = Output {
-            status: ended.status,
-            stdout,
-            stderr,
-        };
-        (output, ended.rusage.maxrss / 1024)
-    });
-    let (output, kb) = timeout(3 * PATIENCE, measured)
-        .await
-        .unwrap_or_else(|_| panic!("{arguments:?} does not end"))
-        .expect("no panic");
-    (finished(arguments, output), kb)
-}
-
-fn finished(arguments: &[&str], output: Output) -> Run {
     let stderr = String::from_utf8(output.stderr).expect("the log is text");
     // After the log, a command says in plain words why it failed.
     let is_log = |line: &&str| !line.starts_with("wazzup-sync: ") && !line.starts_with("error: ");

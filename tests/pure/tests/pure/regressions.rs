@@ -1,0 +1,299 @@
+//! What random worlds found, as the shortest stories that show it.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use pure_core::plan::{Limit, Policy};
+
+use crate::{
+    story::Story,
+    world::{
+        Action, Acts, Crm, EASY_POLICY, Fate, Outcome, Person, World,
+        cycle::{ListReading, Reading},
+        service::{Naming, Poison, RemoteUser, Service, Variant},
+    },
+};
+
+const USUAL: Variant = Variant {
+    is_atomic: true,
+    keeps_omitted_phone: false,
+    naming: Naming::Right,
+    names_duplicate_phone: true,
+};
+
+fn service() -> Service {
+    Service {
+        variant: USUAL,
+        users: BTreeMap::new(),
+        seat_limit: None,
+        poisonous_upserts: BTreeMap::new(),
+        poisonous_removals: BTreeMap::new(),
+        trespasses: Vec::new(),
+    }
+}
+
+fn crm(people: &[(&str, &str, Option<u64>)]) -> Crm {
+    let mut crm = Crm::default();
+    for (id, name, phone) in people {
+        let person = Person {
+            name: (*name).to_owned(),
+            phone: *phone,
+        };
+        crm.people.insert((*id).to_owned(), person);
+    }
+    crm
+}
+
+fn foreign(name: &str, phone: Option<u64>) -> RemoteUser {
+    RemoteUser {
+        name: name.to_owned(),
+        phone,
+        is_foreign: true,
+        may_be_touched: false,
+        is_left_by_refusal: false,
+    }
+}
+
+/// Sends what is under way, with these fates, and then lets everything work.
+fn run(story: &mut Story, reading: Reading, fates: &[Fate]) {
+    act(story, &Action::StartCycle(reading));
+    for fate in fates {
+        act(story, &Action::Send(*fate));
+    }
+    while story.world.cycle.is_some() {
+        act(story, &Action::Send(Fate::Answered));
+    }
+}
+
+fn act(story: &mut Story, action: &Action) {
+    story.act(action).unwrap_or_else(|told| panic!("{told}"));
+}
+
+fn wait(story: &mut Story, duration: SignedDuration) {
+    act(story, &Action::Wait(duration));
+}
+
+fn ended(story: &Story) -> (Outcome, usize) {
+    let ended = story.world.last_cycle.as_ref().expect("a cycle ended");
+    (ended.outcome, ended.requests)
+}
+
+const DAY: SignedDuration = SignedDuration::from_hours(25);
+const PHONE: u64 = 79_260_000_001;
+
+/// An account with more users than its limit cost a request in every cycle.
+#[test]
+fn whoever_waits_in_an_account_over_its_limit_costs_nothing() {
+    let mut service = service();
+    service.users.insert("f".to_owned(), foreign("Vera", None));
+    service.users.insert("g".to_owned(), foreign("Boris", None));
+    service.seat_limit = Some(1);
+    let mut story = Story::new(World::new(service, crm(&[("1", "Anna", None)]), EASY_POLICY));
+    run(&mut story, Reading::GOOD, &[]);
+    wait(&mut story, SignedDuration::from_secs(60));
+    run(&mut story, Reading::GOOD, &[]);
+    assert_eq!(ended(&story), (Outcome::Incomplete, 0));
+}
+
+/// After more were accepted than the limit said, the next addition waited for a verification.
+#[test]
+fn a_limit_that_was_exceeded_is_none() {
+    let mut service = service();
+    service.seat_limit = Some(1);
+    let people = [("1", "Anna", None), ("2", "Boris", None), ("3", "Vera", None)];
+    let mut story = Story::new(World::new(service, crm(&people[..2]), EASY_POLICY));
+    run(&mut story, Reading::GOOD, &[]);
+    story.world.service.seat_limit = Some(10);
+    act(&mut story, &Action::RetryAll);
+    run(&mut story, Reading::GOOD, &[]);
+    act(&mut story, &Action::Edit(crm(&people)));
+    run(&mut story, Reading::GOOD, &[]);
+    assert_eq!(ended(&story), (Outcome::InSync, 1));
+}
+
+/// Thirty people whose phones another integration holds: the first request was refused thirty times, so nobody was ever
+/// delivered; and later their next attempts were held as thirty updates.
+#[test]
+fn a_phone_that_is_tried_again_is_no_update_of_the_crm() {
+    let mut service = service();
+    let mut people = Crm::default();
+    for number in 0..30 {
+        let phone = Some(PHONE + number);
+        service
+            .users
+            .insert(format!("foreign {number}"), foreign("Somebody", phone));
+        let name = format!("Person {number}");
+        people.people.insert(format!("{number:02}"), Person { name, phone });
+    }
+    let policy = Policy {
+        updates: Limit {
+            above: 20,
+            above_percent: 30,
+        },
+        ..EASY_POLICY
+    };
+    let mut story = Story::new(World::new(service, people, policy));
+    for _ in 0..6 {
+        run(&mut story, Reading::GOOD, &[]);
+        assert_eq!(story.world.service.users.len(), 60);
+        assert!(story.world.state.tables.holds.is_empty());
+        wait(&mut story, SignedDuration::from_mins(6));
+    }
+}
+
+/// A held update left its phone to somebody else, whose update was not counted.
+#[test]
+fn an_update_that_a_held_one_makes_room_for_is_held_too() {
+    let before = crm(&[
+        ("1", "Anna", Some(PHONE + 1)),
+        ("2", "Boris", Some(PHONE)),
+        ("3", "Vera", None),
+        ("4", "Gleb", None),
+    ]);
+    let policy = Policy {
+        removals: Limit {
+            above: 1,
+            above_percent: 0,
+        },
+        updates: Limit {
+            above: 0,
+            above_percent: 0,
+        },
+        ..EASY_POLICY
+    };
+    let mut story = Story::new(World::new(service(), before, policy));
+    run(&mut story, Reading::GOOD, &[]);
+    let after = crm(&[
+        ("1", "Anna", Some(PHONE)),
+        ("3", "Vera", Some(PHONE)),
+        ("4", "Gleb", None),
+    ]);
+    act(&mut story, &Action::Edit(after));
+    run(&mut story, Reading::GOOD, &[]);
+    // The removal of 2.
+    assert_eq!(ended(&story).1, 1);
+}
+
+/// Two swapped names, and the answer was lost: the list showed nobody under the acknowledged name, so the account was doubted.
+#[test]
+fn a_lost_update_of_everybody_raises_no_doubt_about_the_account() {
+    let mut story = Story::new(World::new(
+        service(),
+        crm(&[("1", "Anna", None), ("2", "Boris", None)]),
+        EASY_POLICY,
+    ));
+    run(&mut story, Reading::GOOD, &[]);
+    act(
+        &mut story,
+        &Action::Edit(crm(&[("1", "Boris", None), ("2", "Anna", None)])),
+    );
+    act(&mut story, &Action::StartCycle(Reading::GOOD));
+    act(&mut story, &Action::Send(Fate::Abandoned(Acts::AtOnce)));
+    wait(&mut story, DAY);
+    run(&mut story, Reading::GOOD, &[]);
+    assert_eq!(ended(&story).0, Outcome::InSync);
+}
+
+/// The same for a lost removal of most.
+#[test]
+fn a_lost_removal_of_most_raises_no_doubt_about_the_account() {
+    let people = [
+        ("1", "A", None),
+        ("2", "B", None),
+        ("3", "C", None),
+        ("4", "D", None),
+        ("5", "E", None),
+    ];
+    let mut story = Story::new(World::new(service(), crm(&people), EASY_POLICY));
+    run(&mut story, Reading::GOOD, &[]);
+    act(&mut story, &Action::Edit(crm(&people[..2])));
+    act(&mut story, &Action::StartCycle(Reading::GOOD));
+    act(&mut story, &Action::Send(Fate::Abandoned(Acts::AtOnce)));
+    wait(&mut story, DAY);
+    run(&mut story, Reading::GOOD, &[]);
+    assert_eq!(ended(&story).0, Outcome::InSync);
+}
+
+/// A lost take-over of somebody who left meanwhile was forgotten before it could no longer act.
+#[test]
+fn a_lost_takeover_of_a_leaver_stays_in_the_journal() {
+    let mut service = service();
+    service.users.insert("1".to_owned(), foreign("Anna", None));
+    let policy = Policy {
+        always_takes_over: true,
+        ..EASY_POLICY
+    };
+    let people = [("1", "Boris", None), ("2", "Vera", None)];
+    let mut story = Story::new(World::new(service, crm(&people), policy));
+    act(&mut story, &Action::StartCycle(Reading::GOOD));
+    act(&mut story, &Action::Send(Fate::Abandoned(Acts::Later)));
+    act(&mut story, &Action::Edit(crm(&people[1..])));
+    run(&mut story, Reading::GOOD, &[]);
+}
+
+/// A leaver whom a late creation brought back, and whom the list showed, was taken for absent.
+#[test]
+fn a_leaver_whom_the_list_shows_goes_at_once() {
+    let mut story = Story::new(World::new(
+        service(),
+        crm(&[("1", "Anna", Some(PHONE)), ("2", "Boris", None)]),
+        EASY_POLICY,
+    ));
+    run(&mut story, Reading::GOOD, &[Fate::LostThenAnswered(Acts::Later)]);
+    act(&mut story, &Action::Edit(crm(&[("2", "Boris", None)])));
+    let without_list = Reading {
+        list: ListReading::Unavailable,
+        answers_look_ups: true,
+    };
+    run(&mut story, without_list, &[]);
+    act(&mut story, &Action::Land(0));
+    story.world.reads_list_at_start = true;
+    run(&mut story, Reading::GOOD, &[]);
+    assert!(!story.world.service.users.contains_key("1"));
+}
+
+/// A release that was refused before was accepted, and closed the failure that had just been opened for the CRM's own rows.
+#[test]
+fn an_accepted_release_does_not_hide_that_a_phone_is_wanted_twice() {
+    let people = |phone_of_1, phone_of_2| {
+        crm(&[
+            ("1", "Anna", phone_of_1),
+            ("2", "Boris", phone_of_2),
+            ("3", "Vera", Some(PHONE)),
+        ])
+    };
+    let before = people(None, Some(PHONE + 1));
+    let mut story = Story::new(World::new(service(), before, EASY_POLICY));
+    run(&mut story, Reading::GOOD, &[]);
+    act(&mut story, &Action::Edit(people(Some(PHONE + 1), Some(PHONE + 2))));
+    let poisonous = &mut story.world.service.poisonous_upserts;
+    poisonous.insert("2".to_owned(), Poison::Invalid);
+    run(&mut story, Reading::GOOD, &[]);
+    story.world.service.poisonous_upserts.clear();
+    wait(&mut story, DAY);
+    act(&mut story, &Action::Edit(people(Some(PHONE + 1), Some(PHONE))));
+    run(&mut story, Reading::GOOD, &[]);
+    assert_eq!(ended(&story).0, Outcome::Incomplete);
+}
+
+/// Everybody's request was lost, and six entries in a row fail: nobody was in sync to show that the service takes anything.
+#[test]
+fn a_cluster_of_poison_after_a_loss_is_no_outage() {
+    let mut service = service();
+    let mut people = Crm::default();
+    for number in 0..66 {
+        let name = format!("Person {number}");
+        people
+            .people
+            .insert(format!("{number:02}"), Person { name, phone: None });
+    }
+    for number in 0..6 {
+        service.poisonous_upserts.insert(format!("{number:02}"), Poison::Dies);
+    }
+    let mut story = Story::new(World::new(service, people, EASY_POLICY));
+    for _ in 0..3 {
+        run(&mut story, Reading::GOOD, &[]);
+        assert_eq!(ended(&story).0, Outcome::Incomplete);
+        wait(&mut story, DAY);
+    }
+}
