@@ -63,7 +63,7 @@ impl Fixture {
                 requests_per_minute: NonZeroU32::MAX,
                 key: SecretSource::Literal(self.wazzup.key().into()),
             }),
-            phones: PhoneReader::new("RU").expect("a region"),
+            phone_reader: PhoneReader::new("RU").expect("a region"),
             policy: Policy {
                 removes: true,
                 removals: limit,
