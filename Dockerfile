@@ -19,9 +19,10 @@ ENV CARGO_BUILD_TARGET=host-tuple \
 COPY Cargo.toml Cargo.lock ./
 COPY benches/Cargo.toml benches/
 COPY packaging/assets/Cargo.toml packaging/assets/
+COPY tests/pure/Cargo.toml tests/pure/
 COPY tests/sandbox/Cargo.toml tests/sandbox/
-RUN mkdir src tests/sandbox/src \
-    && touch src/lib.rs tests/sandbox/src/lib.rs \
+RUN mkdir src tests/pure/src tests/sandbox/src \
+    && touch src/lib.rs tests/pure/src/lib.rs tests/sandbox/src/lib.rs \
     && echo 'fn main() {}' >src/main.rs \
     && cp src/main.rs tests/sandbox/src/main.rs \
     && cargo build --release --locked --bin wazzup-sync

@@ -16,7 +16,7 @@ test: programs ## Run every test, with progress
 	cargo test --locked --workspace
 
 .PHONY: check
-check: programs ## Format, lints, docs, .sqlx
+check: programs ## Look at format, lints, docs and .sqlx
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items

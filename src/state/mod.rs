@@ -52,6 +52,10 @@ use crate::{
 /// [`STATE_LIMIT`] for the server, in case that it is us who vanish. Loading 100,000 users takes a fraction of a second.
 const STATEMENT_TIMEOUT: &str = "60s";
 
+/// How long the server waits for our next statement within a transaction. Nothing but statements happens in one, so that this
+/// ends only the transactions of a copy that vanished: they hold the account's row, for which a standby waits.
+const IDLE_TIMEOUT: &str = "15s";
+
 /// The state of one account.
 #[derive(Debug, Clone)]
 pub struct State {
@@ -115,7 +119,7 @@ impl State {
     pub fn new(options: PgConnectOptions, schema: &str, account: &str, request_timeout: Duration) -> Self {
         let begin_sql = format!(
             "BEGIN; SET LOCAL search_path TO {}; SET LOCAL statement_timeout TO '{STATEMENT_TIMEOUT}'; \
-             SET LOCAL idle_in_transaction_session_timeout TO '{STATEMENT_TIMEOUT}'",
+             SET LOCAL idle_in_transaction_session_timeout TO '{IDLE_TIMEOUT}'",
             quoted(schema)
         );
         Self {
