@@ -28,7 +28,7 @@ impl Progress {
         if let Some(interruption) = report.and_then(|report| report.interruption.clone()) {
             return Err(interruption.into());
         }
-        match self.list.silence() {
+        match self.list.unavailable_reason() {
             Some(reason) => Err(Interruption::Unavailable(reason.to_owned()).into()),
             None => Ok(()),
         }
@@ -49,7 +49,7 @@ impl Progress {
         };
         let waiting = &report.waiting_for_seat;
         let is_waiting_changed = is_planned && *waiting != log.account.waiting_for_seat;
-        let list_passed = plan.account_passed.then(|| ListPassed {
+        let list_passed = plan.account_proven.then(|| ListPassed {
             fingerprint: list.fingerprint.clone(),
             seats: report
                 .seats_used

@@ -44,7 +44,7 @@ impl SyncEngine {
         let mut look_ups = 0;
         loop {
             let plan = Plan::between(roster, snapshot, &list, &self.policy, now);
-            if plan.questions.list && !list.was_read() {
+            if plan.questions.list && !list.was_requested() {
                 read_list(wazzup, expected, &mut list).await?;
                 continue;
             }
@@ -81,7 +81,7 @@ async fn look_up(
             Ok(user) => list.add_look_up(id.as_str(), user.map(|user| user.name)),
             Err(wazzup::Error::Interrupted(Interruption::Unavailable(reason))) if !for_account => {
                 is_answering = false;
-                list.add_silence(reason);
+                list.add_unavailable(reason);
                 list.add_unanswered(id.as_str());
             }
             Err(error @ wazzup::Error::Interrupted(_)) => return Err(error.into()),
