@@ -103,8 +103,8 @@ pub enum Interruption {
          use an API key from the account's settings"
     )]
     Forbidden,
-    /// The service cannot be reached, wants to be left alone (429), is not ready (3xx, 408, 425), or answers and takes
-    /// nothing; in words.
+    /// The service cannot be reached, redirects (3xx), does not take the request now (408, 425, 429), or answers and
+    /// takes nothing; in words.
     #[error("Wazzup is unavailable: {0}; if this lasts, check the network, wazzup.base_url and Wazzup's status")]
     Unavailable(String),
     #[error("no request was sent to Wazzup: {0}; the next cycle tries again")]
