@@ -1,6 +1,6 @@
 //! `wazzup-sync` keeps a company's Wazzup users in step with the employee table of its CRM, one way.
 //!
-//! The way of the data is the layout. One cycle reads whom the CRM wants, loads what Wazzup last acknowledged, decides
+//! The layout follows the data flow. One cycle reads whom the CRM wants, loads what Wazzup last acknowledged, decides
 //! what to do, sends it one request at a time, and records what was answered:
 //!
 //! ```text
@@ -27,7 +27,8 @@
 //! | `events`, [`postgres`] | every log event; what both databases share |
 //!
 //! Who may name whom: `employee` nobody; `plan` only `employee`; `delivery` those two; `crm`, `state` and `wazzup` those,
-//! never each other; `cycle` all of these; `daemon` the cycle; `cli` wires it up, and `config` goes no further.
+//! never each other; `cycle` all of these; `daemon` also `cycle`, `state` and `wazzup::Gate`; everybody may name `events`,
+//! `postgres`, `secret`; `cli` wires it up, and `config` goes no further.
 
 mod abort;
 pub mod cli;

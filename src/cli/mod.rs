@@ -65,7 +65,7 @@ Exit codes:
   0  in sync, or the command did its work
   1  the cycle or the command failed
   2  usage or configuration
-  3  once: done, but somebody is failing, waiting or pending, or a row has no id
+  3  once: done, but somebody is failing, waiting or pending, a row has no id, or a removal failed
   4  once: done, but something is held
   5  plan --exit-code: it would make requests";
 
@@ -193,6 +193,8 @@ enum Error {
     /// The command was understood, and not followed.
     #[error("{0}")]
     Refused(String),
+    #[error("the cycle was interrupted; nothing is lost, and the next one continues")]
+    Interrupted,
     #[error(transparent)]
     State(#[from] state::Error),
     #[error(transparent)]
@@ -207,7 +209,12 @@ impl Error {
     fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::Usage(_) => Exit::Usage,
-            Self::Refused(_) | Self::State(_) | Self::Crm(_) | Self::Wazzup(_) | Self::Output(_) => Exit::Failed,
+            Self::Refused(_)
+            | Self::Interrupted
+            | Self::State(_)
+            | Self::Crm(_)
+            | Self::Wazzup(_)
+            | Self::Output(_) => Exit::Failed,
         }
     }
 

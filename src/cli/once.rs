@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _};
 
 use super::{Context, Error, Exit, invocation::Invocation, page::Page, setup, text::counted};
 use crate::{
-    cycle::{CycleError, CycleReport, Memory, failed_without_state},
+    cycle::{CycleError, CycleReport, Memory, report_failure_without_state},
     daemon::{self, Once},
     events,
     state::{CycleOutcome, Finished},
@@ -16,11 +16,7 @@ pub(super) async fn once(context: &Context) -> Result<Exit, Error> {
     let engine = setup::engine(&context.config)?;
     let (exit, sentence) = match daemon::once(&engine, context.config.state.lease, &stop).await {
         Ok(Once::Done(report)) => (exit(&report), sentence(&report, &context.invocation)),
-        Ok(Once::Interrupted) => {
-            return Err(Error::Refused(
-                "the cycle was interrupted; nothing is lost, and the next one continues".to_owned(),
-            ));
-        }
+        Ok(Once::Interrupted) => return Err(Error::Interrupted),
         Ok(Once::HeldBy(holder, expires_in)) => {
             events::lease_held_by_another(&holder.name, expires_in.as_secs());
             let sentence = format!("Nothing was done: {} holds the lease and runs the cycles.", holder.name);
@@ -28,7 +24,7 @@ pub(super) async fn once(context: &Context) -> Result<Exit, Error> {
         }
         Err(error) => {
             let failure = CycleError::from(error);
-            failed_without_state(&failure, &mut Memory::new(false), engine.unhealthy_after);
+            report_failure_without_state(&failure, &mut Memory::new(false), engine.unhealthy_after);
             (Exit::Failed, format!("The cycle failed: {failure}."))
         }
     };
@@ -45,7 +41,7 @@ fn exit(report: &CycleReport) -> Exit {
     let is_anything_held = report.finished.as_ref().is_some_and(|finished| finished.held > 0);
     match report.outcome {
         CycleOutcome::Failed => Exit::Failed,
-        CycleOutcome::InSync | CycleOutcome::Incomplete if is_anything_held => Exit::Held,
+        CycleOutcome::Incomplete if is_anything_held => Exit::Held,
         CycleOutcome::Incomplete => Exit::Incomplete,
         CycleOutcome::InSync => Exit::Ok,
     }

@@ -74,7 +74,7 @@ pub(super) async fn probe(context: &Context, phone: Option<&str>, yes: bool, for
 }
 
 fn read_phone(context: &Context, text: &str) -> Result<Phone, Error> {
-    match setup::phones(&context.config)?.read(text) {
+    match setup::phone_reader(&context.config)?.read(text) {
         Ok(Some((phone, _))) => Ok(phone),
         Ok(None) | Err(_) => Err(Error::Usage("--phone: this is no phone number".to_owned())),
     }

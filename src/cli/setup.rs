@@ -22,7 +22,7 @@ pub(super) fn engine(config: &Config) -> Result<SyncEngine, Error> {
         crm: crm(config),
         state: state(config),
         wazzup: wazzup(config),
-        phones: phones(config)?,
+        phone_reader: phone_reader(config)?,
         policy: policy(config),
         verify_every: signed(config.schedule.verify_every),
         keep_history: signed(config.state.keep_history),
@@ -62,7 +62,7 @@ pub(super) fn wazzup(config: &Config) -> Client {
     })
 }
 
-pub(super) fn phones(config: &Config) -> Result<PhoneReader, Error> {
+pub(super) fn phone_reader(config: &Config) -> Result<PhoneReader, Error> {
     // The configuration has checked it already.
     PhoneReader::new(&config.crm.phone_region).map_err(|error| Error::Usage(format!("crm.phone_region: {error}")))
 }

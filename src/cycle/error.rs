@@ -15,7 +15,7 @@ pub enum CycleError {
     /// The state.
     #[error(transparent)]
     State(#[from] state::Error),
-    /// Wazzup, before the plan stood.
+    /// Wazzup, before the plan is final.
     #[error(transparent)]
     Wazzup(#[from] wazzup::Error),
     /// The delivery ended early.
@@ -25,11 +25,11 @@ pub enum CycleError {
 
 /// What kind of failure it was: decides who is told, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FailureClass {
+pub(super) enum FailureClass {
     /// The process was asked to stop.
     Stopping,
     /// It may pass by itself.
-    Passing,
+    Transient,
     /// A human is needed.
     NeedsHuman,
 }
@@ -58,17 +58,32 @@ impl CycleError {
         }
     }
 
+    pub(super) fn class(&self) -> FailureClass {
+        match self {
+            Self::Crm(crm::Error::Unavailable(_))
+            | Self::State(state::Error::Unavailable(_) | state::Error::LeaseLost)
+            | Self::Wazzup(wazzup::Error::Useless { .. }) => FailureClass::Transient,
+            Self::Wazzup(wazzup::Error::Interrupted(interruption)) | Self::Interrupted(interruption) => {
+                match interruption {
+                    Interruption::NotSent(NotSent::Stopping) => FailureClass::Stopping,
+                    Interruption::NotSent(NotSent::LeaseTooShort) | Interruption::Unavailable(_) => {
+                        FailureClass::Transient
+                    }
+                    Interruption::Unauthorized | Interruption::Forbidden => FailureClass::NeedsHuman,
+                }
+            }
+            Self::Crm(crm::Error::Query(_))
+            | Self::State(
+                state::Error::Refused(_)
+                | state::Error::TooNew { .. }
+                | state::Error::Migration { .. }
+                | state::Error::ForeignOwner(_),
+            )
+            | Self::Wazzup(wazzup::Error::Key { .. } | wazzup::Error::NotFound { .. }) => FailureClass::NeedsHuman,
+        }
+    }
+
     pub(crate) fn is_lost_lease(&self) -> bool {
         matches!(self, Self::State(state::Error::LeaseLost))
-    }
-}
-
-pub(super) fn class_of(kind: &str) -> FailureClass {
-    match kind {
-        "interrupted" => FailureClass::Stopping,
-        "crm_unavailable" | "state_unavailable" | "wazzup_unavailable" | "lease_lost" | "lease_too_short" => {
-            FailureClass::Passing
-        }
-        _ => FailureClass::NeedsHuman,
     }
 }

@@ -11,10 +11,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use super::{
-    CycleError, SyncEngine,
-    error::{FailureClass, class_of},
-};
+use super::{CycleError, SyncEngine, error::FailureClass};
 use crate::{
     crm::Unconvertible,
     delivery::{Answer, Change, Outcome, Report, Request, Step, Verdict},
@@ -25,8 +22,8 @@ use crate::{
 };
 
 /// What needs a human is said again after this time.
-const AGAIN: SignedDuration = SignedDuration::from_hours(1);
-/// A quiet daemon gives a sign of life this often.
+const REMIND_AFTER: SignedDuration = SignedDuration::from_hours(1);
+/// A quiet daemon logs a heartbeat this often.
 const HEARTBEAT: Duration = Duration::from_mins(10);
 
 /// What a process remembers from one cycle to the next.
@@ -64,7 +61,7 @@ pub(super) struct CycleLog<'m> {
     /// The account when the cycle began.
     pub(super) account: Account,
     now: Timestamp,
-    /// What orders that this cycle took approved.
+    /// Holds approved by the orders of this cycle.
     approved: BTreeMap<HoldKey, Approval>,
     /// Failures that were reported already.
     known_failures: BTreeSet<FailureKey>,
@@ -88,16 +85,14 @@ impl<'m> CycleLog<'m> {
         }
     }
 
-    /// Whether Wazzup's list is due, whatever the plan asks for.
-    pub(super) fn list_is_due(&self, fingerprint: &str) -> bool {
-        let known = self.account.fingerprint.as_deref();
-        let is_changed = known.is_some_and(|known| known != fingerprint);
-        let is_old = self.is_older(self.account.list_read_at, self.engine.verify_every);
-        self.memory.list_at_start || is_changed || is_old
+    /// Whether this process has yet to read Wazzup's list.
+    pub(super) fn wants_list_at_start(&self) -> bool {
+        self.memory.list_at_start
     }
 
-    fn is_older(&self, time: Option<Timestamp>, age: SignedDuration) -> bool {
-        time.is_none_or(|time| self.now.duration_since(time) >= age)
+    /// Whether what was last reported at this time is to be said again.
+    fn is_due_since(&self, reported_at: Option<Timestamp>) -> bool {
+        reported_at.is_none_or(|reported_at| self.now.duration_since(reported_at) >= REMIND_AFTER)
     }
 
     fn last_counts(&self) -> Option<Counts> {
@@ -114,7 +109,7 @@ impl<'m> CycleLog<'m> {
         unconvertible: Option<&Unconvertible>,
     ) {
         let last = self.last_counts();
-        let holds_are_due = self.is_older(self.account.holds_reported_at, AGAIN);
+        let holds_are_due = self.is_due_since(self.account.holds_reported_at);
         if roster.is_empty() && plan.managed > 0 && (holds_are_due || last.is_none_or(|last| last.eligible > 0)) {
             events::source_empty(plan.managed);
         }
@@ -127,7 +122,7 @@ impl<'m> CycleLog<'m> {
             Coverage::Unread => {}
         }
         report_row_problems(plan);
-        report_recovered(&plan.marks.closed_failures);
+        report_recovered_employees(&plan.marks.closed_failures);
         self.report_released(plan, roster);
         self.report_held(plan, snapshot, holds_are_due);
         if let Some(values) = unconvertible {
@@ -140,7 +135,7 @@ impl<'m> CycleLog<'m> {
         self.known_failures.extend(local);
     }
 
-    /// Says which of the CRM's values were left out, when the first of them appear.
+    /// Warns of values that cannot be converted to UTF-8, when new ones appear.
     fn report_left_out(&self, values: &Unconvertible, plan: &Plan) {
         let last = self.last_counts();
         let has_new_row_without_id =
@@ -155,13 +150,14 @@ impl<'m> CycleLog<'m> {
     fn report_released(&self, plan: &Plan, roster: &Roster) {
         let mut released: BTreeMap<(HoldKind, &str, Option<&str>), BTreeSet<&str>> = BTreeMap::new();
         for (key, approval) in &self.approved {
+            if !is_followed(plan, key) {
+                events::order_dropped(key.kind, &key.user_id, &approval.by);
+                continue;
+            }
             let group = released.entry((key.kind, "approved", Some(&approval.by)));
             group.or_default().insert(&key.user_id);
         }
         for key in &plan.marks.closed_holds {
-            if self.approved.contains_key(key) {
-                continue;
-            }
             let reason = match key.kind {
                 HoldKind::Remove if roster.names(&key.user_id) => "returned",
                 HoldKind::Remove if !self.engine.policy.removes => "policy",
@@ -248,32 +244,31 @@ impl<'m> CycleLog<'m> {
     }
 
     /// Says how the cycle ended, and notes in `finished` what was said.
-    pub(super) fn ended(&mut self, finished: &mut Finished, took: Duration) {
-        if finished.outcome == CycleOutcome::Failed {
-            self.failed(finished);
-        } else {
-            self.succeeded(finished, took);
+    pub(super) fn ended(&mut self, error: Option<&CycleError>, finished: &mut Finished, took: Duration) {
+        match error {
+            Some(error) => self.failed(error, finished),
+            None => self.succeeded(finished, took),
         }
     }
 
-    fn failed(&mut self, finished: &mut Finished) {
-        let Some(failure) = &finished.error else { return };
+    fn failed(&mut self, error: &CycleError, finished: &mut Finished) {
+        let kind = error.kind();
         let last_kind = self
             .account
             .last_cycle
             .as_ref()
             .and_then(|last| last.error_kind.as_deref());
         let failing = Failing {
-            class: class_of(failure.kind),
+            class: error.class(),
             lasts: self.account.failing_for(self.now),
-            is_new_kind: last_kind != Some(failure.kind),
-            is_due: self.is_older(self.account.error_reported_at, AGAIN),
+            is_new_kind: last_kind != Some(kind),
+            is_due: self.is_due_since(self.account.error_reported_at),
         };
         let severity = failing.severity(self.engine.unhealthy_after);
         events::cycle_failed(
             severity,
-            failure.kind,
-            &failure.message,
+            kind,
+            &error.to_string(),
             seconds(failing.lasts),
             finished.requests,
         );
@@ -282,9 +277,9 @@ impl<'m> CycleLog<'m> {
 
     fn succeeded(&mut self, finished: &Finished, took: Duration) {
         self.memory.list_at_start = self.memory.list_at_start && !finished.had_list;
-        let recovered = self.report_recovered_cycles();
-        let sign_of_life = self.memory.finished_logged.is_none_or(|at| at.elapsed() >= HEARTBEAT);
-        let is_worth_info = finished.noteworthy || recovered || sign_of_life;
+        let recovered = self.report_cycles_recovered();
+        let is_heartbeat_due = self.memory.finished_logged.is_none_or(|at| at.elapsed() >= HEARTBEAT);
+        let is_worth_info = finished.noteworthy || recovered || is_heartbeat_due;
         if is_worth_info {
             self.memory.finished_logged = Some(Instant::now());
         }
@@ -292,7 +287,7 @@ impl<'m> CycleLog<'m> {
     }
 
     /// Says that cycles succeed again, if the last one failed. Returns whether it did.
-    fn report_recovered_cycles(&mut self) -> bool {
+    fn report_cycles_recovered(&mut self) -> bool {
         let state_failure = self.memory.state_failure.take();
         let last = self.account.last_cycle.as_ref();
         if let Some(last) = last.filter(|last| last.outcome == CycleOutcome::Failed) {
@@ -308,8 +303,15 @@ impl<'m> CycleLog<'m> {
 
     /// The end of the cycle could not be written down.
     pub(super) fn could_not_be_recorded(&mut self, error: &CycleError) {
-        failed_without_state(error, self.memory, self.engine.unhealthy_after);
+        report_failure_without_state(error, self.memory, self.engine.unhealthy_after);
     }
+}
+
+/// Whether the plan follows an approval. It does not if what was approved changed in the meantime.
+fn is_followed(plan: &Plan, approved: &HoldKey) -> bool {
+    let is_approved_in_plan = plan.holds.get(approved).is_some_and(|hold| hold.approved.is_some());
+    let is_account_replaced = approved.kind == HoldKind::Account && plan.marks.forgets_account;
+    is_approved_in_plan || is_account_replaced
 }
 
 /// Says that a request was refused, or got no decision.
@@ -332,14 +334,14 @@ pub(super) fn report_delivered(report: &Report) {
     if !added.is_empty() {
         events::users_added(&added);
     }
-    report_recovered(&report.recovered);
+    report_recovered_employees(&report.recovered);
     if report.seats_exhausted {
         events::seats_exhausted(report.seats_limit, report.waiting_for_seat.len());
     }
 }
 
 /// Says that a cycle failed of which the state knows nothing.
-pub(crate) fn failed_without_state(error: &CycleError, memory: &mut Memory, unhealthy_after: SignedDuration) {
+pub(crate) fn report_failure_without_state(error: &CycleError, memory: &mut Memory, unhealthy_after: SignedDuration) {
     let kind = error.kind();
     let earlier = memory.state_failure;
     let mut failure = StateFailure {
@@ -348,10 +350,10 @@ pub(crate) fn failed_without_state(error: &CycleError, memory: &mut Memory, unhe
         reported_at: earlier.and_then(|earlier| earlier.reported_at),
     };
     let failing = Failing {
-        class: class_of(kind),
+        class: error.class(),
         lasts: elapsed(failure.since),
         is_new_kind: earlier.is_none_or(|earlier| earlier.kind != kind),
-        is_due: failure.reported_at.is_none_or(|at| elapsed(at) >= AGAIN),
+        is_due: failure.reported_at.is_none_or(|at| elapsed(at) >= REMIND_AFTER),
     };
     let severity = failing.severity(unhealthy_after);
     events::cycle_failed(severity, kind, &error.to_string(), seconds(failing.lasts), 0);
@@ -377,10 +379,10 @@ impl Failing {
     fn severity(&self, unhealthy_after: SignedDuration) -> Severity {
         match self.class {
             FailureClass::Stopping => Severity::Info,
-            FailureClass::Passing if self.lasts < unhealthy_after / 3 => Severity::Warn,
+            FailureClass::Transient if self.lasts < unhealthy_after / 3 => Severity::Warn,
             FailureClass::NeedsHuman if self.is_new_kind => Severity::Error,
-            FailureClass::Passing | FailureClass::NeedsHuman if self.is_due => Severity::Error,
-            FailureClass::Passing | FailureClass::NeedsHuman => Severity::Warn,
+            FailureClass::Transient | FailureClass::NeedsHuman if self.is_due => Severity::Error,
+            FailureClass::Transient | FailureClass::NeedsHuman => Severity::Warn,
         }
     }
 }
@@ -394,7 +396,7 @@ fn seconds(duration: SignedDuration) -> i64 {
     duration.as_secs().max(0)
 }
 
-fn report_recovered(failures: &[FailureKey]) {
+fn report_recovered_employees(failures: &[FailureKey]) {
     let ids: BTreeSet<&str> = failures.iter().map(|key| &*key.user_id).collect();
     if !ids.is_empty() {
         events::employee_recovered(&ids);

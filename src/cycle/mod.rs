@@ -1,7 +1,7 @@
 //! One cycle: the whole story of the product on one screen.
 //!
 //! [`SyncEngine::run_cycle`] opens a cycle and closes it; in between `SyncEngine::sync` reads the CRM, plans, and sends
-//! one request after the other. What is asked of Wazzup before the plan stands is in `questions`, how far a cycle got and
+//! one request after the other. What is asked of Wazzup before the plan is final is in `questions`, how far a cycle got and
 //! how employees are counted in `progress`, what is said about it in `log`.
 
 mod error;
@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-pub(crate) use self::log::failed_without_state;
+pub(crate) use self::log::report_failure_without_state;
 pub use self::{error::CycleError, log::Memory};
 use self::{
     log::{CycleLog, report_refusal},
@@ -39,7 +39,7 @@ pub struct SyncEngine {
     pub state: State,
     /// Where the employees go.
     pub wazzup: Client,
-    pub phones: PhoneReader,
+    pub phone_reader: PhoneReader,
     pub policy: Policy,
     /// How often Wazzup's list is read.
     pub verify_every: SignedDuration,
@@ -70,7 +70,7 @@ impl SyncEngine {
             }
             Err(error) => {
                 let error = CycleError::from(error);
-                failed_without_state(&error, memory, self.unhealthy_after);
+                report_failure_without_state(&error, memory, self.unhealthy_after);
                 CycleReport {
                     outcome: CycleOutcome::Failed,
                     finished: None,
@@ -90,7 +90,7 @@ impl SyncEngine {
         let error = result.err();
         let mut lost_lease = error.as_ref().is_some_and(CycleError::is_lost_lease);
         let mut finished = progress.finish(error.as_ref(), &log);
-        log.ended(&mut finished, began.elapsed());
+        log.ended(error.as_ref(), &mut finished, began.elapsed());
         let recorded = self.state.finish_cycle(lease, cycle, &finished, self.keep_history);
         if let Err(error) = recorded.await {
             let error = CycleError::from(error);
@@ -105,9 +105,9 @@ impl SyncEngine {
         }
     }
 
-    /// The way of the data: CRM, state and Wazzup's list → plan → delivery → state.
+    /// Data flow: CRM, state and Wazzup's list → plan → delivery → state.
     ///
-    /// Each request stands in the journal before it is sent, and no transaction is open meanwhile.
+    /// Each request is recorded in the journal before it is sent, and no transaction is open meanwhile.
     async fn sync(
         &self,
         lease: &Lease,
@@ -120,8 +120,8 @@ impl SyncEngine {
         // The key is read in quiet cycles, too: one that cannot be read is an error at once.
         let wazzup = self.wazzup.session(gate)?;
         let rows = self.crm.read().await?;
-        let roster = rows.roster(self.phones.knowing(snapshot.known_phones()));
-        let list_is_due = log.list_is_due(wazzup.fingerprint());
+        let roster = rows.roster(self.phone_reader.knowing(snapshot.known_phones()));
+        let list_is_due = log.wants_list_at_start() || self.is_list_due(&log.account, wazzup.fingerprint(), cycle.now);
         let (plan, list) = self
             .plan_with_answers(&roster, &snapshot, &wazzup, list_is_due, cycle.now)
             .await?;
@@ -131,7 +131,7 @@ impl SyncEngine {
         (progress.plan, progress.list) = (plan, list);
         let mut next = delivery.start();
         self.state
-            .begin(lease, cycle, &progress.plan.marks, next.as_ref())
+            .record_start(lease, cycle, &progress.plan.marks, next.as_ref())
             .await?;
         while let Some(request) = next {
             abort::step();

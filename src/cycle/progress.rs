@@ -17,18 +17,18 @@ use crate::{
 pub(super) struct Progress {
     pub(super) plan: Plan,
     pub(super) list: RemoteList,
-    /// `None` before the plan stands.
+    /// `None` before the plan is final.
     pub(super) delivery: Option<Delivery>,
 }
 
 impl Progress {
-    /// Whether the delivery ended early, or somebody could not be sent since Wazzup did not answer a look-up.
+    /// Fails if the delivery ended early, or if a look-up that was needed got no answer.
     pub(super) fn ending(&self) -> Result<(), CycleError> {
         let report = self.delivery.as_ref().map(Delivery::report);
         if let Some(interruption) = report.and_then(|report| report.interruption.clone()) {
             return Err(interruption.into());
         }
-        match self.list.silence() {
+        match self.list.unavailable_reason() {
             Some(reason) => Err(Interruption::Unavailable(reason.to_owned()).into()),
             None => Ok(()),
         }
@@ -49,7 +49,7 @@ impl Progress {
         };
         let waiting = &report.waiting_for_seat;
         let is_waiting_changed = is_planned && *waiting != log.account.waiting_for_seat;
-        let list_passed = plan.account_passed.then(|| ListPassed {
+        let list_passed = plan.account_proven.then(|| ListPassed {
             fingerprint: list.fingerprint.clone(),
             seats: report
                 .seats_used
@@ -87,7 +87,7 @@ fn counts(plan: &Plan, report: &Report) -> Counts {
     let waiting = &report.waiting_for_seat;
     let mut failing: BTreeSet<&str> = BTreeSet::new();
     for key in &report.failing {
-        // Nobody who is removed is an employee.
+        // Failed removals are about former employees.
         if key.operation != Operation::Remove && !waiting.contains(&*key.user_id) {
             failing.insert(&key.user_id);
         }
@@ -108,12 +108,12 @@ fn counts(plan: &Plan, report: &Report) -> Counts {
 }
 
 fn is_in_sync(counts: &Counts, plan: &Plan, report: &Report) -> bool {
-    let is_removal_due = plan.staying.iter().any(|user| user.reason == StayReason::Unknown);
+    let is_a_leaver_unclear = plan.staying.iter().any(|user| user.reason == StayReason::Unknown);
     let has_removal_failed = report.failing.iter().any(|key| key.operation == Operation::Remove);
     counts.in_sync == counts.eligible
         && counts.missing_ids == 0
         && plan.unapproved_holds().next().is_none()
         && report.unremoved.is_empty()
-        && !is_removal_due
+        && !is_a_leaver_unclear
         && !has_removal_failed
 }

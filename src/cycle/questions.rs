@@ -7,6 +7,7 @@ use crate::{
     delivery::Interruption,
     employee::{EmployeeId, Roster},
     plan::{Plan, RemoteList, Snapshot},
+    state::Account,
     wazzup::{self, Session},
 };
 
@@ -14,6 +15,15 @@ use crate::{
 const LOOK_UPS: usize = 100;
 
 impl SyncEngine {
+    /// Whether Wazzup's list is to be read whatever the plan asks for.
+    pub(crate) fn is_list_due(&self, account: &Account, fingerprint: &str, now: Timestamp) -> bool {
+        let known = account.fingerprint.as_deref();
+        let is_account_changed = known.is_some_and(|known| known != fingerprint);
+        let read_at = account.list_read_at;
+        let is_old = read_at.is_none_or(|read_at| now.duration_since(read_at) >= self.verify_every);
+        is_account_changed || is_old
+    }
+
     /// Plans, asks what the plan has to know, and plans again, until nothing is left to ask. A list that is due is read
     /// first. Fails if Wazzup refuses the key, or has no list at all (404: the address is wrong), or if the account cannot be
     /// judged.
@@ -34,7 +44,7 @@ impl SyncEngine {
         let mut look_ups = 0;
         loop {
             let plan = Plan::between(roster, snapshot, &list, &self.policy, now);
-            if plan.questions.list && !list.was_read() {
+            if plan.questions.list && !list.was_requested() {
                 read_list(wazzup, expected, &mut list).await?;
                 continue;
             }
@@ -48,7 +58,7 @@ impl SyncEngine {
     }
 }
 
-/// Reads the list. One that cannot be had is noted as such: it is wanted, not required.
+/// Reads the list. An unavailable list is noted, not an error; a refused key, a 404 or a stop is.
 async fn read_list(wazzup: &Session<'_>, expected: usize, list: &mut RemoteList) -> Result<(), CycleError> {
     let fetched = wazzup.users(expected).await?;
     list.add_list(fetched.names, fetched.coverage);
@@ -71,7 +81,7 @@ async fn look_up(
             Ok(user) => list.add_look_up(id.as_str(), user.map(|user| user.name)),
             Err(wazzup::Error::Interrupted(Interruption::Unavailable(reason))) if !for_account => {
                 is_answering = false;
-                list.add_silence(reason);
+                list.add_unavailable(reason);
                 list.add_unanswered(id.as_str());
             }
             Err(error @ wazzup::Error::Interrupted(_)) => return Err(error.into()),

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::listener::Listener;
 use self::{repeats::Repeats, tenure::Tenure};
 use crate::{
-    cycle::{CycleError, CycleReport, Memory, SyncEngine, failed_without_state},
+    cycle::{CycleError, CycleReport, Memory, SyncEngine, report_failure_without_state},
     events,
     state::{self, Acquired, Holder, Lease, State},
 };
@@ -119,7 +119,7 @@ async fn lead(engine: &SyncEngine, schedule: Schedule, listener: &mut Listener, 
 }
 
 /// Runs one cycle. Once the tenure is over it has [`STOP_LIMIT`] to end; `None` if it did not. Whatever it left in flight
-/// stands in the journal.
+/// is recorded in the journal.
 async fn run_cycle(engine: &SyncEngine, tenure: &Tenure, memory: &mut Memory) -> Option<CycleReport> {
     tokio::select! {
         report = engine.run_cycle(tenure.lease(), tenure.gate(), memory) => Some(report),
@@ -189,7 +189,7 @@ async fn wait_for_lease(
             }
             Err(error) => {
                 if failures.is_worth_a_line(&error.to_string()) {
-                    failed_without_state(&CycleError::from(error), memory, engine.unhealthy_after);
+                    report_failure_without_state(&CycleError::from(error), memory, engine.unhealthy_after);
                 }
             }
         }

@@ -21,7 +21,7 @@ use crate::{
 
 const LEASE: Duration = Duration::from_secs(3);
 /// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A database of its own, with one employee, and a Wazzup.
 struct Fixture {
@@ -65,7 +65,7 @@ impl Fixture {
                 requests_per_minute: NonZeroU32::MAX,
                 key: SecretSource::Literal(self.wazzup.key().into()),
             }),
-            phones: PhoneReader::new("RU").expect("a region"),
+            phone_reader: PhoneReader::new("RU").expect("a region"),
             policy: Policy {
                 removes: true,
                 removals: limit,

@@ -111,18 +111,18 @@ impl Group {
         self.items.iter().all(|item| item.entry.is_none())
     }
 
-    /// A refusal of it can be about one item only.
+    /// Only one item can be to blame.
     pub(super) fn is_single(&self) -> bool {
         self.items.len() == 1 && self.aside.is_empty()
     }
 
     /// What an earlier answer named was left out.
-    pub(super) fn was_named_before(&self) -> bool {
+    pub(super) fn has_left_out_named(&self) -> bool {
         !self.aside.is_empty() || self.items.iter().any(|item| item.named_entry.is_some())
     }
 
-    /// Whose phone the service says somebody else has.
-    pub(super) fn owner_of_named_phone(&mut self, refusal: &Refusal) -> Option<&mut Item> {
+    /// The item with the phone that, as the service says, somebody else has.
+    pub(super) fn claimant_of_named_phone(&mut self, refusal: &Refusal) -> Option<&mut Item> {
         if refusal.code != RefusalCode::DuplicatePhoneNumber {
             return None;
         }
@@ -130,7 +130,7 @@ impl Group {
         self.items.iter_mut().find(|item| item.phone() == Some(phone))
     }
 
-    /// Takes the items that the answer names out of the group; one of which only the phone is named goes on without it.
+    /// Takes the items that the answer names out of the group; an item named only for its phone stays, without it.
     /// Returns `false` and does nothing if the answer names nobody, or everybody.
     pub(super) fn set_aside_named(&mut self, refusal: &Refusal) -> bool {
         let mut is_only_phone: BTreeMap<usize, bool> = BTreeMap::new();
@@ -142,8 +142,8 @@ impl Group {
             let names_only_phone = !entry.fields.is_empty() && entry.fields.iter().all(|field| field == "phone");
             *is_only_phone.entry(index).or_insert(true) &= has_phone && names_only_phone;
         }
-        let left_out = is_only_phone.values().filter(|only_phone| !**only_phone).count();
-        if is_only_phone.is_empty() || left_out == self.items.len() {
+        let aside_count = is_only_phone.values().filter(|only_phone| !**only_phone).count();
+        if is_only_phone.is_empty() || aside_count == self.items.len() {
             return false;
         }
         for (index, mut item) in std::mem::take(&mut self.items).into_iter().enumerate() {

@@ -37,8 +37,9 @@ use self::{
 
 /// How many requests a cycle may spend beyond those that the plan needs.
 pub const EXTRA_REQUESTS: usize = 120;
-/// The same while nothing was accepted: then it is more likely the service that fails than so many entries. One request is
-/// kept for the control.
+/// The limit while nothing was accepted: the service is then likelier to be at fault than the entries. One request is
+/// kept for the control: one user in sync who is sent again when failures are unjudged and nothing was accepted after
+/// them, so that a service that fails on every write charges nobody.
 pub const EXTRA_REQUESTS_BEFORE_ACCEPTANCE: usize = 16;
 
 /// A delivery under way.
@@ -54,7 +55,7 @@ pub struct Delivery {
     /// The service's open refusals: from earlier cycles, or of this one.
     open_refusals: BTreeMap<FailureKey, OpenRefusal>,
     extra_requests: usize,
-    requests_over_limit: usize,
+    refusals_over_limit: usize,
     accepted_something: bool,
     /// How many entries failed alone since the search last turned to another place.
     lone_failures: usize,
@@ -110,7 +111,7 @@ impl Delivery {
             report: Report::new(plan, open_refusals.keys()),
             open_refusals,
             extra_requests: 0,
-            requests_over_limit: 0,
+            refusals_over_limit: 0,
             accepted_something: false,
             lone_failures: 0,
             is_doubtful: false,
@@ -199,7 +200,7 @@ impl Delivery {
     fn item_accepted(&mut self, item: &Item) {
         self.queue.handed_over(&item.id);
         let Some(entry) = &item.entry else {
-            self.report.removed(&item.id);
+            self.report.note_removed(&item.id);
             return;
         };
         if item.completes {
@@ -323,7 +324,7 @@ impl Delivery {
             if turns_elsewhere {
                 self.lone_failures = 0;
             }
-            group = self.queue.next_refused(turns_elsewhere);
+            group = self.queue.next_put_back(turns_elsewhere);
             self.extra_requests += usize::from(group.is_some());
         }
         if let Some(group) = group {

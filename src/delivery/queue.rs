@@ -17,10 +17,10 @@ use crate::{
 pub(super) struct Queue {
     /// Removals, then phone releases, then upserts.
     planned: VecDeque<Item>,
-    /// Groups that were too large, not refused: they come first.
+    /// Groups that were re-cut to a smaller size, or to the free seats: they come first.
     trimmed: VecDeque<Group>,
     /// Parts of refused groups.
-    refused: VecDeque<Group>,
+    put_back: VecDeque<Group>,
     /// Who has to leave, or to give up a phone, before others can be sent.
     handovers: BTreeMap<EmployeeId, Handover>,
     batch_size: usize,
@@ -59,7 +59,7 @@ impl Queue {
         let mut queue = Self {
             planned: VecDeque::new(),
             trimmed: VecDeque::new(),
-            refused: VecDeque::new(),
+            put_back: VecDeque::new(),
             handovers: BTreeMap::new(),
             batch_size: BATCH,
             room: Room::new(plan),
@@ -116,13 +116,13 @@ impl Queue {
         (!items.is_empty()).then(|| Group::new(items, attempts))
     }
 
-    /// The next part of a refused group, the smallest first, or the one that waits for longest. When there is none left,
-    /// whoever still waits for one is sent without.
-    pub(super) fn next_refused(&mut self, takes_longest_waiting: bool) -> Option<Group> {
+    /// The next group that was put back: the one put back last first, which is usually the smallest, or the one that
+    /// waits for longest. When there is none left, whoever still waits for one is sent without.
+    pub(super) fn next_put_back(&mut self, takes_longest_waiting: bool) -> Option<Group> {
         let group = if takes_longest_waiting {
-            self.refused.pop_front()
+            self.put_back.pop_front()
         } else {
-            self.refused.pop_back()
+            self.put_back.pop_back()
         };
         if group.is_some() {
             return group;
@@ -135,9 +135,9 @@ impl Queue {
         self.next_planned(Attempts::One)
     }
 
-    pub(super) fn push_refused(&mut self, group: Group) {
+    pub(super) fn put_group_back(&mut self, group: Group) {
         if !group.items.is_empty() {
-            self.refused.push_back(group);
+            self.put_back.push_back(group);
         }
     }
 
@@ -162,7 +162,7 @@ impl Queue {
                 }
                 Readiness::Never => continue,
             }
-            if item.takes_seat && !self.room.has_seat() {
+            if item.takes_seat && !self.room.reserve_seat() {
                 self.waiting_for_seat.push(item.id);
                 continue;
             }
@@ -203,7 +203,7 @@ impl Queue {
     }
 
     /// The service takes no more than `limit` entries in one request, or fewer than it got.
-    pub(super) fn limit_batch(&mut self, group: Group, limit: Option<usize>) {
+    pub(super) fn recut(&mut self, group: Group, limit: Option<usize>) {
         let length = group.items.len();
         let size = limit.filter(|limit| *limit < length).unwrap_or(length / 2);
         self.batch_size = size.max(1);
@@ -211,13 +211,13 @@ impl Queue {
             self.trimmed.push_back(Group::new(part.to_vec(), group.attempts));
         }
         let named = group.aside.into_iter().map(|named| named.item).collect();
-        self.push_refused(Group::new(named, group.attempts));
+        self.put_group_back(Group::new(named, group.attempts));
     }
 
     /// The account is full: of the group's additions only so many go again as seats are free. Where that is not known, or
     /// contradicts the refusal, updates go alone and the additions are halved, until a single one is refused: then there are as
     /// many users as the account may have. That is remembered, so that nobody is tried in vain in each cycle.
-    pub(super) fn account_is_full(&mut self, group: Group, limit: Option<usize>, outcomes: &mut Vec<Outcome>) {
+    pub(super) fn hold_back_additions(&mut self, group: Group, limit: Option<usize>, outcomes: &mut Vec<Outcome>) {
         self.room.limit = limit.or(self.room.limit);
         let attempts = group.attempts;
         let named = group.aside.into_iter().map(|named| named.item);
@@ -244,7 +244,7 @@ impl Queue {
         } else {
             let second_half = additions.split_off(additions.len() / 2);
             for items in [updates, additions, second_half] {
-                self.push_refused(Group::new(items, attempts));
+                self.put_group_back(Group::new(items, attempts));
             }
         }
     }
@@ -252,12 +252,12 @@ impl Queue {
     /// No further addition is tried: all that were to follow wait.
     fn stop_additions(&mut self) {
         self.room.left = Some(0);
-        for mut group in std::mem::take(&mut self.refused) {
+        for mut group in std::mem::take(&mut self.put_back) {
             if group.aside.is_empty() {
                 let additions = group.items.extract_if(.., |item| item.takes_seat).collect();
                 self.leave_waiting(additions);
             }
-            self.push_refused(group);
+            self.put_group_back(group);
         }
     }
 
@@ -301,8 +301,8 @@ impl Room {
         self.used = Some(limit);
     }
 
-    /// Whether one more addition may be sent, which is counted.
-    fn has_seat(&mut self) -> bool {
+    /// Takes a seat for one more addition. Returns whether there was one.
+    fn reserve_seat(&mut self) -> bool {
         match &mut self.left {
             None => true,
             Some(0) => false,

@@ -63,7 +63,7 @@ pub struct FailedAttempt {
 /// What a delivery came to.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Requests that change something.
+    /// Writing requests that were sent, whatever the answer.
     pub requests: usize,
     /// In the order of delivery.
     pub delivered: Vec<Delivered>,
@@ -121,7 +121,7 @@ impl Report {
         users.len()
     }
 
-    pub(super) fn removed(&mut self, id: &EmployeeId) {
+    pub(super) fn note_removed(&mut self, id: &EmployeeId) {
         self.removed += 1;
         self.unremoved.remove(id);
         for operation in [Operation::Upsert, Operation::Remove, Operation::Phone] {

@@ -35,7 +35,7 @@ pub enum Attempts {
 }
 
 impl Request {
-    /// Whether it may change something in Wazzup, and so belongs into the journal.
+    /// Whether it may change something in Wazzup, and so belongs in the journal.
     pub fn is_writing(&self) -> bool {
         !matches!(self, Self::Ping)
     }
@@ -76,7 +76,7 @@ pub enum Verdict {
         /// Of a removal: the ids that were not there.
         absent: Vec<EmployeeId>,
     },
-    /// The service decided against it: a 4xx other than those of [`Verdict::NoDecision`].
+    /// The service decided against it: a 4xx other than 401, 403-405, 408, 425 and 429.
     Refused(Refusal),
     /// Something answered, or nothing did, and neither is a decision about the entries: 403, 404, 405, 5xx, a time-out, a
     /// reset or a web page that stayed through the retries.
@@ -103,7 +103,8 @@ pub enum Interruption {
          use an API key from the account's settings"
     )]
     Forbidden,
-    /// The service cannot be reached, wants to be left alone (429), or answers and takes nothing; in words.
+    /// The service cannot be reached, redirects (3xx), does not take the request now (408, 425, 429), or answers and
+    /// takes nothing; in words.
     #[error("Wazzup is unavailable: {0}; if this lasts, check the network, wazzup.base_url and Wazzup's status")]
     Unavailable(String),
     #[error("no request was sent to Wazzup: {0}; the next cycle tries again")]
@@ -164,7 +165,7 @@ pub struct InvalidEntry {
     pub fields: Vec<String>,
 }
 
-/// The service's code of a refusal.
+/// The code that the service gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefusalCode {
     /// Entries are invalid, or there are none.

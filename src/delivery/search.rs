@@ -7,8 +7,9 @@ use super::{
 };
 use crate::plan::Operation;
 
-/// How many extra requests may go to updates that are refused because the account is over its user limit.
-const EXTRA_REQUESTS_OVER_LIMIT: usize = 16;
+/// How many refusals of updates, because the account is over its user limit, are searched; what is refused after that
+/// stays pending.
+const MAX_REFUSALS_OVER_LIMIT: usize = 16;
 
 /// What the service said about a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,35 +25,35 @@ impl Delivery {
         let has_additions = group.items.iter().any(|item| item.takes_seat);
         match refusal.code {
             RefusalCode::TooManyEntities if group.items.len() > 1 => {
-                self.queue.limit_batch(group, refusal.limit);
+                self.queue.recut(group, refusal.limit);
                 return;
             }
             RefusalCode::UserLimitExceeded if has_additions => {
                 self.report.seats_exhausted = true;
                 self.report.seats_limit = refusal.limit;
-                self.queue.account_is_full(group, refusal.limit, &mut self.outcomes);
+                self.queue.hold_back_additions(group, refusal.limit, &mut self.outcomes);
                 return;
             }
             RefusalCode::UserLimitExceeded => {
-                self.requests_over_limit += 1;
-                if self.requests_over_limit > EXTRA_REQUESTS_OVER_LIMIT {
+                self.refusals_over_limit += 1;
+                if self.refusals_over_limit > MAX_REFUSALS_OVER_LIMIT {
                     return;
                 }
             }
             _ => {}
         }
-        if let Some(item) = group.owner_of_named_phone(refusal) {
+        if let Some(item) = group.claimant_of_named_phone(refusal) {
             item.leave_phone_out(refusal);
             if group.items.iter().filter(|item| item.phone_refusal.is_some()).count() == 1 {
-                self.queue.push_refused(group);
+                self.queue.put_group_back(group);
             } else {
                 // There may be many more: halves are accepted sooner.
                 self.split(group);
             }
             return;
         }
-        if !group.is_single() && !group.was_named_before() && group.set_aside_named(refusal) {
-            self.queue.push_refused(group);
+        if !group.is_single() && !group.has_left_out_named() && group.set_aside_named(refusal) {
+            self.queue.put_group_back(group);
         } else {
             self.search(group, refusal, Decision::Refused);
         }
@@ -89,7 +90,7 @@ impl Delivery {
     fn single_failed(&mut self, mut item: Item, attempts: Attempts, refusal: &Refusal, decision: Decision) {
         item.restore_named_phone();
         if item.leave_phone_out(refusal) {
-            self.queue.push_refused(Group::new(vec![item], attempts));
+            self.queue.put_group_back(Group::new(vec![item], attempts));
             return;
         }
         self.lone_failures += 1;
@@ -111,7 +112,7 @@ impl Delivery {
         let named = group.aside.into_iter().map(|named| named.item).collect();
         let second_half = group.items.split_off(group.items.len() / 2);
         for items in [named, group.items, second_half] {
-            self.queue.push_refused(Group::new(items, attempts));
+            self.queue.put_group_back(Group::new(items, attempts));
         }
     }
 }

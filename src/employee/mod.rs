@@ -22,7 +22,7 @@ pub const MAX_CHARS: usize = 200;
 pub struct EmployeeId(Box<str>);
 
 impl EmployeeId {
-    /// Takes `text` as it is. Blank and longer ones are none.
+    /// Takes `text` as it is. Fails if it is blank or longer than 200 characters.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         if text.trim().is_empty() || text.chars().count() > MAX_CHARS {
             return Err(InvalidId);
@@ -63,7 +63,7 @@ pub struct InvalidId;
 pub struct FullName(Box<str>);
 
 impl FullName {
-    /// Trims `text`. If nothing is left, or more than 200 characters, it is no name.
+    /// Trims `text`. Fails if it is blank or longer than 200 characters.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         let trimmed = text.trim();
         if trimmed.is_empty() || trimmed.chars().count() > MAX_CHARS {

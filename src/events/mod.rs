@@ -110,7 +110,7 @@ pub(crate) fn cycle_started() {
     tracing::debug!(event = "cycle.started", "A cycle started");
 }
 
-/// At INFO if something happened or a sign of life is due, else at DEBUG.
+/// At INFO if something happened or a heartbeat is due, else at DEBUG.
 pub(crate) fn cycle_finished(finished: &Finished, took: Duration, is_worth_info: bool) {
     let severity = if is_worth_info { Severity::Info } else { Severity::Debug };
     let counts = finished.counts.unwrap_or_default();

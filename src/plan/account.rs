@@ -29,7 +29,7 @@ pub(super) fn judge(input: Input<'_>) -> AccountVerdict {
     if acknowledged.len() < 2 {
         // Too few to judge by.
         return if is_held && !list.was_answered() {
-            unknown_before(true, Vec::new())
+            ask_list()
         } else {
             AccountVerdict::Ours {
                 is_proven: list.was_answered(),
@@ -39,7 +39,7 @@ pub(super) fn judge(input: Input<'_>) -> AccountVerdict {
     match list.coverage() {
         Coverage::Complete => judge_by_complete_list(input, &acknowledged),
         _ if !is_changed && !is_held => AccountVerdict::Ours { is_proven: false },
-        Coverage::Unread => unknown_before(true, Vec::new()),
+        Coverage::Unread => ask_list(),
         Coverage::Incomplete(_) | Coverage::Unavailable(_) => judge_by_sample(input, &acknowledged),
     }
 }
@@ -51,12 +51,19 @@ fn acknowledged_users(input: Input<'_>) -> Vec<(&EmployeeId, &Acknowledged)> {
         .collect()
 }
 
-fn unknown_before(list: bool, users: Vec<EmployeeId>) -> AccountVerdict {
-    let for_account = true;
+fn ask_list() -> AccountVerdict {
     AccountVerdict::Unknown(Questions {
-        list,
+        list: true,
+        users: Vec::new(),
+        for_account: true,
+    })
+}
+
+fn ask_users(users: Vec<EmployeeId>) -> AccountVerdict {
+    AccountVerdict::Unknown(Questions {
+        list: false,
         users,
-        for_account,
+        for_account: true,
     })
 }
 
@@ -75,7 +82,7 @@ fn judge_by_complete_list(input: Input<'_>, acknowledged: &[(&EmployeeId, &Ackno
         return AccountVerdict::Ours { is_proven: true };
     }
     if let Proof::Needed(id) = MissingUsers::new(input).proof {
-        return unknown_before(false, vec![id]);
+        return ask_users(vec![id]);
     }
     AccountVerdict::Doubted(format!(
         "Wazzup shows {found} of our {managed} users under their names: this looks like another Wazzup account"
@@ -96,7 +103,7 @@ fn judge_by_sample(input: Input<'_>, acknowledged: &[(&EmployeeId, &Acknowledged
         }
     }
     if !unasked.is_empty() {
-        return unknown_before(false, unasked);
+        return ask_users(unasked);
     }
     AccountVerdict::Doubted(format!(
         "none of {} of our users is in Wazzup under the acknowledged name: this looks like another Wazzup account",
@@ -125,7 +132,8 @@ pub(super) struct MissingUsers {
     pub proof: Proof,
 }
 
-/// Whether the missing users are really gone: one of them must be answered with 404.
+/// Whether the missing users are really gone: one of them must be answered with 404; if none can be looked up, the list
+/// alone is believed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Proof {
     Given,

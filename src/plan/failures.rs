@@ -120,7 +120,7 @@ pub(crate) fn backing_off<'a>(
     Some(failure).filter(|failure| failure.next_attempt_at > Some(now))
 }
 
-/// How long a failure waits after its `attempts`-th attempt: 1 min, 5 min, 30 min, 2 h, 6 h, then a day each.
+/// How long a failure waits after its `attempts`-th attempt: 1 min, 5 min, 30 min, 2 h, 6 h, then 24 h each time.
 pub fn back_off(attempts: u32) -> SignedDuration {
     const MINUTES: [i64; 6] = [1, 5, 30, 2 * 60, 6 * 60, 24 * 60];
     let step = (attempts.max(1) as usize - 1).min(MINUTES.len() - 1);
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_back_off_ends_at_once_a_day() {
+    fn the_back_off_stays_at_24_hours() {
         let minutes = |attempts| back_off(attempts).as_mins();
         assert_eq!(
             [1, 2, 3, 4, 5, 6, 7, 400].map(minutes),

@@ -64,15 +64,14 @@ pub type Holds = BTreeMap<HoldKey, Hold>;
 /// An open hold. `Debug` hides its content, which can hold names and phones.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hold {
-    /// What exactly is held: an approval is for this content only. See [`HoldKind`] for what it says:
-    /// the fingerprint (account), since when the user is absent (remove), the new name and phone as JSON (update), the
-    /// name in Wazzup (takeover).
+    /// What exactly is held: an approval is for this content only. By kind: the fingerprint (account),
+    /// since when the user is absent (remove), the new name and phone as JSON (update), the name in Wazzup (takeover).
     pub content: String,
     /// Why, as a sentence without a full stop.
     pub reason: String,
     /// When it was first held.
     pub since: Timestamp,
-    /// It stays until it is approved, even if its reason is gone.
+    /// It outlasts its reason: it ends by approval, or when the user is back or the CRM's values change.
     pub sticky: bool,
     pub approved: Option<Approval>,
 }
@@ -125,11 +124,11 @@ impl Limit {
 pub struct Policy {
     /// `false`: nobody is ever removed.
     pub removes: bool,
-    /// How many removals are held.
+    /// How many removals pass without a hold.
     pub removals: Limit,
     /// How long a user must be absent from the CRM before it is removed.
     pub grace: SignedDuration,
-    /// How many updates are held.
+    /// How many updates pass without a hold.
     pub updates: Limit,
     /// `true`: users in Wazzup who are not ours are taken over whatever their name is.
     pub always_takes_over: bool,

@@ -37,8 +37,8 @@ impl<'a> Input<'a> {
         self.snapshot.holds.get(&HoldKey::new(kind, id.as_str()))
     }
 
-    /// A hold that nobody has approved. What is held already keeps its time.
-    pub(super) fn held(self, key: &HoldKey, content: &str, reason: String) -> Hold {
+    /// A hold that nobody has approved. An existing hold with the same content keeps its `since`.
+    pub(super) fn new_hold(self, key: &HoldKey, content: &str, reason: String) -> Hold {
         let existing = self.snapshot.holds.get(key).filter(|hold| hold.content == content);
         Hold {
             content: content.to_owned(),

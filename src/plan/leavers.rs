@@ -30,7 +30,7 @@ pub(super) enum Fate {
     Forgotten,
 }
 
-/// What a leaver is in the way of: names and phones that others want.
+/// Whether a leaver still occupies a name or phone in Wazzup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Presence {
     /// Not in Wazzup.
@@ -187,7 +187,7 @@ impl<'a> Brake<'a> {
         let becomes_sticky = too_many.is_some() && !is_in_grace(self.input, user);
         Some(Hold {
             sticky: sticky.is_some() || becomes_sticky,
-            ..self.input.held(&key, &content, reason.clone())
+            ..self.input.new_hold(&key, &content, reason.clone())
         })
     }
 

@@ -15,11 +15,11 @@ pub struct RemoteList {
     /// Ids whose look-up gave no answer.
     unanswered: BTreeSet<String>,
     /// Why look-ups got no answer, if the service was not available.
-    silence: Option<String>,
+    unavailable_reason: Option<String>,
     coverage: Coverage,
     /// The fingerprint of the address and the key it was read with.
     pub fingerprint: String,
-    /// A scheduled read, which also tries whether seats became free; not one for the sake of an addition.
+    /// Read on schedule, not because an addition asked for it; only then are full seats retried, but for an order.
     pub scheduled: bool,
 }
 
@@ -82,13 +82,13 @@ impl RemoteList {
     }
 
     /// The service was not available when users were looked up; why.
-    pub fn add_silence(&mut self, reason: String) {
-        self.silence = Some(reason);
+    pub fn add_unavailable(&mut self, reason: String) {
+        self.unavailable_reason = Some(reason);
     }
 
     /// Why users could not be looked up, if the service was not available.
-    pub fn silence(&self) -> Option<&str> {
-        self.silence.as_deref()
+    pub fn unavailable_reason(&self) -> Option<&str> {
+        self.unavailable_reason.as_deref()
     }
 
     pub fn coverage(&self) -> &Coverage {
@@ -96,7 +96,7 @@ impl RemoteList {
     }
 
     /// Whether a list was asked for in this cycle, with whatever result.
-    pub fn was_read(&self) -> bool {
+    pub fn was_requested(&self) -> bool {
         self.coverage != Coverage::Unread
     }
 

@@ -6,13 +6,13 @@ use super::{
     Failure, FailureKey, LocalFailure, Marks, Operation, Plan, PlannedUpsert, StayReason,
     input::Input,
     leavers::{Fate, Leaver},
-    phones::{SettledPhones, wants_phone_failure},
+    phones::{AssignedPhones, wants_phone_failure},
     wish::Wish,
 };
 use crate::employee::{EmployeeId, RowProblem};
 
 /// Everything that is wrong in the CRM's own rows, sorted.
-pub(super) fn local_failures(input: Input<'_>, wishes: &[Wish<'_>], phones: &SettledPhones) -> Vec<LocalFailure> {
+pub(super) fn local_failures(input: Input<'_>, wishes: &[Wish<'_>], phones: &AssignedPhones) -> Vec<LocalFailure> {
     let mut failures = Vec::new();
     for row in &input.roster.rejected {
         failures.push(LocalFailure {

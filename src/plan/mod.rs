@@ -1,6 +1,6 @@
 //! What a cycle will do, decided before it does anything.
 //!
-//! Pure: from the CRM's roster, the snapshot of the state, Wazzup's own list, the policy and the time follows the plan.
+//! Pure: the plan follows from the CRM's roster, the snapshot of the state, Wazzup's own list, the policy and the time.
 //! It can be printed and tested without a database or a network. What it still has to know of Wazzup it asks for
 //! ([`Questions`]); the cycle adds the answers to the list and plans again.
 
@@ -56,7 +56,7 @@ pub struct Plan {
     pub backing_off: Vec<EmployeeId>,
     /// Employees who differ from what Wazzup has and are not sent, or not sent as wanted, in this cycle.
     pub pending: BTreeSet<EmployeeId>,
-    /// Users who left the CRM and stay in Wazzup for now.
+    /// Users who left the CRM and stay in Wazzup for now. Held users are only in `holds`.
     pub staying: Vec<StayingUser>,
     /// All open holds, approved ones included.
     pub holds: Holds,
@@ -71,7 +71,7 @@ pub struct Plan {
     /// What has to be asked first.
     pub questions: Questions,
     /// The list of this cycle, or the look-ups, showed that this is our account.
-    pub account_passed: bool,
+    pub account_proven: bool,
     /// How many employees Wazzup has exactly as the CRM wants them, without an open failure.
     pub unchanged: usize,
     /// How many distinct ids the CRM wants in Wazzup.
@@ -105,7 +105,7 @@ pub enum StayReason {
     Kept,
     /// The last removal was refused.
     BackingOff,
-    /// Wazzup could not be asked whether the user is there and ours.
+    /// Wazzup could not be asked, or the account is doubted.
     Unknown,
 }
 

@@ -16,16 +16,16 @@ use crate::employee::{Employee, EmployeeId, Phone, RowProblem};
 
 /// What else follows from who may have which phone.
 #[derive(Debug, Default)]
-pub(super) struct SettledPhones {
+pub(super) struct AssignedPhones {
     /// Whose phone cannot be taken.
     pub problems: BTreeMap<EmployeeId, RowProblem>,
     /// Users who give up their phone first: as acknowledged, without it.
     pub releases: BTreeMap<EmployeeId, BatchEntry>,
 }
 
-/// Settles for each wish which phone is wanted, which is sent now, and for whom it waits.
-pub(super) fn settle(input: Input<'_>, wishes: &mut [Wish<'_>], leavers: &[Leaver<'_>]) -> SettledPhones {
-    let mut settled = SettledPhones::default();
+/// Assigns to each wish the phone that is wanted, the one that is sent now, and those for whom it waits.
+pub(super) fn assign(input: Input<'_>, wishes: &mut [Wish<'_>], leavers: &[Leaver<'_>]) -> AssignedPhones {
+    let mut assigned = AssignedPhones::default();
     for wish in wishes.iter_mut() {
         wish.phone = wish.claimed_phone();
         wish.sent_phone = None;
@@ -33,17 +33,17 @@ pub(super) fn settle(input: Input<'_>, wishes: &mut [Wish<'_>], leavers: &[Leave
         wish.phone_waits_for.clear();
         let is_unreadable = wish.entry.is_some_and(|entry| entry.has_unreadable_phone);
         if is_unreadable && !wish.is_held {
-            settled.problems.insert(wish.id.clone(), RowProblem::InvalidPhone);
+            assigned.problems.insert(wish.id.clone(), RowProblem::InvalidPhone);
         }
     }
     for index in losers_of_shared_phones(input, wishes) {
-        settled.lose_phone(&mut wishes[index]);
+        assigned.deny_phone(&mut wishes[index]);
     }
     let holders = Holders::new(input, wishes, leavers);
     for index in 0..wishes.len() {
         let Some(phone) = wishes[index].phone else { continue };
         match claim(input, wishes, index, phone, &holders) {
-            Claim::Lost => settled.lose_phone(&mut wishes[index]),
+            Claim::Denied => assigned.deny_phone(&mut wishes[index]),
             Claim::RefusedLately => {}
             Claim::Pending => wishes[index].phone_is_pending = true,
             Claim::Granted {
@@ -53,18 +53,18 @@ pub(super) fn settle(input: Input<'_>, wishes: &mut [Wish<'_>], leavers: &[Leave
                 for holder in released_by {
                     let holder = &wishes[holder];
                     waits_for.push(holder.id.clone());
-                    settled.releases.insert(holder.id.clone(), release_of(holder));
+                    assigned.releases.insert(holder.id.clone(), release_of(holder));
                 }
                 wishes[index].sent_phone = Some(phone);
                 wishes[index].phone_waits_for = waits_for;
             }
         }
     }
-    settled
+    assigned
 }
 
-impl SettledPhones {
-    fn lose_phone(&mut self, wish: &mut Wish<'_>) {
+impl AssignedPhones {
+    fn deny_phone(&mut self, wish: &mut Wish<'_>) {
         wish.phone = None;
         self.problems.insert(wish.id.clone(), RowProblem::DuplicatePhoneNumber);
     }
@@ -131,7 +131,7 @@ impl<'l, 'a> Holders<'l, 'a> {
 /// What comes of wanting a phone.
 enum Claim {
     /// Somebody else keeps it.
-    Lost,
+    Denied,
     /// The service refused it lately.
     RefusedLately,
     /// Somebody who is leaving, but not now, has it.
@@ -148,7 +148,7 @@ fn claim(input: Input<'_>, wishes: &[Wish<'_>], index: usize, phone: Phone, hold
     let wish = &wishes[index];
     let leavers: &[&Leaver<'_>] = holders.leavers.get(&phone).map_or(&[], Vec::as_slice);
     if !wish.is_kept() && leavers.iter().any(|leaver| leaver.presence == Presence::Staying) {
-        return Claim::Lost;
+        return Claim::Denied;
     }
     let mut waits_for = Vec::new();
     let mut released_by = Vec::new();
@@ -171,7 +171,7 @@ fn claim(input: Input<'_>, wishes: &[Wish<'_>], index: usize, phone: Phone, hold
     for holder in &released_by {
         // A phone failure without a phone: the release was refused.
         if phone_backing_off(input, &wishes[*holder]).is_some_and(|attempt| attempt.phone.is_none()) {
-            return Claim::Lost;
+            return Claim::Denied;
         }
     }
     Claim::Granted { waits_for, released_by }

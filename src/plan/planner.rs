@@ -12,7 +12,7 @@ use super::{
     leavers::{self, Fate, Leaver},
     lookalikes::Lookalikes,
     marks,
-    phones::{self, SettledPhones},
+    phones::{self, AssignedPhones},
     updates::hold_updates,
     wish::{Standing, Wish},
 };
@@ -37,7 +37,7 @@ impl Plan {
         let account_hold = snapshot.holds.get(&account_key);
         match account::judge(input) {
             AccountVerdict::Ours { is_proven } => Self {
-                account_passed: is_proven,
+                account_proven: is_proven,
                 ..decide(input, None)
             },
             AccountVerdict::Unknown(questions) => {
@@ -56,11 +56,11 @@ impl Plan {
                     None,
                 );
                 plan.marks.forgets_account = true;
-                plan.account_passed = true;
+                plan.account_proven = true;
                 plan
             }
             AccountVerdict::Doubted(reason) => {
-                let hold = input.held(&account_key, &list.fingerprint, reason);
+                let hold = input.new_hold(&account_key, &list.fingerprint, reason);
                 let mut plan = decide(without_list, Some(hold));
                 plan.stop_everything();
                 plan
@@ -92,12 +92,12 @@ fn decide(input: Input<'_>, account_hold: Option<Hold>) -> Plan {
     let missing = MissingUsers::new(input);
     let (leavers, removal_holds) = leavers::decide(input);
     let mut wishes = Wish::all(input, missing.proof == Proof::Given);
-    let mut phones = phones::settle(input, &mut wishes, &leavers);
+    let mut phones = phones::assign(input, &mut wishes, &leavers);
     let mut holds = removal_holds;
     holds.extend(account_hold.map(|hold| (HoldKey::account(), hold)));
     // Whoever is held may leave a phone to somebody else, whose update counts as well.
     while hold_updates(input, &mut wishes, &mut holds) {
-        phones = phones::settle(input, &mut wishes, &leavers);
+        phones = phones::assign(input, &mut wishes, &leavers);
     }
     let mut plan = Plan {
         holds,
@@ -140,7 +140,7 @@ fn drift(input: Input<'_>, missing: usize) -> Drift {
 fn seats(input: Input<'_>) -> Seats {
     let account = &input.snapshot.account;
     let counted = input.list.is_complete().then(|| input.list.len());
-    let tries_beyond = account.retry_seats || (input.list.scheduled && input.list.was_read());
+    let tries_beyond = account.retry_seats || (input.list.scheduled && input.list.was_requested());
     Seats {
         used: counted.or(account.seats_used),
         limit: account.seats_limit,
@@ -185,7 +185,7 @@ impl Plan {
         input: Input<'a>,
         wishes: &[Wish<'a>],
         leavers: &[Leaver<'_>],
-        phones: &SettledPhones,
+        phones: &AssignedPhones,
     ) {
         let lookalikes = Lookalikes::new(input, leavers);
         let mut additions: Vec<(&Wish<'a>, PlannedUpsert)> = Vec::new();
@@ -196,7 +196,7 @@ impl Plan {
             }
             self.hold_takeover(input, wish);
             let release = phones.releases.get(wish.id);
-            if is_done(input, wish, release) {
+            if needs_only_release(input, wish, release) {
                 if release.is_none() && self.control.is_none() {
                     self.control = control(wish);
                 }
@@ -242,14 +242,14 @@ impl Plan {
         self.admit_additions(input, additions);
     }
 
-    /// Somebody whom Wazzup shows under another name, and who is not ours, is not renamed without a question.
+    /// Somebody whom Wazzup shows under another name, and who is not ours, is renamed only after approval.
     fn hold_takeover(&mut self, input: Input<'_>, wish: &Wish<'_>) {
         let key = HoldKey::new(HoldKind::Takeover, wish.id.as_str());
         let existing = input.snapshot.holds.get(&key);
         let hold = match wish.standing {
             Standing::Foreign(name) => {
                 let reason = "this id belongs to a user in Wazzup with another name, whom we did not create";
-                Some(input.held(&key, name, reason.to_owned()))
+                Some(input.new_hold(&key, name, reason.to_owned()))
             }
             // Approved: it stays until it is carried out.
             Standing::TakenOver(_) => existing.filter(|hold| hold.approved.is_some()).cloned(),
@@ -259,7 +259,8 @@ impl Plan {
         self.holds.extend(hold.map(|hold| (key, hold)));
     }
 
-    /// Of the additions, in their order, only so many are sent as there may be seats for; each must be vouched for.
+    /// Of the additions, in their order, only so many are sent as there may be seats for; each needs proof that
+    /// Wazzup has no such user.
     fn admit_additions(&mut self, input: Input<'_>, additions: Vec<(&Wish<'_>, PlannedUpsert)>) {
         let free = self.seats.free();
         let room = free.map(|free| free + self.removals.len() + self.seats.tried_beyond);
@@ -270,7 +271,7 @@ impl Plan {
                 self.upserts.push(addition);
             } else {
                 self.pending.insert(wish.id.clone());
-                if input.list.was_read() {
+                if input.list.was_requested() {
                     self.ask_about(input, wish.id);
                 } else {
                     self.questions.list = true;
@@ -298,8 +299,8 @@ impl Plan {
     }
 }
 
-/// Whether nothing has to be sent but the release, if there is one.
-fn is_done<'a>(input: Input<'a>, wish: &Wish<'a>, release: Option<&BatchEntry>) -> bool {
+/// Whether nothing has to be sent but the release; nothing at all if there is none.
+fn needs_only_release<'a>(input: Input<'a>, wish: &Wish<'a>, release: Option<&BatchEntry>) -> bool {
     match release {
         None => wish.is_fulfilled(input),
         Some(release) => {

@@ -240,7 +240,7 @@ fn a_lost_creation_that_is_found_counts_as_an_addition_without_a_further_seat() 
 }
 
 #[test]
-fn the_list_is_read_before_an_addition_even_if_nothing_need_vouch_for_it() {
+fn the_list_is_read_before_an_addition_even_if_no_proof_is_needed() {
     let mut world = World::with_users(5);
     world.policy.always_takes_over = true;
     world.wants("new", "Newly Hired", None);

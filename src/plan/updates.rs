@@ -36,7 +36,7 @@ pub(super) fn hold_updates<'a>(input: Input<'a>, wishes: &mut [Wish<'a>], holds:
         };
         let hold = Hold {
             sticky: true,
-            ..input.held(&key, &content, reason)
+            ..input.new_hold(&key, &content, reason)
         };
         holds.insert(key, hold);
         wishes[index].is_held = true;

@@ -15,7 +15,7 @@ pub(super) struct Wish<'a> {
     pub standing: Standing<'a>,
     /// The user's update is held: what is wanted is what was acknowledged.
     pub is_held: bool,
-    /// The phone wanted, after the conflicts among the CRM's rows are settled.
+    /// The phone wanted, after conflicts among the CRM's rows are resolved.
     pub phone: Option<Phone>,
     /// The phone that is sent: left out while it cannot be had.
     pub sent_phone: Option<Phone>,
@@ -113,7 +113,7 @@ impl<'a> Wish<'a> {
             .expect("a user without a valid row is listed only if acknowledged, and so is one whose update is held")
     }
 
-    /// The phone wanted before conflicts are settled.
+    /// The phone wanted before conflicts are resolved.
     pub(super) fn claimed_phone(&self) -> Option<Phone> {
         match self.followed_entry() {
             Some(entry) => entry.employee.phone,
@@ -229,10 +229,12 @@ fn standing_of_others<'a>(
         (Sighting::Named(name), _) if always_takes_over => Standing::TakenOver(name),
         (Sighting::Named(name), Some(hold)) if hold.is_approved_for(name) => Standing::TakenOver(name),
         (Sighting::Named(name), _) => Standing::Foreign(name),
-        // Nothing need vouch for it, but the list was to be read before.
-        (Sighting::Unknown, _) if always_takes_over && input.list.was_read() => Standing::New,
+        // No proof is needed, but the list must have been asked for.
+        (Sighting::Unknown, _) if always_takes_over && input.list.was_requested() => Standing::New,
         // What is held is no reason to ask Wazzup.
-        (Sighting::Unknown, Some(hold)) if hold.approved.is_none() && !always_takes_over && !input.list.was_read() => {
+        (Sighting::Unknown, Some(hold))
+            if hold.approved.is_none() && !always_takes_over && !input.list.was_requested() =>
+        {
             Standing::Foreign(&hold.content)
         }
         (Sighting::Unknown, _) => Standing::Unknown,

@@ -86,7 +86,7 @@ pub enum Erasure {
 pub enum ErasureRefusal {
     /// The user is managed: still in Wazzup, or possibly so.
     Managed,
-    /// The user stands in a request whose answer is outstanding or was lost.
+    /// The user is part of a request whose answer is outstanding or was lost.
     InLostRequest,
 }
 

@@ -1,4 +1,4 @@
-//! The journal: a request stands in `in_flight` before it is sent; what was lost stands in `lost` until it is settled.
+//! The journal: a request is recorded in `in_flight` before it is sent; what was lost, in `lost` until it is settled.
 
 use serde_json::{Value, json};
 use sqlx::postgres::types::PgInterval;
@@ -12,7 +12,7 @@ use crate::{
 
 impl State {
     /// Writes down what the plan marks, and the first request before it is sent. Does nothing if there is neither.
-    pub async fn begin(
+    pub async fn record_start(
         &self,
         lease: &Lease,
         cycle: OpenCycle,

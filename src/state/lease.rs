@@ -93,7 +93,7 @@ impl State {
         Ok(())
     }
 
-    /// Gives the lease up, so that a standby need not wait for its end. What still stands in the journal is lost when the
+    /// Gives the lease up, so that a standby need not wait for its end. What the journal still has is lost when the
     /// next cycle opens.
     pub async fn give_up(&self, lease: &Lease) -> Result<(), Error> {
         self.transaction("giving the lease up", async |tx| {

@@ -7,8 +7,8 @@
 //! - Every writing transaction of a cycle renews the lease first, by token and holder (`State::fenced`), and fails if that
 //!   touches no row. It holds the account's row until it ends, so nobody takes the lease over in the middle of it.
 //! - `approve` and `retry` only insert into `inbox`, without the lease; the next cycle takes what is there.
-//! - A request stands in `in_flight` before it is sent. The transaction that records its answer takes it out again; if the
-//!   answer leaves open whether it acted, its entries become rows of `lost`.
+//! - A request is recorded in `in_flight` before it is sent. The transaction that records its answer takes it out again;
+//!   if the answer leaves open whether it acted, its entries become rows of `lost`.
 //! - Times are on this database's clock: within a transaction, all are the time of its beginning.
 
 mod account;
@@ -66,7 +66,7 @@ pub struct State {
     account: String,
     schema: String,
     /// What every transaction begins with.
-    begin: String,
+    begin_sql: String,
     /// How long after its loss a request may still act.
     lands_within: PgInterval,
 }
@@ -117,7 +117,7 @@ impl State {
     ///
     /// A request that was lost may still act for twice `request_timeout`.
     pub fn new(options: PgConnectOptions, schema: &str, account: &str, request_timeout: Duration) -> Self {
-        let begin = format!(
+        let begin_sql = format!(
             "BEGIN; SET LOCAL search_path TO {}; SET LOCAL statement_timeout TO '{STATEMENT_TIMEOUT}'; \
              SET LOCAL idle_in_transaction_session_timeout TO '{IDLE_TIMEOUT}'",
             quoted(schema)
@@ -127,7 +127,7 @@ impl State {
             renewals: Database::new(options),
             account: account.into(),
             schema: schema.into(),
-            begin,
+            begin_sql,
             lands_within: interval(request_timeout.saturating_mul(2)),
         }
     }
@@ -150,7 +150,7 @@ impl State {
     ) -> Result<T, Error> {
         let account = self.account.as_str();
         let work = async |connection: &mut PgConnection| work(&mut Transaction { connection, account }).await;
-        database.transaction(STATE_LIMIT, purpose, &self.begin, work).await
+        database.transaction(STATE_LIMIT, purpose, &self.begin_sql, work).await
     }
 }
 

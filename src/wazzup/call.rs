@@ -75,7 +75,7 @@ impl Session<'_> {
             let success = self.exchange(&call).await?;
             success.begins_like_list().then(Vec::new).ok_or_else(Failure::web_page)
         };
-        let (result, _) = self.retry(&call, self.client.patience.for_ping(), attempt).await;
+        let (result, _) = self.retry(&call, self.client.patience.for_one_attempt(), attempt).await;
         let verdict = match result {
             Ok(absent) => Verdict::Accepted { absent },
             Err(failure) if failure.status == Some(403) => Verdict::Interrupted(Interruption::Forbidden),

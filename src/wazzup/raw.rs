@@ -25,7 +25,7 @@ impl Session<'_> {
     /// Sends a request once, whatever it is answered. `path` follows the base URL.
     ///
     /// # Errors
-    /// If there is no answer.
+    /// If it may not be sent, or there is no answer.
     pub(crate) async fn raw(&self, method: Method, path: &str, body: Option<&Value>) -> Result<RawAnswer, Error> {
         let call = Call {
             method,
@@ -33,7 +33,7 @@ impl Session<'_> {
             path: path.to_owned(),
             body: body.map(|body| body.to_string().into_bytes()),
         };
-        let answer = async {
+        let attempt = async || {
             let mut response = self.response_to(&call).await?;
             let content_type = header(&response, CONTENT_TYPE.as_str()).unwrap_or_default();
             let is_html = content_type.to_ascii_lowercase().contains("text/html");
@@ -46,9 +46,8 @@ impl Session<'_> {
                 body: body.unwrap_or_default(),
             })
         };
-        answer
-            .await
-            .map_err(|failure| Error::from_failure(failure, "the probe"))
+        let (result, _) = self.retry(&call, self.client.patience.for_one_attempt(), attempt).await;
+        result.map_err(|failure| Error::from_failure(failure, "the probe"))
     }
 }
 

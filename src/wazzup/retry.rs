@@ -54,7 +54,7 @@ impl Patience {
     }
 
     /// One attempt, whatever comes.
-    pub(super) fn for_ping(self) -> Self {
+    pub(super) fn for_one_attempt(self) -> Self {
         Self {
             back_off: self.back_off.with_max_times(0),
             throttling: self.throttling.with_max_times(0),

@@ -101,7 +101,9 @@ async fn somebody_elses_users_are_not_renamed_before_an_approval() {
     // An approval is for that name only.
     app.approve().await;
     app.wazzup.rename("10", "Their New Ten");
-    app.once_exits(4).await;
+    let run = app.once_exits(4).await;
+    assert_eq!(run.events("order.dropped")[0]["ids"], "10", "{run}");
+    assert_eq!(run.events("holds.released").len(), 0, "{run}");
     assert_eq!(app.name_of("10"), "Their New Ten");
     app.approve().await;
     app.once_exits(0).await;
@@ -141,6 +143,10 @@ async fn an_approved_update_goes_and_only_with_the_approved_values() {
     app.rename("e001", "Changed After The Approval").await;
     let run = app.once().await;
     assert!(matches!(run.code, 0 | 4), "{run}");
+    assert_eq!(run.events("order.dropped")[0]["ids"], "e001", "{run}");
+    let released = run.events("holds.released");
+    let approved: Vec<_> = released.iter().filter(|event| event["reason"] == "approved").collect();
+    assert_eq!(approved[0]["count"], 29, "{run}");
     assert_eq!(app.name_of("e002"), "Employee 2 II");
     app.once_exits(0).await;
     assert_eq!(app.name_of("e001"), "Changed After The Approval");

@@ -99,8 +99,8 @@ async fn find_out(context: &Context) -> Result<Findings, Error> {
         ask_wazzup(&engine.wazzup)
     );
     let phones = match &peek {
-        Some(peek) => engine.phones.knowing(peek.snapshot.known_phones()),
-        None => engine.phones.clone(),
+        Some(peek) => engine.phone_reader.knowing(peek.snapshot.known_phones()),
+        None => engine.phone_reader.clone(),
     };
     let roster = rows.map(|rows| rows.roster(phones));
     let mut plan = None;

@@ -67,7 +67,7 @@ pub(super) async fn gather(engine: &SyncEngine, id: &str, invocation: &Invocatio
     let mut roster = None;
     if let Some((rows, rows_of_id)) = crm {
         let known_phones = peek.snapshot.known_phones();
-        let roster = roster.insert(rows.roster(engine.phones.knowing(known_phones)));
+        let roster = roster.insert(rows.roster(engine.phone_reader.knowing(known_phones)));
         findings.add_crm(rows_of_id, roster, &peek);
         if findings.state_error.is_none() {
             findings.add_plan(engine, roster, &peek);

@@ -48,7 +48,7 @@ pub(super) async fn plan(context: &Context, offline: bool, exit_code: bool, form
     let engine = setup::engine(&context.config)?;
     let peek = engine.state.peek().await?;
     let rows = engine.crm.read().await?;
-    let roster = rows.roster(engine.phones.knowing(peek.snapshot.known_phones()));
+    let roster = rows.roster(engine.phone_reader.knowing(peek.snapshot.known_phones()));
     let view = plan_of(&engine, roster, peek, offline).await;
     if let Some(problem) = &view.list_problem {
         page::note(problem)?;
@@ -115,15 +115,9 @@ async fn read_list(engine: &SyncEngine, roster: &Roster, peek: &Peek) -> Result<
         Coverage::Incomplete(_) | Coverage::Complete => {}
     }
     // Only a cycle in which the list is due tries more additions than there are known to be seats.
-    list.scheduled = is_list_due(engine, peek, session.fingerprint());
+    let account = peek.account.as_ref();
+    list.scheduled = account.is_none_or(|account| engine.is_list_due(account, session.fingerprint(), peek.now));
     Ok(list)
-}
-
-fn is_list_due(engine: &SyncEngine, peek: &Peek, fingerprint: &str) -> bool {
-    let read_at = peek.account.as_ref().and_then(|account| account.list_read_at);
-    let is_old = read_at.is_none_or(|read_at| peek.now.duration_since(read_at) >= engine.verify_every);
-    let known = peek.snapshot.account.fingerprint.as_deref();
-    is_old || known.is_some_and(|known| known != fingerprint)
 }
 
 /// What is assumed of Wazzup where it is not asked: the account is the known one, and nobody is there whom we do not know.

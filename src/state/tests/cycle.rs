@@ -16,7 +16,7 @@ async fn orders_are_taken_by_the_next_cycle() {
         ],
         ..Marks::default()
     };
-    fixture.begin(cycle, &marks, None).await;
+    fixture.record_start(cycle, &marks, None).await;
     let refused = Outcome::Failed(FailedAttempt {
         key: FailureKey::new("3", Operation::Upsert),
         code: "INVALID_USERS_DATA".into(),
@@ -90,7 +90,9 @@ async fn marks_are_written_down_before_the_first_request() {
     let fixture = Fixture::new().await;
     let cycle = fixture.open().await.cycle;
     fixture.deliver(cycle, add("1", "Anna"), Outcome::Upserted).await;
-    fixture.begin(cycle, &Marks::default(), Some(&add("2", "Boris"))).await;
+    fixture
+        .record_start(cycle, &Marks::default(), Some(&add("2", "Boris")))
+        .await;
     fixture.record(cycle, Loss::MayLand, Vec::new(), None).await;
     let unreadable = |user_id| LocalFailure {
         key: FailureKey::new(user_id, Operation::Phone),
@@ -103,7 +105,7 @@ async fn marks_are_written_down_before_the_first_request() {
         forgotten: vec![id("2")],
         ..Marks::default()
     };
-    fixture.begin(cycle, &marks, None).await;
+    fixture.record_start(cycle, &marks, None).await;
     let snapshot = fixture.open().await.snapshot;
     assert_eq!(snapshot.users.keys().collect::<Vec<_>>(), [&id("1")]);
     assert_eq!(snapshot.users[&id("1")].absent_since, Some(cycle.now));
@@ -119,7 +121,7 @@ async fn marks_are_written_down_before_the_first_request() {
         closed_failures: vec![FailureKey::new("2", Operation::Phone)],
         ..Marks::default()
     };
-    fixture.begin(cycle, &marks, None).await;
+    fixture.record_start(cycle, &marks, None).await;
     let snapshot = fixture.open().await.snapshot;
     assert_eq!(
         (snapshot.users[&id("1")].absent_since, snapshot.failures.len()),
@@ -160,7 +162,7 @@ async fn marks_are_written_down_before_the_first_request() {
         forgets_account: true,
         ..Marks::default()
     };
-    fixture.begin(cycle, &marks, None).await;
+    fixture.record_start(cycle, &marks, None).await;
     let snapshot = fixture.open().await.snapshot;
     assert!(snapshot.users.is_empty() && snapshot.failures.is_empty());
     assert_eq!(

@@ -10,7 +10,7 @@ async fn a_request_goes_into_the_journal_and_out_with_its_answer() {
         ("1", "Anna", Some("79261234567"), Change::Add),
         ("2", "Boris", None, Change::Adopt),
     ]);
-    fixture.begin(cycle, &Marks::default(), Some(&first)).await;
+    fixture.record_start(cycle, &Marks::default(), Some(&first)).await;
     assert_eq!(fixture.sql("SELECT count(*) FROM wazzup_sync.in_flight_entries"), "2");
     let next = upsert(&[("2", "Bob", None, Change::Update)]);
     fixture
@@ -58,7 +58,9 @@ async fn a_request_goes_into_the_journal_and_out_with_its_answer() {
 async fn what_is_in_flight_when_a_cycle_begins_was_lost() {
     let fixture = Fixture::new().await;
     let cycle = fixture.open().await.cycle;
-    fixture.begin(cycle, &Marks::default(), Some(&add("1", "Anna"))).await;
+    fixture
+        .record_start(cycle, &Marks::default(), Some(&add("1", "Anna")))
+        .await;
 
     let peek = fixture.state.peek().await.expect("a peek");
     assert!(peek.snapshot.users[&id("1")].acknowledged.is_none());
@@ -81,7 +83,7 @@ async fn what_is_in_flight_when_a_cycle_begins_was_lost() {
 
     // The same entry lost again moves its time, and another one is another row.
     fixture
-        .begin(opening.cycle, &Marks::default(), Some(&add("1", "Anna")))
+        .record_start(opening.cycle, &Marks::default(), Some(&add("1", "Anna")))
         .await;
     fixture
         .record(opening.cycle, Loss::Over, Vec::new(), Some(add("1", "Anne")))
@@ -99,7 +101,9 @@ async fn only_a_request_that_was_sent_after_the_lost_one_could_land_settles_it()
     let fixture = Fixture::new().await;
     let cycle = fixture.open().await.cycle;
     // Answered, and an earlier attempt of it was lost all the same.
-    fixture.begin(cycle, &Marks::default(), Some(&add("1", "Anna"))).await;
+    fixture
+        .record_start(cycle, &Marks::default(), Some(&add("1", "Anna")))
+        .await;
     fixture
         .record(cycle, Loss::MayLand, vec![Outcome::Upserted], None)
         .await;
@@ -109,13 +113,15 @@ async fn only_a_request_that_was_sent_after_the_lost_one_could_land_settles_it()
 
     // Sent too early.
     let resend = || upsert(&[("1", "Anne", None, Change::Resend)]);
-    fixture.begin(cycle, &Marks::default(), Some(&resend())).await;
+    fixture.record_start(cycle, &Marks::default(), Some(&resend())).await;
     until_nothing_can_land().await;
     fixture.record(cycle, Loss::None, vec![Outcome::Upserted], None).await;
     assert_eq!(lost_names(&fixture.open().await, "1"), [Some("Anna")]);
 
     // A request that was over when it was noted is settled by the very next one.
-    fixture.begin(cycle, &Marks::default(), Some(&add("1", "Anja"))).await;
+    fixture
+        .record_start(cycle, &Marks::default(), Some(&add("1", "Anja")))
+        .await;
     fixture.record(cycle, Loss::Over, Vec::new(), Some(resend())).await;
     fixture.record(cycle, Loss::None, vec![Outcome::Upserted], None).await;
     assert!(fixture.open().await.snapshot.lost.is_empty());
@@ -129,7 +135,7 @@ async fn a_removal_leaves_a_bare_row_where_a_lost_upsert_may_bring_the_user_back
     let both = upsert(&[("1", "Anna", None, Change::Add), ("2", "Boris", None, Change::Add)]);
     fixture.deliver(cycle, both, Outcome::Upserted).await;
     fixture
-        .begin(
+        .record_start(
             cycle,
             &Marks::default(),
             Some(&upsert(&[("1", "Anne", None, Change::Update)])),
@@ -148,7 +154,7 @@ async fn a_removal_leaves_a_bare_row_where_a_lost_upsert_may_bring_the_user_back
             .into(),
         ..Marks::default()
     };
-    fixture.begin(cycle, &marks, Some(&remove(&["1", "2"]))).await;
+    fixture.record_start(cycle, &marks, Some(&remove(&["1", "2"]))).await;
     fixture
         .record(
             cycle,

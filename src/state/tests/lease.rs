@@ -17,7 +17,7 @@ async fn the_fence_compares_token_and_holder() {
     let request = add("1", "Anna");
     let late = fixture
         .state
-        .begin(&fixture.lease, cycle, &Marks::default(), Some(&request))
+        .record_start(&fixture.lease, cycle, &Marks::default(), Some(&request))
         .await;
     assert!(matches!(late, Err(Error::LeaseLost)));
     assert!(matches!(

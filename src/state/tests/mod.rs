@@ -49,8 +49,8 @@ impl Fixture {
         self.state.open_cycle(&self.lease).await.expect("a cycle opens")
     }
 
-    async fn begin(&self, cycle: OpenCycle, marks: &Marks, first: Option<&Request>) {
-        let begun = self.state.begin(&self.lease, cycle, marks, first).await;
+    async fn record_start(&self, cycle: OpenCycle, marks: &Marks, first: Option<&Request>) {
+        let begun = self.state.record_start(&self.lease, cycle, marks, first).await;
         begun.expect("the intent is written");
     }
 
@@ -62,7 +62,7 @@ impl Fixture {
 
     /// Sends one request that is answered at once.
     async fn deliver(&self, cycle: OpenCycle, request: Request, outcome: Outcome) {
-        self.begin(cycle, &Marks::default(), Some(&request)).await;
+        self.record_start(cycle, &Marks::default(), Some(&request)).await;
         self.record(cycle, Loss::None, vec![outcome], None).await;
     }
 

@@ -205,7 +205,14 @@ impl What {
         match self {
             Self::Answer { is_done, .. } => *is_done,
             Self::InvalidUsers { .. } | Self::CutBefore | Self::SilenceBefore | Self::HoldBack => false,
-            _ => true,
+            Self::Delay { .. }
+            | Self::DelayAnswer { .. }
+            | Self::CutAfter
+            | Self::SilenceAfter
+            | Self::Garbage
+            | Self::BrokenJson
+            | Self::ShortList { .. }
+            | Self::EmptyList => true,
         }
     }
 }

@@ -109,7 +109,7 @@ impl World {
                 });
             }
             let plan = Plan::between(&roster, &snapshot, &list, &self.policy, began);
-            if plan.questions.list && !list.was_read() {
+            if plan.questions.list && !list.was_requested() {
                 self.read_list(reading, &mut list);
                 continue;
             }
@@ -123,7 +123,7 @@ impl World {
                 return Ok(());
             }
             if !reading.answers_look_ups {
-                list.add_silence("no answer".to_owned());
+                list.add_unavailable("no answer".to_owned());
             }
             for id in &users {
                 if reading.answers_look_ups {
@@ -291,7 +291,7 @@ impl World {
             ..
         } = cycle;
         let report: Report = delivery.finish();
-        let failed = report.interruption.is_some() || list.silence().is_some();
+        let failed = report.interruption.is_some() || list.unavailable_reason().is_some();
         let counts = Counts::of(&roster, &plan, &report);
         let outcome = if failed {
             Outcome::Failed
@@ -300,7 +300,7 @@ impl World {
         } else {
             Outcome::Incomplete
         };
-        let passed = plan.account_passed;
+        let passed = plan.account_proven;
         let seats = report.seats_used.filter(|_| passed && list.is_complete());
         let waiting = report.waiting_for_seat.clone();
         let has_changed = waiting != snapshot.account.waiting_for_seat;
