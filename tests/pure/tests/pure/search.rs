@@ -8,7 +8,6 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     hash::{DefaultHasher, Hash, Hasher},
-    time::Instant,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -98,18 +97,9 @@ impl<'s> Search<'s> {
             depth: 0,
             cycles_to_heal: 0,
         };
-        let began = Instant::now();
         while let Some((index, depth, node)) = queue.pop_front() {
             explored.states += 1;
             explored.depth = depth;
-            if explored.states.is_multiple_of(100_000) {
-                println!(
-                    "  {} states, depth {depth}, {:.0?}, {} wait",
-                    explored.states,
-                    began.elapsed(),
-                    queue.len()
-                );
-            }
             if node.world.cycle.is_none() && node.world.lost_requests.is_empty() {
                 let cycles = self.heal(&node).map_err(|seen| self.told(index, None, &seen))?;
                 explored.cycles_to_heal = explored.cycles_to_heal.max(cycles);
