@@ -20,7 +20,7 @@ seen() {
         return
     fi
     sed -n "/^thread '/{n;p;q}" <<<"$output" |
-        sed -E 's/^[a-z0-9 ,'"'"']+: ([^:]*): .*\(after ([0-9]+) steps\)$/\1 | \2/; s/^([^:|]*)(:[^|]*)?$/\1 | /'
+        sed -E 's/^[a-z0-9 ,'"'"']+: ([^:]*):.*\(after ([0-9]+) steps\)$/\1 | \2/; s/^([^:|]*)(:[^|]*)?$/\1 | /'
 }
 
 printf '| rule | instead | found by | what breaks | steps |\n|---|---|---|---|---|\n'

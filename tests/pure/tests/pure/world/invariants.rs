@@ -269,7 +269,9 @@ fn phones_are_released_before_they_are_claimed(world: &World, cycle: &RunningCyc
         }
         for holder in cycle.snapshot.users.keys().filter(|holder| *holder != id) {
             let may_have_it = cycle.snapshot.possible_phones(holder).any(|possible| possible == phone);
-            let is_missing = cycle.list.find(holder.as_str()) == Sighting::Absent;
+            // This list lacks the user, or an earlier one did, and there was no seat.
+            let is_missing = cycle.list.find(holder.as_str()) == Sighting::Absent
+                || cycle.snapshot.account.waiting_for_seat.contains(holder);
             let has_acknowledged_it = world
                 .state
                 .tables
