@@ -302,7 +302,13 @@ fn chaos() {
         let mut story = Story::new(World::new(service, crm, policy));
         story.world.is_daemon = !choices.chance(30);
         for _ in 0..choices.below(10) {
-            match choices.below(12) {
+            match choices.below(13) {
+                12 => {
+                    let id = (1 + choices.below(most)).to_string();
+                    if !story.world.service.users.contains_key(&id) {
+                        story.act(&Action::SomebodyAdds(id))?;
+                    }
+                }
                 0..=4 => run_disturbed_cycle(&mut story, choices)?,
                 5..=7 => {
                     let crm = edited(&story.world.crm, choices, most);

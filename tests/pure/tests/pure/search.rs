@@ -32,7 +32,7 @@ pub const CYCLES_TO_HEAL: usize = 5;
 /// How much may happen.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    /// Changes of the CRM.
+    /// Changes of the CRM, and of Wazzup by somebody else.
     pub edits: u8,
     pub faults: u8,
 }
@@ -182,6 +182,11 @@ impl<'s> Search<'s> {
                     actions.push(Action::Edit(crm.clone()));
                 }
             }
+            for id in ["1", "2"] {
+                if !node.world.service.users.contains_key(id) {
+                    actions.push(Action::SomebodyAdds(id.to_owned()));
+                }
+            }
         }
     }
 
@@ -276,7 +281,7 @@ impl Node {
     fn after(&self, action: &Action) -> Result<Self, Violation> {
         let mut next = self.clone();
         match action {
-            Action::Edit(_) => next.left.edits -= 1,
+            Action::Edit(_) | Action::SomebodyAdds(_) => next.left.edits -= 1,
             Action::StartCycle(reading) => {
                 if *reading != Reading::GOOD {
                     next.left.faults -= 1;

@@ -19,7 +19,7 @@ use pure_core::{
 use self::{
     counts::Counts,
     cycle::{Reading, RunningCycle},
-    service::{Service, accepted, bare, interrupted, refused, unavailable, undecided},
+    service::{RemoteUser, Service, accepted, bare, interrupted, refused, unavailable, undecided},
     state::{LANDS_WITHIN, Order, State},
 };
 
@@ -151,6 +151,8 @@ pub enum Action {
     Abandon,
     /// A lost request acts now.
     Land(usize),
+    /// Another integration creates a user, with a name that no employee has.
+    SomebodyAdds(String),
 }
 
 /// How the last cycle ended.
@@ -260,7 +262,23 @@ impl World {
             Action::Abandon => self.abandon(),
             Action::Land(index) => {
                 let lost = self.lost_requests.remove(*index);
+                self.excuse(&lost.request);
                 self.service.handle(&lost.request);
+            }
+            Action::SomebodyAdds(id) => {
+                // Whom Wazzup acknowledged to us is ours, whoever creates the user again.
+                let user = self.state.tables.users.get(id.as_str());
+                let may_be_touched = user.is_some_and(|user| user.acknowledged.is_some());
+                self.service.users.insert(
+                    id.clone(),
+                    RemoteUser {
+                        name: "Somebody Else".to_owned(),
+                        phone: None,
+                        is_foreign: true,
+                        may_be_touched,
+                        is_left_by_refusal: false,
+                    },
+                );
             }
         }
         invariants::foreign_users_are_left_alone(self)?;
@@ -366,6 +384,15 @@ impl World {
             };
             let is_approved = self.approved_takeovers.contains(&(id.to_owned(), user.name.clone()));
             if self.policy.always_takes_over || is_approved || entry.employee.name.is_same_as(&user.name) {
+                user.may_be_touched = true;
+            }
+        }
+    }
+
+    /// Nobody can help what a lost request does to a user whom somebody else created meanwhile.
+    fn excuse(&mut self, request: &Request) {
+        for id in invariants::ids_of(request) {
+            if let Some(user) = self.service.users.get_mut(id.as_str()) {
                 user.may_be_touched = true;
             }
         }
