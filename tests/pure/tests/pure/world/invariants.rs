@@ -73,9 +73,32 @@ pub fn plan_makes_sense(world: &World, cycle: &RunningCycle) -> Checked {
         "the policy 'keep' removes nobody",
         || format!("{} removals", plan.removals.len()),
     )?;
+    whoever_was_lost_is_sent_again(cycle)?;
     no_more_updates_than_the_limit(world, cycle)?;
     no_more_removals_than_the_limit(world, cycle)?;
     nobody_is_removed_within_the_grace(world, cycle)
+}
+
+/// An employee in a lost request is sent again at once if nothing was acknowledged since, and once more when the lost request
+/// can no longer act; unless a failure backs off, something is held, or there is no seat.
+fn whoever_was_lost_is_sent_again(cycle: &RunningCycle) -> Checked {
+    let plan = &cycle.plan;
+    if plan.doubts_account() || plan.questions.for_account {
+        return Ok(());
+    }
+    for entry in &cycle.roster.entries {
+        let id = &entry.employee.id;
+        let synced_at = cycle.snapshot.users.get(id).and_then(|user| user.synced_at);
+        let mut lost = cycle.snapshot.lost_entries(id).iter();
+        let is_due = lost.any(|entry| Some(entry.lost_at) > synced_at || entry.may_land_until <= cycle.began);
+        let waits = plan.pending.contains(id) || plan.backing_off.contains(id) || plan.waiting_for_seat.contains(id);
+        let is_sent = plan.upserts.iter().any(|upsert| upsert.id() == id)
+            || plan.releases.iter().any(|release| release.employee.id == *id);
+        ensure(!is_due || waits || is_sent, "whoever was lost is sent again", || {
+            id.to_string()
+        })?;
+    }
+    Ok(())
 }
 
 /// No more acknowledged users get another name or phone in one cycle than the policy allows, unless somebody approved it.
