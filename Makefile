@@ -43,8 +43,21 @@ evidence: programs ## Try to break the product, and write the figures into docs/
 	tests/evidence.sh $(PARTS)
 
 .PHONY: properties
-properties: ## Play random worlds with the pure core alone (CASES=20000 of each kind)
-	PURE_CASES=$(or $(CASES),20000) cargo test --locked -p pure-core --test pure
+properties: ## Play ten times as many random worlds with the pure core as a test run does (PERCENT=1000)
+	PURE_PERCENT=$(or $(PERCENT),1000) cargo test --locked -p pure-core --test pure
+
+.PHONY: model
+model: ## Explore all that can happen in a small world (minutes; FAULTS=1 EDITS=2 for less)
+	MODEL_EDITS=$(or $(EDITS),2) MODEL_FAULTS=$(or $(FAULTS),2) \
+		cargo test --locked --release -p pure-core --test pure -- --ignored model --nocapture
+
+.PHONY: model-mutants
+model-mutants: ## Break one rule after the other, and print which invariant notices
+	tests/pure/mutants.sh
+
+.PHONY: mutants
+mutants: ## Change the pure core in every way that cargo-mutants knows; the tests must notice (hours; ARGS="--shard 0/10")
+	PURE_PERCENT=20 cargo mutants --package pure-core --timeout 90 --exclude-re 'impl fmt::Debug' $(ARGS)
 
 .PHONY: bench
 bench: ## Compare with a shell and a Python script that do the same (ROWS="1000 100000"; WRITE=1 writes docs/benchmarks.md)

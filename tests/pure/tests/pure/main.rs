@@ -3,5 +3,7 @@
 mod choices;
 mod properties;
 mod regressions;
+mod search;
+mod small_worlds;
 mod story;
 mod world;

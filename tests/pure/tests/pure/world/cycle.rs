@@ -245,6 +245,7 @@ impl World {
         self.has_removal_failed |= is_removal && !is_certain;
         cycle.evidence.take(&request, &answer);
         cycle.answers.push(answer);
+        invariants::requests_are_counted(&cycle, cycle.delivery.report())?;
         invariants::charges_have_evidence(&cycle, &step)?;
         cycle.request = step.next;
         self.cycle = Some(cycle);

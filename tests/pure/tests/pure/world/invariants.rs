@@ -269,7 +269,9 @@ fn phones_are_released_before_they_are_claimed(world: &World, cycle: &RunningCyc
         }
         for holder in cycle.snapshot.users.keys().filter(|holder| *holder != id) {
             let may_have_it = cycle.snapshot.possible_phones(holder).any(|possible| possible == phone);
-            let is_missing = cycle.list.find(holder.as_str()) == Sighting::Absent;
+            // This list lacks the user, or an earlier one did, and there was no seat.
+            let is_missing = cycle.list.find(holder.as_str()) == Sighting::Absent
+                || cycle.snapshot.account.waiting_for_seat.contains(holder);
             let has_acknowledged_it = world
                 .state
                 .tables
@@ -415,6 +417,13 @@ pub fn charges_have_evidence(cycle: &RunningCycle, step: &Step) -> Checked {
         }
     }
     Ok(())
+}
+
+/// The delivery counts the writing requests that were sent.
+pub fn requests_are_counted(cycle: &RunningCycle, report: &Report) -> Checked {
+    ensure(report.requests == cycle.requests, "requests are counted", || {
+        format!("{} instead of {}", report.requests, cycle.requests)
+    })
 }
 
 /// What is checked when a cycle has ended.
