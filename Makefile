@@ -19,7 +19,7 @@ test: programs ## Run every test, with progress
 check: programs ## Look at format, lints, docs and .sqlx
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --workspace --no-deps --document-private-items
 	tests/sqlx.sh check
 
 .PHONY: sqlx

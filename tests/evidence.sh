@@ -35,6 +35,7 @@ insert() {
     local figures=$EVIDENCE_DIR/$1.md command="make evidence PARTS=$1"
     [ "$1" != simulation ] || command="SEEDS=${SEEDS:-1000} $command"
     [ "$1" != soak ] || command="MINUTES=${MINUTES:-60} $command"
+    # shellcheck disable=SC2016 # the backticks are Markdown's
     printf '\n`%s`, commit %s, %s.\n' "$command" "$commit" "$(date +%F)" >>"$figures"
     awk -v begin="<!-- evidence: $1 -->" -v end="<!-- end: $1 -->" -v figures="$figures" '
         $0 == end { inside = 0 }
