@@ -5,7 +5,7 @@ use super::{
     group::{Group, Item},
     request::{Attempts, Refusal, RefusalCode},
 };
-use crate::plan::Operation;
+use crate::plan::{FailureKey, Operation};
 
 /// How many refusals of updates, because the account is over its user limit, are searched; what is refused after that
 /// stays pending.
@@ -103,17 +103,32 @@ impl Delivery {
         }
     }
 
-    /// Halves a group. What an earlier answer named was wrong, or not all: those it named are tried by themselves.
+    /// Divides a group: into those with an open failure, who are the first suspects, and the others; else into halves. What an
+    /// earlier answer named was wrong, or not all: those it named are tried by themselves.
     fn split(&mut self, mut group: Group) {
         for item in &mut group.items {
             item.restore_named_phone();
         }
         let attempts = group.attempts;
         let named = group.aside.into_iter().map(|named| named.item).collect();
-        let second_half = group.items.split_off(group.items.len() / 2);
-        for items in [named, group.items, second_half] {
+        let (mut first, mut second): (Vec<Item>, Vec<Item>) =
+            group.items.into_iter().partition(|item| self.has_open_refusal(item));
+        if first.is_empty() || second.is_empty() {
+            first.append(&mut second);
+            second = first.split_off(first.len() / 2);
+        }
+        for items in [named, first, second] {
             self.queue.put_group_back(Group::new(items, attempts));
         }
+    }
+
+    fn has_open_refusal(&self, item: &Item) -> bool {
+        [Operation::Upsert, Operation::Remove, Operation::Phone]
+            .into_iter()
+            .any(|operation| {
+                self.open_refusals
+                    .contains_key(&FailureKey::new(item.id.as_str(), operation))
+            })
     }
 }
 

@@ -297,3 +297,30 @@ fn a_cluster_of_poison_after_a_loss_is_no_outage() {
         wait(&mut story, DAY);
     }
 }
+
+/// Four poisonous entries were tried again among a hundred others: the search for them took all requests that a cycle has before
+/// something is accepted.
+#[test]
+fn whoever_failed_before_is_suspected_first() {
+    let mut service = service();
+    let mut people = Crm::default();
+    for number in 0..129 {
+        let name = format!("Person {number}");
+        let phone = (number % 2 == 0).then_some(PHONE + number);
+        people.people.insert(format!("{number:04}"), Person { name, phone });
+    }
+    for (id, poison) in [
+        ("0000", Poison::Invalid),
+        ("0004", Poison::Dies),
+        ("0016", Poison::Invalid),
+        ("0104", Poison::InvalidPhone),
+    ] {
+        service.poisonous_upserts.insert(id.to_owned(), poison);
+    }
+    let mut story = Story::new(World::new(service, people, EASY_POLICY));
+    run(&mut story, Reading::GOOD, &[]);
+    wait(&mut story, DAY);
+    run(&mut story, Reading::GOOD, &[]);
+    let undelivered = &story.world.last_cycle.as_ref().expect("a cycle ended").undelivered;
+    assert_eq!(undelivered.iter().collect::<Vec<_>>(), ["0000", "0004", "0016"]);
+}
