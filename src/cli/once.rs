@@ -13,7 +13,7 @@ use crate::{
 pub(super) async fn once(context: &Context) -> Result<Exit, Error> {
     let stop = daemon::stop_signal()?;
     setup::report_unverified_tls(&context.config);
-    let engine = setup::engine(&context.config)?;
+    let engine = setup::engine(&context.config);
     let (exit, sentence) = match daemon::once(&engine, context.config.state.lease, &stop).await {
         Ok(Once::Done(report)) => (exit(&report), sentence(&report, &context.invocation)),
         Ok(Once::Interrupted) => return Err(Error::Interrupted),

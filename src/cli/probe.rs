@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     employee::Phone,
-    wazzup::{Error as WazzupError, Gate, RawAnswer, Session},
+    wazzup::{Client, Error as WazzupError, Gate, RawAnswer, Session},
 };
 
 /// The two users. No other user is ever changed or removed.
@@ -49,7 +49,7 @@ struct Finding {
 /// about phones.
 pub(super) async fn probe(context: &Context, phone: Option<&str>, yes: bool, format: Format) -> Result<Exit, Error> {
     let phone = phone.map(|text| read_phone(context, text)).transpose()?;
-    let client = setup::wazzup(&context.config);
+    let client = Client::new(context.config.wazzup.clone());
     let session = client.session(Gate::without_lease(CancellationToken::new()))?;
     let probe = Probe {
         session: &session,
@@ -74,7 +74,7 @@ pub(super) async fn probe(context: &Context, phone: Option<&str>, yes: bool, for
 }
 
 fn read_phone(context: &Context, text: &str) -> Result<Phone, Error> {
-    match setup::phone_reader(&context.config)?.read(text) {
+    match context.config.crm.phone_reader.read(text) {
         Ok(Some((phone, _))) => Ok(phone),
         Ok(None) | Err(_) => Err(Error::Usage("--phone: this is no phone number".to_owned())),
     }

@@ -123,7 +123,7 @@ pub(super) async fn explain(context: &Context, id: &str, format: Format) -> Resu
             "the id {problem}, and no user can have such an id; {plan} counts the CRM's rows without an id"
         )));
     }
-    let engine = setup::engine(&context.config)?;
+    let engine = setup::engine(&context.config);
     let findings = evidence::gather(&engine, id, &context.invocation).await;
     let is_anything_known = findings.crm_error.is_none() || findings.state_error.is_none();
     let explanation = Explanation::new(findings);

@@ -129,7 +129,7 @@ async fn read(context: &Context) -> Result<StatusView, Error> {
         Overview::default()
     };
     let config = &context.config;
-    let unhealthy_after = setup::signed(config.schedule.unhealthy_after);
+    let unhealthy_after = config.schedule.unhealthy_after;
     let mut view = StatusView::new(overview, &config.account, unhealthy_after, &context.invocation);
     if is_there && view.is_unknown() {
         view.other_accounts = state.other_accounts().await?;
