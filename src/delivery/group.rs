@@ -87,13 +87,13 @@ impl Item {
 pub(super) struct Group {
     pub items: Vec<Item>,
     /// Items that an answer named: charged if the others are accepted.
-    pub aside: Vec<NamedItem>,
+    pub aside: Vec<RefusedItem>,
     pub attempts: Attempts,
 }
 
-/// An item that an answer named, and the answer.
+/// An item that an answer was about, and the answer.
 #[derive(Debug, Clone)]
-pub(super) struct NamedItem {
+pub(super) struct RefusedItem {
     pub item: Item,
     pub refusal: Refusal,
 }
@@ -154,7 +154,7 @@ impl Group {
                     item.leave_phone_out(refusal);
                     self.items.push(item);
                 }
-                Some(false) => self.aside.push(NamedItem {
+                Some(false) => self.aside.push(RefusedItem {
                     item,
                     refusal: refusal.clone(),
                 }),

@@ -31,7 +31,7 @@ use crate::{
 };
 
 use self::{
-    group::{Group, Item},
+    group::{Group, Item, RefusedItem},
     queue::Queue,
 };
 
@@ -48,8 +48,8 @@ pub struct Delivery {
     queue: Queue,
     /// What the request under way is about.
     under_way: Option<UnderWay>,
-    /// Attempts that failed alone, while it is open whether the service fails on everything.
-    unjudged: Vec<FailedAttempt>,
+    /// Items that failed alone, while it is open whether the service fails on everything.
+    unjudged: Vec<RefusedItem>,
     /// A user who is in sync: sent if attempts are unjudged at the end.
     control: Option<BatchEntry>,
     /// The service's open refusals: from earlier cycles, or of this one.
@@ -166,11 +166,7 @@ impl Delivery {
                 let reason = format!("it fails ({refusal}), and does not answer a read ({again})");
                 self.interrupt(Interruption::Unavailable(reason));
             }
-            (UnderWay::Control, Verdict::Accepted { .. }) => {
-                self.outcomes.push(Outcome::Upserted);
-                self.accepted_something = true;
-                self.charge_unjudged();
-            }
+            (UnderWay::Control, Verdict::Accepted { .. }) => self.control_accepted(),
             (UnderWay::Control, Verdict::Refused(_) | Verdict::NoDecision(_)) => self.give_up_on_writes(),
         }
     }
@@ -193,6 +189,27 @@ impl Delivery {
         // The rest was accepted without those whom the answer named: it named the right ones.
         for named in group.aside {
             self.charge(&named.item, named.item.operation, &named.refusal);
+        }
+        self.charge_unjudged();
+    }
+
+    /// The service takes something. Where nobody was in sync, the control is somebody whose own attempt failed before: that
+    /// user has everything now.
+    fn control_accepted(&mut self) {
+        self.outcomes.push(Outcome::Upserted);
+        self.accepted_something = true;
+        let control = self.control.clone();
+        let is_control = |refused: &mut RefusedItem| {
+            let sent = control.as_ref().map(|control| &control.employee.id);
+            refused.item.operation == Operation::Upsert && sent == Some(&refused.item.id)
+        };
+        let accepted: Vec<RefusedItem> = self.unjudged.extract_if(.., is_control).collect();
+        for RefusedItem { item, .. } in accepted {
+            self.item_accepted(&Item {
+                entry: control.clone(),
+                phone_refusal: None,
+                ..item
+            });
         }
         self.charge_unjudged();
     }
@@ -256,7 +273,8 @@ impl Delivery {
     }
 
     fn charge_unjudged(&mut self) {
-        for attempt in std::mem::take(&mut self.unjudged) {
+        for RefusedItem { item, refusal } in std::mem::take(&mut self.unjudged) {
+            let attempt = self.attempt(&item, item.operation, &refusal);
             self.fail(attempt);
         }
     }
@@ -298,7 +316,8 @@ impl Delivery {
     }
 
     fn give_up_on_writes(&mut self) {
-        let code = self.unjudged.first().map_or("", |attempt| &attempt.code);
+        let code = self.unjudged.first().map(|refused| refused.refusal.code.to_string());
+        let code = code.unwrap_or_default();
         let reason = format!("it answers, but fails on every change ({code})");
         self.interrupt(Interruption::Unavailable(reason));
     }

@@ -2,7 +2,7 @@
 
 use super::{
     Delivery, UnderWay,
-    group::{Group, Item},
+    group::{Group, Item, RefusedItem},
     request::{Attempts, Refusal, RefusalCode},
 };
 use crate::plan::{FailureKey, Operation};
@@ -98,7 +98,10 @@ impl Delivery {
             Decision::Refused => self.charge(&item, item.operation, refusal),
             Decision::Missing => {
                 self.queue.did_not_hand_over(&item.id);
-                self.unjudged.push(self.attempt(&item, item.operation, refusal));
+                self.unjudged.push(RefusedItem {
+                    item,
+                    refusal: refusal.clone(),
+                });
             }
         }
     }

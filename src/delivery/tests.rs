@@ -128,3 +128,30 @@ fn entries_set_aside_are_not_forgotten_when_the_batch_is_too_large() {
     let delivered: BTreeSet<&str> = report.delivered.iter().map(|delivered| delivered.id.as_str()).collect();
     assert_eq!(delivered, BTreeSet::from(["a", "b", "c"]));
 }
+
+#[test]
+fn whoever_is_accepted_as_the_control_is_not_charged_with_what_failed_before() {
+    let resent = BatchEntry {
+        change: Change::Resend,
+        ..upsert("a", None, false).entry
+    };
+    let mut plan = Plan::default();
+    plan.upserts.push(PlannedUpsert {
+        entry: resent.clone(),
+        ..upsert("a", None, false)
+    });
+    // After a lost request about everybody, nobody else is in sync.
+    plan.control = Some(resent);
+    let mut failures = 0;
+    let (report, outcomes) = deliver(&plan, |_| {
+        failures += 1;
+        if failures == 1 {
+            Verdict::NoDecision(RefusalCode::Status(500).into())
+        } else {
+            ACCEPTED
+        }
+    });
+    assert_eq!(outcomes, [Outcome::Upserted]);
+    assert_eq!((report.delivered.len(), report.failing.len()), (1, 0));
+    assert!(report.pending.is_empty(), "{:?}", report.pending);
+}
