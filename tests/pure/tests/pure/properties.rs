@@ -19,7 +19,7 @@ use crate::{
     world::{
         Action, Acts, Crm, EASY_POLICY, Fate, Outcome, Person, World,
         cycle::{ListReading, Reading},
-        invariants::differences,
+        invariants::{differences, errors_in_the_books},
         service::{Naming, Poison, RemoteUser, Service, Variant},
     },
 };
@@ -271,6 +271,7 @@ fn heal(story: &mut Story) -> Result<usize, String> {
         story.act(&Action::ApproveAll)?;
         story.run_quiet_cycle()?;
         last = differences(&story.world);
+        last.extend(errors_in_the_books(&story.world));
         if last.is_empty() && story.world.state.has_empty_journal() && !story.has_open_holds() {
             silence(story)?;
             return Ok(cycles);

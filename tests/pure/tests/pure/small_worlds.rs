@@ -127,10 +127,14 @@ fn number(variable: &str, usual: u8) -> u8 {
     }
 }
 
-/// Everything that can happen with two changes of the CRM and one fault.
+/// Everything that can happen with two changes of the CRM, or as many as `MODEL_EDITS` says, and one fault.
 #[test]
-fn two_edits_and_one_fault() {
-    explore(Budget { edits: 2, faults: 1 }, "");
+fn one_fault() {
+    let budget = Budget {
+        edits: number("MODEL_EDITS", 2),
+        faults: 1,
+    };
+    explore(budget, "");
 }
 
 /// The whole search: `make model`. `MODEL_WORLD` chooses worlds by a part of their name.

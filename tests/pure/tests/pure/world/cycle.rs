@@ -154,6 +154,7 @@ impl World {
             evidence: Evidence::default(),
         };
         invariants::plan_makes_sense(self, &cycle)?;
+        invariants::failures::open_failures_are_reported(self, cycle.delivery.report())?;
         self.cycle = Some(cycle);
         self.go_on()
     }
@@ -239,14 +240,18 @@ impl World {
         }
         self.tick();
         let step = cycle.delivery.answered(answer.clone());
+        let failures_before = self.state.tables.failures.clone();
         self.state.record(self.now, &step);
         let is_removal = matches!(request, Request::Remove { .. });
         let is_certain = matches!(answer.verdict, Verdict::Accepted { .. }) && answer.loss == Loss::None;
         self.has_removal_failed |= is_removal && !is_certain;
         cycle.evidence.take(&request, &answer);
-        cycle.answers.push(answer);
         invariants::requests_are_counted(&cycle, cycle.delivery.report())?;
-        invariants::charges_have_evidence(&cycle, &step)?;
+        invariants::failures::open_failures_are_reported(self, cycle.delivery.report())?;
+        invariants::failures::charges_have_evidence(&cycle, &step)?;
+        invariants::failures::failures_say_what_was_attempted(&cycle, &failures_before, &step)?;
+        invariants::failures::acceptances_end_failures(self, &request, &answer, &failures_before, &step)?;
+        cycle.answers.push(answer);
         cycle.request = step.next;
         self.cycle = Some(cycle);
         self.go_on()
@@ -280,6 +285,7 @@ impl World {
 
     fn finish_cycle(&mut self, cycle: RunningCycle) -> Checked {
         let RunningCycle {
+            began,
             roster,
             snapshot,
             plan,
@@ -330,7 +336,7 @@ impl World {
             counts: Some(counts),
         };
         self.has_removal_failed |= !report.unremoved.is_empty();
-        invariants::cycle_ended_well(self, &ended, &plan, &report, &evidence)?;
+        invariants::cycle_ended_well(self, began, &ended, &plan, &report, &evidence)?;
         self.last_cycle = Some(ended);
         Ok(())
     }

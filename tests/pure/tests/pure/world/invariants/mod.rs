@@ -1,15 +1,19 @@
 //! What must hold whatever happens. Each function says in its first sentence which promise it checks.
 
+pub mod failures;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use pure_core::{
-    delivery::{Answer, Change, EXTRA_REQUESTS, Outcome as Recorded, Report, Request, Step, Verdict},
-    employee::EmployeeId,
-    plan::{BATCH, FailureKey, HoldKind, LostContent, Operation, Plan, Sighting, StayReason},
+    delivery::{Answer, BatchEntry, Change, EXTRA_REQUESTS, RefusalCode, Report, Request, Verdict},
+    employee::{EmployeeId, Phone},
+    plan::{BATCH, FailureKey, HoldKind, LostContent, Operation, Plan, PlannedUpsert, Sighting, StayReason},
 };
 
-use super::{Checked, EndedCycle, Outcome, Violation, World, cycle::RunningCycle, state::lost_contents};
+use super::{
+    Checked, EndedCycle, Outcome, Violation, World, cycle::RunningCycle, service::RemoteUser, state::lost_contents,
+};
 
 fn ensure(holds: bool, invariant: &'static str, seen: impl FnOnce() -> String) -> Checked {
     if holds {
@@ -73,10 +77,77 @@ pub fn plan_makes_sense(world: &World, cycle: &RunningCycle) -> Checked {
         "the policy 'keep' removes nobody",
         || format!("{} removals", plan.removals.len()),
     )?;
+    for upsert in &plan.upserts {
+        a_change_is_called_what_it_is(cycle, upsert)?;
+    }
+    releases_give_up_only_the_phone(cycle)?;
     whoever_was_lost_is_sent_again(cycle)?;
     no_more_updates_than_the_limit(world, cycle)?;
     no_more_removals_than_the_limit(world, cycle)?;
     nobody_is_removed_within_the_grace(world, cycle)
+}
+
+/// Whom we manage is updated if something differs, and sent again otherwise; anybody else is added, adopted or taken over,
+/// depending on whether Wazzup has the user and under which name. A seat is taken by whom Wazzup does not have.
+fn a_change_is_called_what_it_is(cycle: &RunningCycle, upsert: &PlannedUpsert) -> Checked {
+    let PlannedUpsert { entry, before, .. } = upsert;
+    let id = upsert.id();
+    let user = cycle.snapshot.users.get(id);
+    ensure(
+        *before == user.and_then(|user| user.acknowledged.clone()),
+        "an upsert says what Wazzup acknowledged before",
+        || id.to_string(),
+    )?;
+    let sighting = cycle.list.find(id.as_str());
+    let is_lost_creation = is_of_lost_creation(cycle, id);
+    let is_right = match (entry.change, before, sighting) {
+        (Change::Update, Some(before), _) => before.name != entry.employee.name || before.phone != entry.employee.phone,
+        (Change::Resend, Some(before), _) => before.name == entry.employee.name && before.phone == entry.employee.phone,
+        (Change::Adopt, None, Sighting::Named(name)) => !is_lost_creation && entry.employee.name.is_same_as(name),
+        (Change::TakeOver, None, Sighting::Named(name)) => !is_lost_creation && !entry.employee.name.is_same_as(name),
+        (Change::Add, None, Sighting::Named(_)) => is_lost_creation,
+        (Change::Add, None, _) => true,
+        _ => false,
+    };
+    ensure(is_right, "a change is called what it is", || {
+        format!("{id}: {} of {sighting:?}", entry.change.as_str())
+    })?;
+    let shown_name = match sighting {
+        Sighting::Named(name) if matches!(entry.change, Change::Adopt | Change::TakeOver) => Some(name),
+        _ => None,
+    };
+    ensure(
+        upsert.name_in_wazzup.as_deref() == shown_name,
+        "an upsert says under which name Wazzup has a user who is not ours",
+        || id.to_string(),
+    )?;
+    let is_missing = sighting == Sighting::Absent && upsert.takes_seat
+        || sighting == Sighting::Unknown && cycle.snapshot.account.waiting_for_seat.contains(id);
+    let takes_seat = entry.change == Change::Add && !is_lost_creation || is_missing;
+    ensure(
+        upsert.takes_seat == takes_seat,
+        "whoever is not in Wazzup takes a seat",
+        || id.to_string(),
+    )
+}
+
+/// A release changes nothing but the phone.
+fn releases_give_up_only_the_phone(cycle: &RunningCycle) -> Checked {
+    for release in &cycle.plan.releases {
+        let id = &release.employee.id;
+        let user = cycle.snapshot.users.get(id);
+        let acknowledged = user.and_then(|user| user.acknowledged.as_ref());
+        let keeps_name = acknowledged.is_none_or(|user| user.name == release.employee.name);
+        let is_bare = release.employee.phone.is_none() && release.phone_spelling.is_none();
+        ensure(
+            keeps_name && is_bare && release.change == Change::Release,
+            "a release changes nothing but the phone",
+            || id.to_string(),
+        )?;
+        let has_phone = cycle.snapshot.possible_phones(id).next().is_some();
+        ensure(has_phone, "only who may have a phone releases it", || id.to_string())?;
+    }
+    Ok(())
 }
 
 /// An employee in a lost request is sent again at once if nothing was acknowledged since, and once more when the lost request
@@ -202,6 +273,7 @@ pub fn request_may_be_sent(world: &World, cycle: &RunningCycle, request: &Reques
         return Ok(());
     }
     nobody_stands_twice_in_a_request(request)?;
+    only_what_was_planned_is_sent(world, cycle, request)?;
     nothing_held_is_sent(world, cycle, request)?;
     additions_are_vouched_for(world, cycle, request)?;
     phones_are_released_before_they_are_claimed(world, cycle, request)?;
@@ -220,6 +292,59 @@ fn nobody_stands_twice_in_a_request(request: &Request) -> Checked {
         "a request has 1 to 100 entries",
         || format!("{} entries", ids.len()),
     )
+}
+
+/// What is sent is what the plan says, at most without its phone; once it was accepted, nothing is sent to the user any more but
+/// what is in Wazzup already: as a control, alone.
+fn only_what_was_planned_is_sent(world: &World, cycle: &RunningCycle, request: &Request) -> Checked {
+    let plan = &cycle.plan;
+    match request {
+        Request::Ping => Ok(()),
+        Request::Remove { user_ids, .. } => {
+            let is_planned = |id: &&EmployeeId| plan.removals.iter().any(|removal| removal.id == **id);
+            let unplanned = user_ids.iter().find(|id| !is_planned(id));
+            ensure(unplanned.is_none(), "only planned removals are sent", || {
+                format!("{unplanned:?}")
+            })
+        }
+        Request::Upsert { entries, .. } => {
+            for entry in entries {
+                let id = &entry.employee.id;
+                let planned = if entry.change == Change::Release {
+                    plan.releases.iter().find(|release| release.employee.id == *id)
+                } else {
+                    let upsert = plan.upserts.iter().find(|upsert| upsert.id() == id);
+                    upsert.map(|upsert| &upsert.entry)
+                };
+                let planned = planned.filter(|_| !cycle.evidence.delivered.contains(id.as_str()));
+                let is_as_planned =
+                    planned.is_some_and(|planned| *entry == *planned || *entry == without_phone(planned));
+                let is_control = planned.is_none() && entries.len() == 1 && is_as_acknowledged(world, entry);
+                ensure(is_as_planned || is_control, "only what was planned is sent", || {
+                    id.to_string()
+                })?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn without_phone(entry: &BatchEntry) -> BatchEntry {
+    let mut without = entry.clone();
+    without.employee.phone = None;
+    without.phone_spelling = None;
+    without
+}
+
+fn is_as_acknowledged(world: &World, entry: &BatchEntry) -> bool {
+    let user = world.state.tables.users.get(&entry.employee.id);
+    let acknowledged = user.and_then(|user| user.acknowledged.as_ref());
+    let is_same = acknowledged.is_some_and(|acknowledged| {
+        acknowledged.name == entry.employee.name
+            && acknowledged.phone == entry.employee.phone
+            && acknowledged.phone_spelling == entry.phone_spelling
+    });
+    is_same && entry.change == Change::Resend
 }
 
 /// What is held is not sent: no removal, no new values, no take-over; and nothing at all while the account is doubted.
@@ -357,8 +482,12 @@ pub struct Evidence {
     failed_alone: BTreeMap<String, FailedAlone>,
     /// Users whom a refusal named.
     named: BTreeSet<String>,
+    /// Users who failed alone, and of whom nothing was accepted since.
+    not_accepted_since: BTreeSet<String>,
     /// Users of whom something was accepted in this cycle.
     pub accepted: BTreeSet<String>,
+    /// Users of whom more than a release was accepted in this cycle.
+    pub delivered: BTreeSet<String>,
     last_acceptance: Option<usize>,
     /// Something other than an acceptance was answered.
     pub has_trouble: bool,
@@ -380,11 +509,24 @@ impl Evidence {
         match &answer.verdict {
             Verdict::Accepted { .. } => {
                 self.last_acceptance = Some(self.requests);
-                self.accepted.extend(ids.iter().map(ToString::to_string));
+                for id in &ids {
+                    self.accepted.insert(id.to_string());
+                    self.not_accepted_since.remove(id.as_str());
+                }
+                if let Request::Upsert { entries, .. } = request {
+                    let delivered = entries.iter().filter(|entry| entry.change != Change::Release);
+                    self.delivered
+                        .extend(delivered.map(|entry| entry.employee.id.to_string()));
+                }
             }
             Verdict::Refused(refusal) => {
                 self.has_trouble = true;
                 self.note_failed_alone(&ids, false);
+                if refusal.code == RefusalCode::UserLimitExceeded {
+                    // That is about the account: some wait for a seat, and only so many are searched.
+                    self.not_accepted_since
+                        .retain(|id| ids.iter().all(|refused| refused.as_str() != id));
+                }
                 for invalid in &refusal.invalid {
                     if let Some(id) = invalid.index.and_then(|index| ids.get(index)) {
                         self.named.insert(id.to_string());
@@ -412,34 +554,9 @@ impl Evidence {
                 is_undecided,
             };
             self.failed_alone.insert(id.to_string(), failed);
+            self.not_accepted_since.insert(id.to_string());
         }
     }
-}
-
-/// Nobody is charged without having failed alone or having been named; and for a failure that may be the service's own, only
-/// once another request was accepted after it.
-pub fn charges_have_evidence(cycle: &RunningCycle, step: &Step) -> Checked {
-    let evidence = &cycle.evidence;
-    for outcome in &step.outcomes {
-        let Recorded::Failed(attempt) = outcome else { continue };
-        let id = &*attempt.key.user_id;
-        let failed = evidence.failed_alone.get(id);
-        // Whoever cannot have a phone because its holder does not give it up did not fail itself.
-        let is_without_phone = attempt.key.operation == Operation::Phone && attempt.code == "DUPLICATE_PHONE_NUMBER";
-        ensure(
-            failed.is_some() || evidence.named.contains(id) || is_without_phone,
-            "nobody is charged who did not fail alone",
-            || id.to_owned(),
-        )?;
-        if let Some(failed) = failed.filter(|failed| failed.is_undecided && !evidence.named.contains(id)) {
-            ensure(
-                evidence.last_acceptance > Some(failed.request),
-                "nobody is charged for the service's failure",
-                || id.to_owned(),
-            )?;
-        }
-    }
-    Ok(())
 }
 
 /// The delivery counts the writing requests that were sent.
@@ -452,12 +569,15 @@ pub fn requests_are_counted(cycle: &RunningCycle, report: &Report) -> Checked {
 /// What is checked when a cycle has ended.
 pub fn cycle_ended_well(
     world: &World,
+    began: Timestamp,
     ended: &EndedCycle,
     plan: &Plan,
     report: &Report,
     evidence: &Evidence,
 ) -> Checked {
     counts_balance(world, ended)?;
+    whoever_needs_nothing_is_in_sync(ended, plan)?;
+    failures::whoever_failed_is_charged(world, began, ended, report, evidence)?;
     requests_are_bounded(ended, plan, report, evidence)?;
     in_sync_is_true(world, ended, plan)
 }
@@ -477,9 +597,8 @@ fn counts_balance(world: &World, ended: &EndedCycle) -> Checked {
         }
         let user = world.state.tables.users.get(id.as_str());
         let acknowledged = user.and_then(|user| user.acknowledged.as_ref());
-        let is_as_wanted = acknowledged.is_some_and(|user| {
-            user.name.as_str() == person.name && user.phone.map(pure_core::employee::Phone::digits) == person.phone
-        });
+        let is_as_wanted = acknowledged
+            .is_some_and(|user| user.name.as_str() == person.name && user.phone.map(Phone::digits) == person.phone);
         ensure(
             is_as_wanted,
             "whoever counts as in sync was acknowledged as the CRM says",
@@ -487,6 +606,18 @@ fn counts_balance(world: &World, ended: &EndedCycle) -> Checked {
         )?;
     }
     Ok(())
+}
+
+/// Of a cycle that has nothing to send, the plan counts the same employees in sync as its end does.
+fn whoever_needs_nothing_is_in_sync(ended: &EndedCycle, plan: &Plan) -> Checked {
+    let Some(counts) = ended.counts.as_ref().filter(|_| plan.sends_nothing()) else {
+        return Ok(());
+    };
+    ensure(
+        plan.unchanged == counts.in_sync,
+        "the plan counts who is in sync",
+        || format!("{} instead of {}", plan.unchanged, counts.in_sync),
+    )
 }
 
 /// A cycle makes no more requests than the plan needs, and at most 120 more where something was refused.
@@ -590,6 +721,27 @@ pub fn differences(world: &World) -> Vec<String> {
         differences.push(format!("{} wait for a seat although some are free", waiting.len()));
     }
     differences
+}
+
+/// What is written down at the end of time is true: who fails does so for the CRM's rows, for a phone that somebody else has, or
+/// could not be tried again for want of a seat; and as many seats are counted as there are users. Returns what is not.
+pub fn errors_in_the_books(world: &World) -> Vec<String> {
+    let mut errors = Vec::new();
+    for (key, failure) in &world.state.tables.failures {
+        let has_it = |user: &RemoteUser| failure.phone.is_some() && user.phone == failure.phone.map(Phone::digits);
+        let mut users = world.service.users.iter();
+        let is_taken =
+            key.operation == Operation::Phone && users.any(|(id, user)| **id != *key.user_id && has_it(user));
+        let waits = world.state.tables.account.waiting_for_seat.contains(&*key.user_id);
+        if !failure.is_local && !is_taken && !waits {
+            errors.push(format!("{key:?} fails for no reason"));
+        }
+    }
+    let seats = world.state.tables.account.seats_used;
+    if seats != Some(world.service.users.len()) {
+        errors.push(format!("{seats:?} seats are counted"));
+    }
+    errors
 }
 
 /// A phone that two employees want, or that somebody else has in Wazzup, is anybody's; any other is as the CRM says.
