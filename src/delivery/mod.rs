@@ -94,7 +94,7 @@ impl Delivery {
         let closed: BTreeSet<&FailureKey> = plan.marks.closed_failures.iter().chain(local).collect();
         let mut open_refusals = BTreeMap::new();
         for (key, failure) in failures {
-            if !failure.is_local && !closed.contains(&key) {
+            if !failure.is_local && !closed.contains(&key) && !plan.marks.forgets_account {
                 let refusal = OpenRefusal {
                     name: failure.name,
                     phone: failure.phone,

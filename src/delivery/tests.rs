@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::*;
 use crate::{
     employee::{Employee, EmployeeId, FullName},
-    plan::PlannedUpsert,
+    plan::{Failure, PlannedUpsert},
 };
 
 fn upsert(id: &str, phone: Option<u64>, takes_seat: bool) -> PlannedUpsert {
@@ -29,11 +31,41 @@ fn upsert(id: &str, phone: Option<u64>, takes_seat: bool) -> PlannedUpsert {
     }
 }
 
+/// What the service refused an hour ago, twice in succession.
+fn failure(id: &str, operation: Operation, name: Option<&str>, phone: Option<u64>) -> (FailureKey, Failure) {
+    let an_hour_ago = Timestamp::UNIX_EPOCH - SignedDuration::from_hours(1);
+    let failure = Failure {
+        user_id: id.to_owned(),
+        operation,
+        code: "INVALID_USERS_DATA".to_owned(),
+        detail: String::new(),
+        request_id: None,
+        attempts: 2,
+        is_local: false,
+        first_at: an_hour_ago,
+        last_at: an_hour_ago,
+        next_attempt_at: Some(Timestamp::UNIX_EPOCH),
+        name: name.map(|name| FullName::parse(name).expect("a name")),
+        phone: phone.map(|digits| digits.to_string().parse().expect("a phone")),
+        spelling: None,
+    };
+    (FailureKey::new(id, operation), failure)
+}
+
 const ACCEPTED: Verdict = Verdict::Accepted { absent: Vec::new() };
 
 /// Delivers `plan` to a service that answers as `service` says. Returns what it came to, and all outcomes.
-fn deliver(plan: &Plan, mut service: impl FnMut(&[BatchEntry]) -> Verdict) -> (Report, Vec<Outcome>) {
-    let mut delivery = Delivery::new(plan, Failures::new());
+fn deliver(plan: &Plan, service: impl FnMut(&[BatchEntry]) -> Verdict) -> (Report, Vec<Outcome>) {
+    deliver_after(Failures::new(), plan, service)
+}
+
+/// The same where failures are open.
+fn deliver_after(
+    failures: Failures,
+    plan: &Plan,
+    mut service: impl FnMut(&[BatchEntry]) -> Verdict,
+) -> (Report, Vec<Outcome>) {
+    let mut delivery = Delivery::new(plan, failures);
     let mut outcomes = Vec::new();
     let mut next = delivery.start();
     while let Some(request) = next {
@@ -154,4 +186,56 @@ fn whoever_is_accepted_as_the_control_is_not_charged_with_what_failed_before() {
     assert_eq!(outcomes, [Outcome::Upserted]);
     assert_eq!((report.delivered.len(), report.failing.len()), (1, 0));
     assert!(report.pending.is_empty(), "{:?}", report.pending);
+}
+
+#[test]
+fn the_failures_of_an_account_that_is_forgotten_are_forgotten_too() {
+    let mut plan = Plan::default();
+    plan.upserts.push(upsert("a", None, true));
+    plan.marks.forgets_account = true;
+    let failures = Failures::from([
+        failure("a", Operation::Upsert, Some("Somebody"), None),
+        failure("gone", Operation::Remove, None, None),
+    ]);
+    let (report, outcomes) = deliver_after(failures, &plan, |_| Verdict::Refused(RefusalCode::Status(400).into()));
+    let attempts = outcomes.iter().map(|outcome| match outcome {
+        Outcome::Failed(attempt) => attempt.attempts,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(attempts.collect::<Vec<_>>(), [1]);
+    assert_eq!(report.failing.len(), 1, "{:?}", report.failing);
+}
+
+#[test]
+fn what_waits_for_longest_is_tried_after_two_failed_alone() {
+    let mut plan = Plan::default();
+    for number in 0..64 {
+        plan.upserts.push(upsert(&format!("n{number:02}"), None, true));
+    }
+    // Where the search begins, a quarter of all fail.
+    let fails = |entry: &BatchEntry| entry.employee.id.as_str() >= "n48";
+    let (report, _) = deliver(&plan, |entries| {
+        if entries.iter().any(fails) {
+            Verdict::NoDecision(RefusalCode::Status(500).into())
+        } else {
+            ACCEPTED
+        }
+    });
+    assert_eq!(report.interruption, None);
+    assert_eq!((report.delivered.len(), report.failing.len()), (48, 16));
+}
+
+#[test]
+fn a_service_that_fails_on_everything_costs_16_requests_more_than_planned() {
+    let mut plan = Plan {
+        control: Some(upsert("control", None, false).entry),
+        ..Plan::default()
+    };
+    for number in 0..100 {
+        plan.upserts.push(upsert(&format!("n{number:02}"), None, true));
+    }
+    let (report, outcomes) = deliver(&plan, |_| Verdict::NoDecision(RefusalCode::Status(500).into()));
+    assert_eq!(report.requests, 1 + EXTRA_REQUESTS_BEFORE_ACCEPTANCE);
+    assert!(matches!(report.interruption, Some(Interruption::Unavailable(_))));
+    assert_eq!(outcomes, []);
 }
