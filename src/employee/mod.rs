@@ -5,6 +5,8 @@
 mod names;
 mod phone;
 mod roster;
+#[cfg(test)]
+mod tests;
 
 use std::{fmt, num::NonZeroU64, str::FromStr};
 

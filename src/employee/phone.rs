@@ -164,4 +164,21 @@ mod tests {
         let british = PhoneReader::new("GB").expect("a region").knowing(known);
         assert!(british.read("020 79261234567").is_err());
     }
+
+    #[test]
+    fn what_is_longer_than_64_characters_is_not_even_read() {
+        let reader = PhoneReader::new("RU").expect("a region");
+        let padded = |length: usize| format!("+7 926{}1234567", " ".repeat(length - "+7 9261234567".len()));
+        assert!(reader.read(&padded(64)).is_ok());
+        assert_eq!(reader.read(&padded(65)), Err(None));
+        assert_eq!(reader.read(&padded(66)), Err(None));
+    }
+
+    #[test]
+    fn a_spelling_is_stored_with_its_region() {
+        let reader = PhoneReader::new("RU").expect("a region");
+        let (_, spelling) = reader.read(" 8 926 123-45-67 ").expect("a phone").expect("no blank");
+        assert_eq!(spelling.as_str(), "RU 8 926 123-45-67");
+        assert_eq!(Spelling::from_stored(spelling.as_str()), spelling);
+    }
 }

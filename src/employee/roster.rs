@@ -306,6 +306,16 @@ mod tests {
     }
 
     #[test]
+    fn a_rejected_row_is_named_by_the_crm_all_the_same() {
+        let some = roster(&[(Some("1"), Some("Anna"), None), (Some("2"), Some(""), None)]);
+        assert!(some.names("1") && some.names("2") && !some.names("3"));
+        assert!(!some.is_rejected("1") && some.is_rejected("2"));
+        assert!(!some.is_empty() && !roster(&[(Some("2"), Some(""), None)]).is_empty());
+        // A row without id names nobody.
+        assert!(roster(&[(None, Some("Anna"), None)]).is_empty());
+    }
+
+    #[test]
     fn rows_without_id_are_counted() {
         let roster = roster(&[
             (None, Some("x"), None),
@@ -359,5 +369,7 @@ mod tests {
         let roster = roster(&[(Some(&one), Some("A"), None), (Some(&two), Some("A"), None)]);
         assert_eq!(roster.rejected.len(), 2);
         assert!(roster.rejected.iter().all(|row| row.id.len() < 300));
+        let longest_kept = "x".repeat(1_000);
+        assert_eq!(&*shortened(&longest_kept), longest_kept);
     }
 }

@@ -139,4 +139,39 @@ mod tests {
             [1, 5, 30, 120, 360, 1440, 1440, 1440]
         );
     }
+
+    #[test]
+    fn each_operation_is_stored_by_its_name() {
+        for operation in [Operation::Upsert, Operation::Remove, Operation::Phone] {
+            assert_eq!(Operation::parse(operation.as_str()), Some(operation));
+        }
+        assert_eq!(Operation::Upsert.as_str(), "upsert");
+        assert_eq!(Operation::parse("add"), None);
+    }
+
+    #[test]
+    fn a_failure_backs_off_until_its_next_attempt() {
+        let now = Timestamp::UNIX_EPOCH;
+        let id = EmployeeId::parse("e1").expect("an id");
+        let key = FailureKey::new("e1", Operation::Remove);
+        let local = LocalFailure {
+            key: key.clone(),
+            problem: RowProblem::InvalidName,
+            spelling: None,
+        };
+        let backs_off = |next_attempt_at: Option<Timestamp>| {
+            let failure = Failure {
+                next_attempt_at,
+                ..local.opened(now)
+            };
+            let failures = Failures::from([(key.clone(), failure)]);
+            assert_eq!(backing_off(&failures, &id, Operation::Upsert, now), None);
+            backing_off(&failures, &id, Operation::Remove, now).is_some()
+        };
+        let second = SignedDuration::from_secs(1);
+        assert!(backs_off(Some(now + second)));
+        assert!(!backs_off(Some(now)) && !backs_off(Some(now - second)));
+        // One in the CRM's own rows has no schedule.
+        assert!(!backs_off(None));
+    }
 }

@@ -133,3 +133,57 @@ pub struct Policy {
     /// `true`: users in Wazzup who are not ours are taken over whatever their name is.
     pub always_takes_over: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(0, 5)]
+    #[case(50, 5)]
+    #[case(59, 5)]
+    #[case(60, 6)]
+    #[case(1_000, 100)]
+    fn a_limit_is_the_greater_of_a_number_and_a_share(#[case] managed: usize, #[case] most: usize) {
+        let limit = Limit {
+            above: 5,
+            above_percent: 10,
+        };
+        assert_eq!(limit.of(managed), most);
+    }
+
+    #[test]
+    fn each_kind_of_hold_is_stored_by_its_name() {
+        for kind in HoldKind::ALL {
+            assert_eq!(HoldKind::parse(kind.as_str()), Some(kind));
+        }
+        assert_eq!(HoldKind::Takeover.as_str(), "takeover");
+        assert_eq!(HoldKind::parse("phone"), None);
+    }
+
+    #[test]
+    fn a_hold_on_the_account_concerns_no_user() {
+        assert_eq!(HoldKey::account().concerned_user(), None);
+        assert_eq!(HoldKey::new(HoldKind::Remove, "e1").concerned_user(), Some("e1"));
+    }
+
+    #[test]
+    fn an_approval_is_for_one_content_only() {
+        let mut hold = Hold {
+            content: "Anna".to_owned(),
+            reason: String::new(),
+            since: Timestamp::UNIX_EPOCH,
+            sticky: false,
+            approved: None,
+        };
+        assert!(!hold.is_approved_for("Anna"));
+        hold.approved = Some(Approval {
+            at: Timestamp::UNIX_EPOCH,
+            by: "operator@host".to_owned(),
+        });
+        assert!(hold.is_approved_for("Anna") && !hold.is_approved_for("Boris"));
+        assert!(!format!("{hold:?}").contains("Anna"));
+    }
+}

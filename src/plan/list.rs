@@ -148,3 +148,71 @@ impl fmt::Debug for RemoteList {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(coverage: Coverage) -> RemoteList {
+        let mut list = RemoteList::unread("ours");
+        list.add_list(BTreeMap::from([("1".to_owned(), "Anna".to_owned())]), coverage);
+        list
+    }
+
+    #[test]
+    fn only_a_complete_list_or_a_look_up_shows_that_somebody_is_absent() {
+        let mut incomplete = list(Coverage::Incomplete("cut short".to_owned()));
+        assert_eq!(incomplete.find("1"), Sighting::Named("Anna"));
+        assert_eq!(incomplete.find("2"), Sighting::Unknown);
+        incomplete.add_look_up("2", None);
+        assert_eq!(incomplete.find("2"), Sighting::Absent);
+        assert!(incomplete.is_proven_absent("2"));
+        let complete = list(Coverage::Complete);
+        assert_eq!(complete.find("2"), Sighting::Absent);
+        assert!(!complete.is_proven_absent("2"));
+    }
+
+    #[test]
+    fn a_list_that_lacks_a_user_who_exists_is_not_complete() {
+        let mut list = list(Coverage::Complete);
+        list.add_look_up("1", Some("Anna".to_owned()));
+        assert!(list.is_complete());
+        list.add_look_up("2", Some("Boris".to_owned()));
+        assert!(!list.is_complete() && list.was_answered());
+        assert_eq!(list.users().collect::<Vec<_>>(), [("1", "Anna"), ("2", "Boris")]);
+        assert_eq!(list.len(), 2);
+    }
+
+    #[test]
+    fn nobody_is_looked_up_twice() {
+        let mut list = list(Coverage::Unavailable("no answer".to_owned()));
+        assert!(list.was_looked_up("1") && !list.was_looked_up("2"));
+        list.add_unanswered("2");
+        list.add_look_up("3", None);
+        assert!(list.was_looked_up("2") && list.was_looked_up("3"));
+        // No answer tells nothing.
+        assert_eq!(list.find("2"), Sighting::Unknown);
+    }
+
+    #[test]
+    fn a_list_may_be_unread_unavailable_incomplete_or_complete() {
+        let unread = RemoteList::unread("ours");
+        assert_eq!((unread.fingerprint.as_str(), unread.scheduled), ("ours", false));
+        assert!(unread.is_empty() && !unread.was_requested() && !unread.was_answered());
+        let unavailable = list(Coverage::Unavailable("no answer".to_owned()));
+        assert!(!unavailable.is_empty() && unavailable.was_requested() && !unavailable.was_answered());
+        let incomplete = list(Coverage::Incomplete("cut short".to_owned()));
+        assert!(incomplete.was_requested() && incomplete.was_answered() && !incomplete.is_complete());
+        let complete = list(Coverage::Complete);
+        assert!(complete.was_requested() && complete.was_answered() && complete.is_complete());
+        assert_eq!(complete.coverage(), &Coverage::Complete);
+    }
+
+    #[test]
+    fn why_look_ups_fail_is_kept() {
+        let mut list = RemoteList::unread("ours");
+        assert_eq!(list.unavailable_reason(), None);
+        list.add_unavailable("no answer".to_owned());
+        assert_eq!(list.unavailable_reason(), Some("no answer"));
+    }
+}

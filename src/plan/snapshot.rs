@@ -142,3 +142,79 @@ impl Snapshot {
         acknowledged.into_iter().chain(lost)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{FailureKey, Hold, HoldKey, HoldKind, LocalFailure, Operation};
+
+    fn id(text: &str) -> EmployeeId {
+        EmployeeId::parse(text).expect("an id")
+    }
+
+    fn local_failure(user_id: &str, spelling: Option<&str>) -> LocalFailure {
+        LocalFailure {
+            key: FailureKey::new(user_id, Operation::Phone),
+            problem: crate::employee::RowProblem::InvalidPhone,
+            spelling: spelling.map(Spelling::from_stored),
+        }
+    }
+
+    /// `user` is managed, `lost` stands in the journal, `waiting` waits for a seat, `failing` was refused, `unreadable` has a phone
+    /// that cannot be read, and a take-over of `held` is held.
+    fn snapshot() -> Snapshot {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut snapshot = Snapshot::default();
+        let acknowledged = Acknowledged {
+            name: FullName::parse("Anna").expect("a name"),
+            phone: Some("79261234567".parse().expect("a phone")),
+            phone_spelling: Some(Spelling::from_stored("RU 89261234567")),
+        };
+        let user = User {
+            acknowledged: Some(acknowledged),
+            ..User::default()
+        };
+        snapshot.users.insert(id("user"), user);
+        snapshot.lost.insert(id("lost"), Vec::new());
+        snapshot.account.waiting_for_seat.insert(id("waiting"));
+        let unreadable = local_failure("unreadable", Some("RU none"));
+        let mut refused = local_failure("failing", None).opened(now);
+        refused.is_local = false;
+        for failure in [unreadable.opened(now), refused] {
+            let key = FailureKey::new(&failure.user_id, failure.operation);
+            snapshot.failures.insert(key, failure);
+        }
+        let hold = Hold {
+            content: "Boris".to_owned(),
+            reason: String::new(),
+            since: now,
+            sticky: false,
+            approved: None,
+        };
+        snapshot.holds.insert(HoldKey::new(HoldKind::Takeover, "held"), hold);
+        snapshot
+    }
+
+    #[test]
+    fn somebody_is_known_who_stands_in_any_table() {
+        let snapshot = snapshot();
+        for known in ["user", "lost", "waiting", "failing", "unreadable", "held"] {
+            assert!(snapshot.knows(known), "{known}");
+        }
+        assert!(!snapshot.knows("somebody else"));
+    }
+
+    #[test]
+    fn whoever_was_refused_or_waits_for_a_seat_can_be_tried_again() {
+        assert_eq!(snapshot().retryable(), BTreeSet::from(["failing", "waiting"]));
+    }
+
+    #[test]
+    fn spellings_that_were_read_before_are_known_also_as_no_phone() {
+        let known = snapshot().known_phones();
+        let phone = "79261234567".parse().expect("a phone");
+        assert_eq!(known.get(&Spelling::from_stored("RU 89261234567")), Some(&Some(phone)));
+        assert_eq!(known.get(&Spelling::from_stored("RU none")), Some(&None));
+        assert_eq!(known.len(), 2);
+    }
+}
