@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::Error;
+use super::UsageError;
 use crate::{
     config::{Config, RemovalPolicy, TakeoverPolicy},
     crm::Crm,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// What runs cycles.
-pub(super) fn engine(config: &Config) -> Result<SyncEngine, Error> {
+pub(super) fn engine(config: &Config) -> Result<SyncEngine, UsageError> {
     Ok(SyncEngine {
         crm: crm(config),
         state: state(config),
@@ -62,9 +62,9 @@ pub(super) fn wazzup(config: &Config) -> Client {
     })
 }
 
-pub(super) fn phone_reader(config: &Config) -> Result<PhoneReader, Error> {
+pub(super) fn phone_reader(config: &Config) -> Result<PhoneReader, UsageError> {
     // The configuration has checked it already.
-    PhoneReader::new(&config.crm.phone_region).map_err(|error| Error::Usage(format!("crm.phone_region: {error}")))
+    PhoneReader::new(&config.crm.phone_region).map_err(|error| UsageError(format!("crm.phone_region: {error}")))
 }
 
 pub(super) fn policy(config: &Config) -> Policy {

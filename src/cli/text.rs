@@ -1,6 +1,6 @@
 //! Words for people: counted nouns, times, lists of ids; and nothing in them that could control a terminal.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, fmt::Display};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -50,6 +50,15 @@ pub(super) fn counted(count: usize, noun: &str) -> String {
 pub(super) fn noun_for(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{noun}{plural}")
+}
+
+/// `3 added`, `1 removed`; nothing for a count of 0.
+pub(super) fn listed_counts<Count>(counts: impl IntoIterator<Item = (Count, &'static str)>) -> Vec<String>
+where
+    Count: Default + PartialEq + Display,
+{
+    let counts = counts.into_iter().filter(|(count, _)| *count != Count::default());
+    counts.map(|(count, what)| format!("{count} {what}")).collect()
 }
 
 /// `once`, `2 times`.

@@ -8,16 +8,11 @@ mod tests;
 mod text;
 mod verdict;
 
+use anyhow::bail;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::{
-    Context, Error, Exit, Format,
-    invocation::Invocation,
-    page::{self, Advice, Page},
-    setup,
-    status::serialize_holds,
-};
+use super::{Context, Exit, Format, UsageError, invocation::Invocation, page::Advice, setup, status::serialize_holds};
 use crate::{
     crm::CrmRow,
     employee::RowProblem,
@@ -115,11 +110,11 @@ enum Live {
     },
 }
 
-pub(super) async fn explain(context: &Context, id: &str, format: Format) -> Result<Exit, Error> {
+pub(super) async fn explain(context: &Context, id: &str, format: Format) -> anyhow::Result<Exit> {
     if id.trim().is_empty() {
         let problem = if id.is_empty() { "is empty" } else { "is blank" };
         let plan = context.invocation.command("plan");
-        return Err(Error::Usage(format!(
+        bail!(UsageError(format!(
             "the id {problem}, and no user can have such an id; {plan} counts the CRM's rows without an id"
         )));
     }
@@ -127,14 +122,7 @@ pub(super) async fn explain(context: &Context, id: &str, format: Format) -> Resu
     let findings = evidence::gather(&engine, id, &context.invocation).await;
     let is_anything_known = findings.crm_error.is_none() || findings.state_error.is_none();
     let explanation = Explanation::new(findings);
-    match format {
-        Format::Text => {
-            let mut page = Page::new(text::MARGIN);
-            text::write(&mut page, &explanation);
-            page.print()?;
-        }
-        Format::Json => page::print_json(&explanation)?,
-    }
+    format.print(&explanation, text::MARGIN, |page| text::write(page, &explanation))?;
     Ok(if is_anything_known { Exit::Ok } else { Exit::Failed })
 }
 

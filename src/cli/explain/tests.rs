@@ -2,7 +2,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{
-    super::{invocation::Invocation, json_docs},
+    super::{invocation::Invocation, page::Page, tests::json_docs},
     *,
 };
 use crate::{
@@ -333,8 +333,8 @@ fn something_in_every_section() {
     Held       the change of name: “Anna” → “true”
                for 1 h: 39 of 40 users would get another name or phone in one cycle
                approved 0 s ago by boris@crm-host
-    History    1 h ago, changed: Ann, phone 79261234500 → Anna, phone
-               79261234567 (approved by boris@crm-host, cycle 41)
+    History    1 h ago, changed: Ann, phone 79261234500 → Anna, phone 79261234567
+               (approved by boris@crm-host, cycle 41)
                1 h ago, added: Anna, phone 79261234567 (approved by boris@crm-host,
                cycle 41)
     Verdict    ✗ the change has to be approved; until then, Wazzup keeps the old

@@ -8,9 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
 
 use super::{
-    Context, Error, Exit, Format,
+    Context, Exit, Format,
     invocation::Invocation,
-    page::{self, Page},
     setup,
     text::{natural_order, sort_ids},
 };
@@ -107,20 +106,13 @@ pub(super) fn serialize_holds<S: Serializer>(holds: &[OpenHold], serializer: S) 
     }))
 }
 
-pub(super) async fn status(context: &Context, format: Format) -> Result<Exit, Error> {
+pub(super) async fn status(context: &Context, format: Format) -> anyhow::Result<Exit> {
     let view = read(context).await?;
-    match format {
-        Format::Text => {
-            let mut page = Page::new(text::MARGIN);
-            text::write(&mut page, &view);
-            page.print()?;
-        }
-        Format::Json => page::print_json(&view)?,
-    }
+    format.print(&view, text::MARGIN, |page| text::write(page, &view))?;
     Ok(Exit::Ok)
 }
 
-async fn read(context: &Context) -> Result<StatusView, Error> {
+async fn read(context: &Context) -> anyhow::Result<StatusView> {
     let state = setup::state(&context.config);
     let is_there = state.is_there().await?;
     let overview = if is_there {

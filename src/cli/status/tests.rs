@@ -3,7 +3,10 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{super::json_docs, *};
+use super::{
+    super::{page::Page, tests::json_docs},
+    *,
+};
 use crate::{
     employee::EmployeeId,
     plan::{Approval, Hold, HoldKey, HoldKind, Operation},
@@ -223,8 +226,8 @@ fn a_screen_with_everything() {
                  ! 1 row of the CRM without an id (MISSING_ID)
                  → give each row an id: until then, nobody is
                    removed without `wazzup-sync approve`
-    Users        900 managed, 4 of them missing from the CRM,
-                 3 unsettled
+    Users        900 managed, 4 of them missing from the CRM, 3
+                 unsettled
                  Unsettled: a request got no answer, so these
                  users are sent again until it is certain what
                  Wazzup has.

@@ -1,6 +1,6 @@
 //! The status for people.
 
-use std::{cmp::Reverse, collections::BTreeMap, fmt::Display};
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use jiff::Timestamp;
 
@@ -8,7 +8,7 @@ use super::{
     super::{
         holds::{HoldGroup, counted_holds, grouped},
         page::{Advice, Mark, Page},
-        text::{ago, counted, in_words, listed_ids, times, until},
+        text::{ago, counted, in_words, listed_counts, listed_ids, times, until},
     },
     LeaseView, StatusView,
 };
@@ -128,7 +128,7 @@ fn write_employees(page: &mut Page, view: &StatusView, cycle: &LastCycle) {
         pending,
         missing_ids,
     } = view.counts;
-    let others = listed_counts(&[
+    let others = listed_counts([
         (failing, "failing"),
         (waiting_for_seat, "waiting for a seat"),
         (pending, "pending"),
@@ -149,17 +149,6 @@ fn write_employees(page: &mut Page, view: &StatusView, cycle: &LastCycle) {
         ));
         page.advice("", &missing);
     }
-}
-
-/// `3 added`, `1 removed`; nothing for a count of 0.
-fn listed_counts<Count: Default + PartialEq + Display>(counts: &[(Count, &str)]) -> Vec<String> {
-    let mut listed = Vec::new();
-    for (count, what) in counts {
-        if *count != Count::default() {
-            listed.push(format!("{count} {what}"));
-        }
-    }
-    listed
 }
 
 fn write_users(page: &mut Page, view: &StatusView) {
@@ -336,7 +325,7 @@ fn write_recent_cycles(page: &mut Page, view: &StatusView) {
 
 /// `3 added, 1 removed`.
 fn deeds(cycle: &PastCycle) -> String {
-    let mut deeds = listed_counts(&[
+    let mut deeds = listed_counts([
         (cycle.added, "added"),
         (cycle.adopted, "adopted"),
         (cycle.updated, "changed"),
