@@ -6,7 +6,7 @@ use anyhow::bail;
 
 use super::{
     Context, Exit,
-    holds::{HoldNames, counted_holds, grouped},
+    holds::{counted_holds, grouped},
     invocation::operator,
     page::{Mark, Page, note, say},
     question::Question,
@@ -60,7 +60,7 @@ pub(super) async fn approve(
         let command = context.invocation.command("approve --yes");
         selection
             .question()
-            .ask("nothing was approved; everything stays held", &command)?;
+            .ask("nothing was approved", "everything stays held", &command)?;
     }
     let operator = operator();
     state.order_approvals(&selection.approvals(), &operator).await?;
@@ -138,7 +138,7 @@ impl<'a> Selection<'a> {
     fn write(&self, page: &mut Page, roster: Option<&Roster>) {
         let snapshot = self.snapshot;
         for group in grouped(self.holds.iter().copied()) {
-            page.rows(&group.rows(HoldNames { snapshot, roster }));
+            page.rows(&group.rows(snapshot, roster));
             page.marked("Held", Mark::Bad, &group.title(snapshot.users.len()));
             page.more(consequence(group.kind));
             page.blank();

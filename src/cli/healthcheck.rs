@@ -3,7 +3,10 @@
 use jiff::SignedDuration;
 
 use super::{Context, Exit, page::say, setup, text::ago};
-use crate::{daemon, state::Account};
+use crate::{
+    daemon,
+    state::{Account, HeldLease},
+};
 
 pub(super) async fn healthcheck(context: &Context) -> anyhow::Result<Exit> {
     let state = setup::state(&context.config);
@@ -34,7 +37,7 @@ fn judge(account: &Account, host: &str, unhealthy_after: SignedDuration) -> (Exi
     if since_success.is_some_and(|duration| duration <= unhealthy_after) {
         return (Exit::Ok, format!("healthy: {last}"));
     }
-    if let Some((holder, expires_at)) = &account.lease
+    if let Some(HeldLease { holder, expires_at }) = &account.lease
         && holder.host != host
         && *expires_at > now
     {
@@ -64,7 +67,10 @@ mod tests {
                     name: "there/1".to_owned(),
                     host: host.to_owned(),
                 };
-                (holder, now + SignedDuration::from_secs(seconds))
+                HeldLease {
+                    holder,
+                    expires_at: now + SignedDuration::from_secs(seconds),
+                }
             }),
             ..Account::default()
         };

@@ -108,6 +108,8 @@ pub(super) struct Page {
     width: usize,
     /// Columns of the labels.
     margin: usize,
+    /// Of several paragraphs with the same label, only the first one shows it.
+    last_label: String,
 }
 
 impl Page {
@@ -122,6 +124,7 @@ impl Page {
             text: String::new(),
             width,
             margin,
+            last_label: String::new(),
         }
     }
 
@@ -145,13 +148,13 @@ impl Page {
 
     /// A paragraph beside its label.
     pub(super) fn line(&mut self, label: &str, text: &str) {
-        let label = padded(LABEL, label, self.margin);
+        let label = self.label(label);
         self.wrapped(&label, self.margin, PLAIN, text);
     }
 
     /// A paragraph beside its label that says how it stands: `Held         ✗ 3 removals: …`.
     pub(super) fn marked(&mut self, label: &str, mark: Mark, text: &str) {
-        let label = padded(LABEL, label, self.margin);
+        let label = self.label(label);
         let (sign, style) = mark.sign();
         self.wrapped(&label, self.margin, style, &format!("{sign} {text}"));
     }
@@ -166,7 +169,9 @@ impl Page {
 
     /// A paragraph that belongs to the one above.
     pub(super) fn more(&mut self, text: &str) {
-        self.line("", text);
+        if !text.is_empty() {
+            self.line("", text);
+        }
     }
 
     /// What to do about the paragraph above.
@@ -177,6 +182,7 @@ impl Page {
 
     /// An empty line, unless the page is empty.
     pub(super) fn blank(&mut self) {
+        self.last_label.clear();
         if !self.text.is_empty() {
             self.text.push('\n');
         }
@@ -200,6 +206,16 @@ impl Page {
             }
             self.wrapped(&first, indent, PLAIN, &row.text);
         }
+    }
+
+    fn label(&mut self, label: &str) -> String {
+        if label == self.last_label {
+            return padded(PLAIN, "", self.margin);
+        }
+        if !label.is_empty() {
+            label.clone_into(&mut self.last_label);
+        }
+        padded(LABEL, label, self.margin)
     }
 
     /// Writes `text` behind `first`, which is `indent` columns wide, and the following lines below `text`.

@@ -56,7 +56,8 @@ pub(super) async fn probe(context: &Context, phone: Option<&str>, yes: bool, for
             text: "Create and remove these two users?".to_owned(),
             number: None,
         };
-        question.ask("nothing was probed", &context.invocation.command("check --probe --yes"))?;
+        let command = context.invocation.command("check --probe --yes");
+        question.ask("nothing was probed", "nobody was created", &command)?;
     }
     probe.remove_leftovers().await?;
     probe.refuse_without_seats(context).await?;

@@ -14,9 +14,9 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Asks, and fails unless the answer is a clear yes. `undone` says what was not done then; `command` does it without
-    /// asking.
-    pub(super) fn ask(&self, undone: &str, command: &str) -> anyhow::Result<()> {
+    /// Asks, and fails unless the answer is a clear yes: `undone` says what was not done then, `instead` what is so
+    /// instead. `command` does it without asking.
+    pub(super) fn ask(&self, undone: &str, instead: &str, command: &str) -> anyhow::Result<()> {
         let stdin = io::stdin();
         if !stdin.is_terminal() {
             bail!(UsageError(format!(
@@ -41,8 +41,8 @@ impl Question {
         }
         match self.number {
             _ if self.is_confirmed_by(&answer) => Ok(()),
-            Some(number) => bail!("{undone}, since the answer was not {number}"),
-            None => bail!("{undone}"),
+            Some(number) => bail!("{undone}, since the answer was not {number}; {instead}"),
+            None => bail!("{undone}; {instead}"),
         }
     }
 

@@ -86,10 +86,10 @@ pub(super) fn ago(now: Timestamp, at: Timestamp) -> String {
     format!("{} ago", in_words(now.duration_since(at)))
 }
 
-/// `in 3 min`, or `due now`.
+/// `in 3 min`, or `in the next cycle`.
 pub(super) fn until(now: Timestamp, at: Timestamp) -> String {
     if at <= now {
-        "due now".to_owned()
+        "in the next cycle".to_owned()
     } else {
         format!("in {}", in_words(at.duration_since(now)))
     }

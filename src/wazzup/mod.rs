@@ -35,3 +35,4 @@ pub(crate) use key::Key;
 #[cfg(test)]
 pub use list::FetchedList;
 pub(crate) use raw::RawAnswer;
+pub(crate) use user::RemoteUser;

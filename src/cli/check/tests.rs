@@ -263,7 +263,7 @@ fn much_is_suspicious() {
     assert!(report.ok);
     insta::assert_snapshot!(shown(&suspicious(), "require", 80), @r#"
     CRM           ✓ the database at db:5432 answers
-    CRM           ! crm.url: sslmode=require accepts any certificate, so anybody on
+                  ! crm.url: sslmode=require accepts any certificate, so anybody on
                   the way can pose as the database and read the password; write
                   sslmode=verify-full, with sslrootcert=… for a private CA
     CRM table     ! crm.table names no schema: public.employees is read, but the
@@ -275,7 +275,7 @@ fn much_is_suspicious() {
                   database's encoding is WIN1251
                   → correct these values in the CRM; this query shows them:
                     `SELECT …`
-    Rows          ! 1 employee rejected, INVALID_NAME: the name is blank or longer
+                  ! 1 employee rejected, INVALID_NAME: the name is blank or longer
                   than 200 characters (24)
                   → correct it in the CRM
     Phones        ! 1 employee without phone, INVALID_PHONE: the phone is not a
@@ -283,14 +283,14 @@ fn much_is_suspicious() {
                   → correct it in the CRM
     CRM role      ✓ "syncer" may only read
     State         ✓ the schema wazzup_sync is up to date; 7 managed users
-    State         ! state.url: sslmode=require accepts any certificate, so anybody
+                  ! state.url: sslmode=require accepts any certificate, so anybody
                   on the way can pose as the database and read the password; write
                   sslmode=verify-full, with sslrootcert=… for a private CA
     State access  ! "syncer" is the role of both crm.url and state.url, so it may do
                   more than either needs
                   → use two roles: one that may only read the employees, and one
                     that owns nothing but the state's schema
-    State access  ! other roles may write in the schema wazzup_sync, and so have
+                  ! other roles may write in the schema wazzup_sync, and so have
                   anybody removed from Wazzup: PUBLIC, anna\u{1b}[2J
                   → revoke these rights: the schema is as sensitive as the API key,
                     and "syncer" alone needs it
@@ -377,7 +377,7 @@ fn files_that_others_can_read_or_write() {
     Configuration ✓ /etc/wazzup-sync.toml, account "main"
     Files         ! every user of this machine can change /etc/wazzup-sync.toml
                   → run `chmod o-w /etc/wazzup-sync.toml`; the daemon's own user must still be able to read it
-    Files         ! every user of this machine can read /etc/key
+                  ! every user of this machine can read /etc/key
                   → run `chmod o-r /etc/key`; the daemon's own user must still be able to read it
 
     Everything that a cycle needs is there, and there are 2 warnings.
