@@ -7,14 +7,12 @@ use std::{
 };
 
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
 
 /// A wrong path must not read a disk into memory.
 const MOST_BYTES: u64 = 64 << 10;
 
 /// Where a secret comes from. Blanks around it do not count.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone)]
 pub(crate) enum SecretSource {
     Literal(SecretString),
     File(PathBuf),

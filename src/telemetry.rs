@@ -14,7 +14,6 @@ use std::{
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -33,8 +32,8 @@ use tracing_subscriber::{
 use crate::printable::{printable, printable_json};
 
 /// What a log line looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum LogFormat {
     /// One JSON object a line, for log stores.
     Json,
@@ -43,8 +42,7 @@ pub enum LogFormat {
 }
 
 /// The least important events that are logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, strum::IntoStaticStr)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum LogLevel {
     Error,

@@ -21,7 +21,7 @@ use crate::{
 pub(super) async fn once(context: &Context) -> anyhow::Result<Exit> {
     let stop = daemon::stop_signal()?;
     setup::report_unverified_tls(&context.config);
-    let engine = setup::engine(&context.config)?;
+    let engine = setup::engine(&context.config);
     let (exit, sentence) = match daemon::once(&engine, context.config.state.lease, &stop).await {
         Ok(Once::Done(report)) => (exit(&report), sentence(&report, &context.invocation)),
         Ok(Once::Interrupted) => {

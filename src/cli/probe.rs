@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Context, Exit, Format, UsageError, page::say, question::Question, setup, text::printable};
 use crate::{
     employee::Phone,
-    wazzup::{Error as WazzupError, Gate, RawAnswer, Session},
+    wazzup::{Client, Error as WazzupError, Gate, RawAnswer, Session},
 };
 
 /// The two users. No other user is ever changed or removed.
@@ -44,7 +44,7 @@ struct Finding {
 /// about phones.
 pub(super) async fn probe(context: &Context, phone: Option<&str>, yes: bool, format: Format) -> anyhow::Result<Exit> {
     let phone = phone.map(|text| read_phone(context, text)).transpose()?;
-    let client = setup::wazzup(&context.config);
+    let client = Client::new(context.config.wazzup.clone());
     let session = client.session(Gate::without_lease(CancellationToken::new()))?;
     let probe = Probe {
         session: &session,
@@ -77,7 +77,7 @@ pub(super) async fn probe(context: &Context, phone: Option<&str>, yes: bool, for
 }
 
 fn read_phone(context: &Context, text: &str) -> anyhow::Result<Phone> {
-    match setup::phone_reader(&context.config)?.read(text) {
+    match context.config.crm.phone_reader.read(text) {
         Ok(Some((phone, _))) => Ok(phone),
         Ok(None) | Err(_) => bail!(UsageError("--phone: this is no phone number".to_owned())),
     }

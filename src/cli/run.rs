@@ -7,13 +7,13 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     let config = &context.config;
     let stop = daemon::stop_signal()?;
     setup::report_unverified_tls(config);
-    let engine = setup::engine(config)?;
+    let engine = setup::engine(config);
     let schedule = Schedule {
-        every: config.schedule.every,
+        every: config.schedule.every.unsigned_abs(),
         lease: config.state.lease,
     };
     let channel = config.schedule.listen.as_ref().map(ToString::to_string);
-    let listener = Listener::start(config.crm.url.options(), channel);
+    let listener = Listener::start(config.crm.url.options.clone(), channel);
     daemon::run(&engine, schedule, listener, &stop).await;
     Ok(Exit::Ok)
 }

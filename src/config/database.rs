@@ -9,7 +9,6 @@ use std::{
 
 use reqwest::Url;
 use secrecy::ExposeSecret as _;
-use serde::Deserialize;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::rules;
@@ -25,18 +24,16 @@ const PERCENT_ENCODE: &str = "in the user and the password, write special charac
 ///
 /// To a host that is neither loopback nor a socket, the mode is `verify-full` unless the URL names `disable`, `require`
 /// or `verify-ca`.
-#[derive(Clone, Deserialize)]
-#[serde(try_from = "SecretSource")]
+#[derive(Clone)]
 pub(crate) struct DatabaseUrl {
-    options: PgConnectOptions,
-    /// The file that the URL was read from.
-    file: Option<PathBuf>,
+    pub(crate) options: PgConnectOptions,
+    /// The file that the URL was read from, if it has one of its own.
+    pub(crate) file: Option<PathBuf>,
 }
 
-impl TryFrom<SecretSource> for DatabaseUrl {
-    type Error = String;
-
-    fn try_from(source: SecretSource) -> Result<Self, String> {
+impl DatabaseUrl {
+    /// The URL, or what is wrong with it, as the end of a sentence about its key.
+    pub(super) fn new(source: &SecretSource) -> Result<Self, String> {
         let file = source.file().map(Path::to_owned);
         let url = source.read().map_err(|problem| match &file {
             Some(path) => format!("names the file {}, which {problem}", path.display()),
@@ -45,21 +42,10 @@ impl TryFrom<SecretSource> for DatabaseUrl {
         let options = parse(url.expose_secret())?;
         Ok(Self { options, file })
     }
-}
-
-impl DatabaseUrl {
-    pub(crate) fn options(&self) -> PgConnectOptions {
-        self.options.clone()
-    }
 
     /// `db.example:5432`, or the directory of the socket. It holds no secret.
     pub(crate) fn address(&self) -> String {
         address(&self.options)
-    }
-
-    /// The file that the URL was read from, if it has one of its own.
-    pub(crate) fn file(&self) -> Option<&Path> {
-        self.file.as_deref()
     }
 
     /// What is unsafe about the way the connection is encrypted.

@@ -1,15 +1,15 @@
 //! The configuration: a TOML file, then the environment over it (`WAZZUP_SYNC__WAZZUP__API_KEY`).
 //!
-//! `config/wazzup-sync.toml` explains every key. [`keys`] lists the keys with their defaults, [`reading`] merges file
-//! and environment, and serde turns the result into the sections below, by the [`rules`]. All mistakes are reported at
-//! once, each with its key and where it was set, and none with the value of a secret.
+//! `config/wazzup-sync.toml` explains every key. [`Config::read`] names each key once, with its default and its rule; the
+//! [`Reader`] looks it up. All mistakes are reported at once, each with its key and where it was set, and none with the
+//! value of a secret.
 
 mod database;
-mod keys;
-mod reading;
+mod reader;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod unknown;
 
 use std::{
     ffi::OsString,
@@ -19,130 +19,60 @@ use std::{
     time::Duration,
 };
 
-use reqwest::Url;
-use serde::Deserialize;
+use jiff::SignedDuration;
 
 pub(crate) use self::database::DatabaseUrl;
-use self::reading::Reading;
+use self::reader::Reader;
 use crate::{
-    crm::Source,
+    crm::{Columns, Source},
+    employee::PhoneReader,
+    plan::{Limit, Policy},
     postgres::Identifier,
     secret::SecretSource,
     telemetry::{LogFormat, LogLevel},
+    wazzup::Settings,
 };
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub(crate) struct Config {
     /// Names this Wazzup account in the state database.
-    #[serde(deserialize_with = "rules::one_line")]
     pub(crate) account: String,
     pub(crate) crm: Crm,
-    pub(crate) wazzup: Wazzup,
+    pub(crate) wazzup: Settings,
     pub(crate) state: State,
     pub(crate) schedule: Schedule,
-    pub(crate) removals: Removals,
-    pub(crate) updates: Updates,
-    pub(crate) takeovers: Takeovers,
+    /// `[removals]`, `[updates]` and `[takeovers]`.
+    pub(crate) policy: Policy,
     pub(crate) log: Log,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub(crate) struct Crm {
     pub(crate) url: DatabaseUrl,
     pub(crate) source: Source,
-    /// A region that the phone crate has rules for.
-    #[serde(deserialize_with = "rules::region")]
-    pub(crate) phone_region: String,
-    #[serde(deserialize_with = "rules::time_limit")]
+    pub(crate) phone_reader: PhoneReader,
     pub(crate) query_timeout: Duration,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Wazzup {
-    /// `https://`, or `http://` to a loopback host; with or without a slash at its end.
-    #[serde(deserialize_with = "rules::base_url")]
-    pub(crate) base_url: Url,
-    /// A key in a file is read in every cycle and not at load, so a replaced key needs no restart.
-    #[serde(deserialize_with = "rules::api_key")]
-    pub(crate) api_key: SecretSource,
-    #[serde(deserialize_with = "rules::time_limit")]
-    pub(crate) timeout: Duration,
-    #[serde(deserialize_with = "rules::positive")]
-    pub(crate) requests_per_minute: NonZeroU32,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone)]
 pub(crate) struct State {
     pub(crate) url: DatabaseUrl,
-    #[serde(deserialize_with = "rules::own_schema")]
     pub(crate) schema: Identifier,
     /// At least twice `wazzup.timeout`.
-    #[serde(deserialize_with = "rules::time_limit")]
     pub(crate) lease: Duration,
-    #[serde(deserialize_with = "rules::period")]
-    pub(crate) keep_history: Duration,
+    pub(crate) keep_history: SignedDuration,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Schedule {
-    #[serde(deserialize_with = "rules::period")]
-    pub(crate) every: Duration,
-    #[serde(deserialize_with = "rules::period")]
-    pub(crate) verify_every: Duration,
+    pub(crate) every: SignedDuration,
+    pub(crate) verify_every: SignedDuration,
     /// A channel of the CRM database.
     pub(crate) listen: Option<Identifier>,
-    #[serde(deserialize_with = "rules::period")]
-    pub(crate) unhealthy_after: Duration,
+    pub(crate) unhealthy_after: SignedDuration,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Removals {
-    pub(crate) policy: RemovalPolicy,
-    pub(crate) hold_above: u64,
-    #[serde(deserialize_with = "rules::percent")]
-    pub(crate) hold_above_percent: u64,
-    #[serde(deserialize_with = "rules::period_or_zero")]
-    pub(crate) grace: Duration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum RemovalPolicy {
-    Remove,
-    /// Nobody is ever removed from Wazzup.
-    Keep,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Updates {
-    pub(crate) hold_above: u64,
-    #[serde(deserialize_with = "rules::percent")]
-    pub(crate) hold_above_percent: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Takeovers {
-    pub(crate) policy: TakeoverPolicy,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum TakeoverPolicy {
-    /// A user who is in Wazzup under another name is held for approval.
-    SameName,
-    Always,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Log {
     /// None: text on a terminal, else JSON.
     pub(crate) format: Option<LogFormat>,
@@ -189,9 +119,111 @@ impl Config {
             path: path.into(),
             reason,
         })?;
-        let mut reading = Reading::new(path);
-        reading.add_file(&text)?;
-        reading.add_environment(environment);
-        reading.finish()
+        let mut reader = Reader::new(path, &text, environment)?;
+        let config = Self::read(&mut reader);
+        let problems = reader.finish();
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError::Invalid { problems })
+        }
     }
+
+    /// Each key with its default and its rule. Defaults and examples stand in for what is wrong or missing, so that
+    /// everything is examined.
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let config = Self {
+            account: reader.text("account", "default", rules::one_line),
+            crm: Crm {
+                url: database(reader, "crm.url", "crm.url_file"),
+                source: source(reader),
+                phone_reader: reader.text("crm.phone_region", "RU", rules::region),
+                query_timeout: reader.text("crm.query_timeout", "30s", rules::time_limit),
+            },
+            wazzup: Settings {
+                base_url: reader.text("wazzup.base_url", "https://api.wazzup24.com/v3", rules::base_url),
+                key: api_key(reader),
+                timeout: reader.text("wazzup.timeout", "30s", rules::time_limit),
+                requests_per_minute: NonZeroU32::new(reader.number("wazzup.requests_per_minute", 900, 1..=u32::MAX))
+                    .unwrap_or(NonZeroU32::MIN),
+            },
+            state: State {
+                url: database(reader, "state.url", "state.url_file"),
+                schema: reader.text("state.schema", "wazzup_sync", rules::own_schema),
+                lease: reader.text("state.lease", "90s", rules::time_limit),
+                keep_history: reader.text("state.keep_history", "90d", rules::period),
+            },
+            schedule: Schedule {
+                every: reader.text("schedule.every", "1m", rules::period),
+                verify_every: reader.text("schedule.verify_every", "1h", rules::period),
+                listen: reader.optional("schedule.listen", "employees_changed", str::parse),
+                unhealthy_after: reader.text("schedule.unhealthy_after", "15m", rules::period),
+            },
+            policy: Policy {
+                removes: reader.text("removals.policy", "remove", rules::removes),
+                removals: Limit {
+                    above: reader.number("removals.hold_above", 5, 0..=u32::MAX).into(),
+                    above_percent: reader.number("removals.hold_above_percent", 10, 0..=100).into(),
+                },
+                grace: reader.text("removals.grace", "5m", rules::period_or_zero),
+                updates: Limit {
+                    above: reader.number("updates.hold_above", 20, 0..=u32::MAX).into(),
+                    above_percent: reader.number("updates.hold_above_percent", 30, 0..=100).into(),
+                },
+                always_takes_over: reader.text("takeovers.policy", "same_name", rules::always_takes_over),
+            },
+            log: Log {
+                format: reader.optional("log.format", "json", rules::one_of),
+                level: reader.text("log.level", "info", rules::one_of),
+            },
+        };
+        let twice = config.wazzup.timeout * 2;
+        if config.state.lease < twice && !reader.has_problem("state.lease") && !reader.has_problem("wazzup.timeout") {
+            let problem = format!("must be at least \"{twice:?}\", twice `wazzup.timeout`; change one of them");
+            reader.problem("state.lease", &problem);
+        }
+        config
+    }
+}
+
+fn database(reader: &mut Reader<'_>, key: &'static str, file_key: &'static str) -> DatabaseUrl {
+    let literal = reader.text(key, "postgres://role@db/crm", |url| {
+        DatabaseUrl::new(&SecretSource::Literal(url.into()))
+    });
+    let file = reader.optional(file_key, "/run/secrets/database_url", |path| {
+        DatabaseUrl::new(&rules::secret_file(path)?)
+    });
+    reader.require_one(key, file_key);
+    file.unwrap_or(literal)
+}
+
+/// A key in a file is read in every cycle and not here, so a replaced key needs no restart.
+fn api_key(reader: &mut Reader<'_>) -> SecretSource {
+    let literal = reader.text("wazzup.api_key", "0123456789abcdef", rules::api_key);
+    let file = reader.optional("wazzup.api_key_file", "/run/secrets/wazzup_api_key", rules::secret_file);
+    reader.require_one("wazzup.api_key", "wazzup.api_key_file");
+    file.unwrap_or(literal)
+}
+
+fn source(reader: &mut Reader<'_>) -> Source {
+    let table = Source::Table {
+        name: reader.text("crm.table", "public.employees", str::parse),
+        columns: Columns {
+            id: reader.text("crm.columns.id", "id", str::parse),
+            name: reader.text("crm.columns.name", "name", str::parse),
+            phone: reader.optional("crm.columns.phone", "phone", str::parse),
+            active: reader.optional("crm.columns.active", "is_active", str::parse),
+        },
+    };
+    let query = reader.optional("crm.query", "SELECT id, full_name AS name FROM employees", |text| {
+        Ok(Source::query(text))
+    });
+    reader.require_one("crm.table", "crm.query");
+    if query.is_some() {
+        for name in ["id", "name", "phone", "active"] {
+            let problem = "goes with `crm.table`; in `crm.query`, name the columns with AS";
+            reader.refuse(&format!("crm.columns.{name}"), problem);
+        }
+    }
+    query.unwrap_or(table)
 }

@@ -1,117 +1,111 @@
-//! What a value must be beyond its type, for serde.
+//! What a text must be to be the value of a key.
 
-use std::{net::IpAddr, num::NonZeroU32, ops::RangeInclusive, time::Duration};
+use std::{net::IpAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
-use jiff::{Span, SpanRelativeTo};
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use reqwest::Url;
-use rlibphonenumber::{PHONE_NUMBER_UTIL, Region};
-use serde::{Deserialize, Deserializer, de::Error as _};
+use rlibphonenumber::PHONE_NUMBER_UTIL;
+use strum::VariantNames;
 
-use crate::{postgres::Identifier, secret::SecretSource, wazzup::Key};
+use crate::{employee::PhoneReader, postgres::Identifier, secret::SecretSource, wazzup::Key};
 
-const A_DAY: Duration = Duration::from_hours(24);
+const SHORTEST: SignedDuration = SignedDuration::from_millis(1);
+const A_DAY: SignedDuration = SignedDuration::from_hours(24);
 /// At most a hundred years, so that no sum of times overflows.
-const LONGEST_PERIOD: Duration = Duration::from_hours(24 * 36_500);
-const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST_PERIOD: SignedDuration = SignedDuration::from_hours(24 * 36_500);
 
 /// How long something may take. Postgres counts time limits in milliseconds, and 0 means none.
-pub(super) fn time_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    duration_within(deserializer, &(SHORTEST..=A_DAY), "must be from 1ms to 1d")
+pub(super) fn time_limit(text: &str) -> Result<Duration, String> {
+    let limit = duration_within(text, SHORTEST..=A_DAY, "must be from 1ms to 1d")?;
+    Ok(limit.unsigned_abs())
 }
 
-pub(super) fn period<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    duration_within(deserializer, &(SHORTEST..=LONGEST_PERIOD), "must be from 1ms to 36500d")
+pub(super) fn period(text: &str) -> Result<SignedDuration, String> {
+    duration_within(text, SHORTEST..=LONGEST_PERIOD, "must be from 1ms to 36500d")
 }
 
-pub(super) fn period_or_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    duration_within(
-        deserializer,
-        &(Duration::ZERO..=LONGEST_PERIOD),
-        "must be from 0s to 36500d",
-    )
+pub(super) fn period_or_zero(text: &str) -> Result<SignedDuration, String> {
+    let allowed = SignedDuration::ZERO..=LONGEST_PERIOD;
+    duration_within(text, allowed, "must be from 0s to 36500d")
 }
 
-fn duration_within<'de, D: Deserializer<'de>>(
-    deserializer: D,
-    allowed: &RangeInclusive<Duration>,
+fn duration_within(
+    text: &str,
+    allowed: RangeInclusive<SignedDuration>,
     problem: &str,
-) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
+) -> Result<SignedDuration, String> {
     // Not `SignedDuration`, which takes no days.
     let span = text.trim().parse::<Span>().ok();
-    let signed = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
-    let Some(duration) = signed.and_then(|signed| Duration::try_from(signed).ok()) else {
-        let problem = "must be a length of time with units, like \"30s\", \"1h 30m\" or \"90d\"";
-        return Err(D::Error::custom(problem));
-    };
-    if allowed.contains(&duration) {
-        Ok(duration)
-    } else {
-        Err(D::Error::custom(problem))
+    let duration = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
+    match duration {
+        Some(duration) if allowed.contains(&duration) => Ok(duration),
+        Some(_) => Err(problem.to_owned()),
+        None => Err("must be a length of time with units, like \"30s\", \"1h 30m\" or \"90d\"".to_owned()),
     }
 }
 
-pub(super) fn positive<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NonZeroU32, D::Error> {
-    NonZeroU32::deserialize(deserializer).map_err(|_| D::Error::custom("must be at least 1"))
+/// One of the names of an enum's variants.
+pub(super) fn one_of<T: FromStr + VariantNames>(text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|_| format!("must be one of: {}", T::VARIANTS.join(", ")))
 }
 
-pub(super) fn percent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    match u64::deserialize(deserializer)? {
-        percent @ 0..=100 => Ok(percent),
-        _ => Err(D::Error::custom("must be from 0 to 100")),
+pub(super) fn removes(text: &str) -> Result<bool, String> {
+    match text {
+        "remove" => Ok(true),
+        "keep" => Ok(false),
+        _ => Err("must be one of: remove, keep".to_owned()),
     }
 }
 
-pub(super) fn one_line<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let text = String::deserialize(deserializer)?;
+pub(super) fn always_takes_over(text: &str) -> Result<bool, String> {
+    match text {
+        "always" => Ok(true),
+        "same_name" => Ok(false),
+        _ => Err("must be one of: same_name, always".to_owned()),
+    }
+}
+
+pub(super) fn one_line(text: &str) -> Result<String, String> {
     if text.chars().any(char::is_control) {
-        return Err(D::Error::custom(
-            "must not contain a control character such as a line break",
-        ));
+        return Err("must not contain a control character such as a line break".to_owned());
     }
-    Ok(text)
+    Ok(text.to_owned())
 }
 
-pub(super) fn own_schema<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Identifier, D::Error> {
-    let schema = Identifier::deserialize(deserializer)?;
-    if schema.as_str().starts_with("pg_") || schema.as_str() == "information_schema" {
-        return Err(D::Error::custom("is a name that Postgres reserves for itself"));
+pub(super) fn own_schema(text: &str) -> Result<Identifier, String> {
+    if text.starts_with("pg_") || text == "information_schema" {
+        return Err("is a name that Postgres reserves for itself".to_owned());
     }
-    Ok(schema)
+    text.parse()
 }
 
-pub(super) fn region<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let code = String::deserialize(deserializer)?;
+pub(super) fn region(text: &str) -> Result<PhoneReader, String> {
     // The default is not looked up: that loads all the rules for phones, which a quiet process can do without.
-    if code == "RU" || is_region(&code) {
-        Ok(code)
-    } else {
-        Err(D::Error::custom("must be the two upper-case letters of a country"))
-    }
+    let is_known = text == "RU"
+        || PHONE_NUMBER_UTIL
+            .get_supported_regions()
+            .any(|region| region.to_string() == text);
+    let reader = PhoneReader::new(text).ok().filter(|_| is_known);
+    reader.ok_or_else(|| "must be the two upper-case letters of a country".to_owned())
 }
 
-fn is_region(code: &str) -> bool {
-    let is_two_letters = code.len() == 2 && code.bytes().all(|byte| byte.is_ascii_uppercase());
-    let Some(region) = Region::from_code(code).ok().filter(|_| is_two_letters) else {
-        return false;
-    };
-    PHONE_NUMBER_UTIL.get_supported_regions().any(|known| known == region)
-}
-
-pub(super) fn api_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretSource, D::Error> {
-    let source = SecretSource::deserialize(deserializer)?;
-    if source.file().is_none() {
-        Key::parse(&source).map_err(D::Error::custom)?;
-    }
+pub(super) fn api_key(text: &str) -> Result<SecretSource, String> {
+    let source = SecretSource::Literal(text.into());
+    Key::parse(&source)?;
     Ok(source)
 }
 
+pub(super) fn secret_file(path: &str) -> Result<SecretSource, String> {
+    if path.contains("://") {
+        return Err("must be the path of a file and not a URL".to_owned());
+    }
+    Ok(SecretSource::File(path.into()))
+}
+
 /// The URL is not shown in errors: somebody may have written credentials into it.
-pub(super) fn base_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let url: Url = text
-        .parse()
-        .map_err(|error| D::Error::custom(format!("is not a URL: {error}")))?;
+pub(super) fn base_url(text: &str) -> Result<Url, String> {
+    let url: Url = text.parse().map_err(|error| format!("is not a URL: {error}"))?;
     let problem = if !matches!(url.scheme(), "https" | "http") {
         "must begin with https://"
     } else if !url.username().is_empty() || url.password().is_some() {
@@ -123,7 +117,7 @@ pub(super) fn base_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Url
     } else {
         return Ok(url);
     };
-    Err(D::Error::custom(problem))
+    Err(problem.to_owned())
 }
 
 pub(super) fn is_loopback(host: &str) -> bool {

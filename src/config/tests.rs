@@ -6,7 +6,10 @@ use sqlx::postgres::PgSslMode;
 use tempfile::NamedTempFile;
 
 use super::*;
-use crate::crm::{Columns, TableName};
+use crate::{
+    crm::{Columns, TableName},
+    secret::SecretSource,
+};
 
 /// The least that is enough.
 const LEAST: [(&str, &str); 4] = [
@@ -58,7 +61,7 @@ fn url(text: &str) -> Result<DatabaseUrl, String> {
 }
 
 fn table_name(text: &str) -> TableName {
-    text.to_owned().try_into().unwrap()
+    text.parse().unwrap()
 }
 
 #[test]
@@ -66,9 +69,7 @@ fn the_sample_loads_and_says_the_defaults() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/wazzup-sync.toml");
     let sample = Config::load_from(&path, []).unwrap();
     assert_eq!(sample.account, "main");
-    assert!(
-        matches!(&sample.wazzup.api_key, SecretSource::File(path) if path == Path::new("/run/secrets/wazzup_api_key"))
-    );
+    assert!(matches!(&sample.wazzup.key, SecretSource::File(path) if path == Path::new("/run/secrets/wazzup_api_key")));
     let columns = Columns {
         id: Identifier::known("id"),
         name: Identifier::known("name"),
@@ -80,7 +81,10 @@ fn the_sample_loads_and_says_the_defaults() {
 
     let least = load(&with(&[]), &[]).unwrap();
     assert_eq!(least.account, "default");
-    assert_eq!(least.crm.phone_region, sample.crm.phone_region);
+    assert_eq!(
+        format!("{:?}", least.crm.phone_reader),
+        format!("{:?}", sample.crm.phone_reader)
+    );
     assert_eq!(least.crm.query_timeout, sample.crm.query_timeout);
     assert_eq!(least.wazzup.base_url, sample.wazzup.base_url);
     assert_eq!(least.wazzup.timeout, sample.wazzup.timeout);
@@ -89,9 +93,7 @@ fn the_sample_loads_and_says_the_defaults() {
     assert_eq!(least.state.lease, sample.state.lease);
     assert_eq!(least.state.keep_history, sample.state.keep_history);
     assert_eq!(least.schedule, sample.schedule);
-    assert_eq!(least.removals, sample.removals);
-    assert_eq!(least.updates, sample.updates);
-    assert_eq!(least.takeovers, sample.takeovers);
+    assert_eq!(least.policy, sample.policy);
     assert_eq!(least.log, sample.log);
     assert_eq!(least.log.format, None);
     let columns = Columns {
@@ -107,7 +109,7 @@ fn the_sample_loads_and_says_the_defaults() {
 #[test]
 fn the_defaults_are_those_of_the_design() {
     let config = load(&with(&[]), &[]).unwrap();
-    let minutes = Duration::from_mins;
+    let minutes = SignedDuration::from_mins;
     assert_eq!(config.wazzup.base_url.as_str(), "https://api.wazzup24.com/v3");
     assert_eq!(config.wazzup.timeout, Duration::from_secs(30));
     assert_eq!(config.state.lease, Duration::from_secs(90));
@@ -116,11 +118,15 @@ fn the_defaults_are_those_of_the_design() {
         (minutes(1), minutes(60))
     );
     assert_eq!(
-        (config.schedule.unhealthy_after, config.removals.grace),
+        (config.schedule.unhealthy_after, config.policy.grace),
         (minutes(15), minutes(5))
     );
-    assert_eq!((config.updates.hold_above, config.updates.hold_above_percent), (20, 30));
-    assert_eq!(config.takeovers.policy, TakeoverPolicy::SameName);
+    let limit = |above, above_percent| Limit { above, above_percent };
+    assert_eq!(
+        (config.policy.removals, config.policy.updates),
+        (limit(5, 10), limit(20, 30))
+    );
+    assert!(config.policy.removes && !config.policy.always_takes_over);
 }
 
 /// Those that are commented out too. Each sample is valid, since it stands in for what is wrong.
@@ -128,14 +134,16 @@ fn the_defaults_are_those_of_the_design() {
 fn the_sample_mentions_every_key_and_each_is_taken() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/wazzup-sync.toml");
     let sample = fs::read_to_string(path).unwrap();
-    for (path, value) in keys::KEYS {
+    let (file, text) = (file(""), with(&[]));
+    let mut reader = Reader::new(file.path(), &text, []).unwrap();
+    _ = Config::read(&mut reader);
+    for (path, value) in reader.known {
         let name = path.rsplit('.').next().unwrap();
         let mut lines = sample.lines().map(|line| line.trim_start_matches("# "));
         assert!(lines.any(|line| line.starts_with(&format!("{name} = "))), "{path}");
 
-        let value = value.to_string();
-        let mut changes = vec![(*path, value.as_str())];
-        match *path {
+        let mut changes = vec![(path, value.as_str())];
+        match path {
             // The files are not there.
             "crm.url_file" | "state.url_file" => continue,
             "crm.query" => changes.push(("crm.table", "")),
@@ -176,20 +184,20 @@ format = "text"
     let config = load(text, &[]).unwrap();
     assert_eq!(config.account, "00123");
     assert_eq!(config.crm.source, Source::Query("SELECT 1 AS id -- done".into()));
-    assert_eq!(config.crm.phone_region, "GB");
+    let phone = config.crm.phone_reader.read("020 7946 0018").unwrap();
+    assert_eq!(phone.unwrap().0.to_string(), "442079460018");
     assert_eq!(config.wazzup.base_url.as_str(), "http://127.0.0.1:8080/v3/");
-    assert_eq!(literal(&config.wazzup.api_key), Some("key-4711"));
+    assert_eq!(literal(&config.wazzup.key), Some("key-4711"));
     assert_eq!(config.state.url.address(), "/run/postgresql");
-    assert_eq!(config.state.keep_history, Duration::from_hours(90 * 24));
-    assert_eq!(config.schedule.every, Duration::from_mins(90));
-    assert_eq!(config.schedule.verify_every, Duration::from_millis(250));
-    assert_eq!(config.removals.policy, RemovalPolicy::Keep);
+    assert_eq!(config.state.keep_history, SignedDuration::from_hours(90 * 24));
+    assert_eq!(config.schedule.every, SignedDuration::from_mins(90));
+    assert_eq!(config.schedule.verify_every, SignedDuration::from_millis(250));
     assert_eq!(
-        (config.removals.hold_above, config.removals.hold_above_percent),
+        (config.policy.removals.above, config.policy.removals.above_percent),
         (0, 100)
     );
-    assert_eq!(config.removals.grace, Duration::ZERO);
-    assert_eq!(config.takeovers.policy, TakeoverPolicy::Always);
+    assert_eq!(config.policy.grace, SignedDuration::ZERO);
+    assert!(!config.policy.removes && config.policy.always_takes_over);
     assert_eq!(config.log.format, Some(LogFormat::Text));
     let debug = format!("{config:?}");
     assert!(!debug.contains("hunter2") && !debug.contains("key-4711"), "{debug}");
@@ -328,7 +336,7 @@ fn what_is_wrong_is_refused_with_its_key(#[case] key: &str, #[case] value: &str)
 #[case::two_state_urls(&[("state.url_file", "'x'")], &["`state.url`", "`state.url_file`", "two forms"])]
 #[case::two_keys(&[("wazzup.api_key_file", "'x'")], &["`wazzup.api_key`", "`wazzup.api_key_file`", "two forms"])]
 #[case::empty_section(&[("extra", "{}")], &["`extra`"])]
-#[case::short_lease(&[("wazzup.timeout", "'46s'")], &["`state.lease`", "`wazzup.timeout`", "\"1m 32s\""])]
+#[case::short_lease(&[("wazzup.timeout", "'46s'")], &["`state.lease`", "`wazzup.timeout`", "\"92s\""])]
 #[case::several(
     &[("schedule.every", "'0s'"), ("wazzup.api_key", ""), ("log.level", "5"), ("crm.url", "'x'"), ("loog", "1"),
       ("removals.policy", "'x'"), ("takeovers.policy", "'x'"), ("state.lease", "'soon'")],
@@ -384,9 +392,9 @@ fn the_environment_takes_precedence_over_the_file() {
     let config = load(&with(&[]), &env).unwrap();
     assert_eq!(config.account, "00123");
     assert_eq!(config.wazzup.requests_per_minute.get(), 100);
-    assert_eq!(config.removals.hold_above_percent, 20);
-    assert_eq!(config.schedule.every, Duration::from_secs(30));
-    assert_eq!(literal(&config.wazzup.api_key), Some("0815"));
+    assert_eq!(config.policy.removals.above_percent, 20);
+    assert_eq!(config.schedule.every, SignedDuration::from_secs(30));
+    assert_eq!(literal(&config.wazzup.key), Some("0815"));
     assert!(
         matches!(config.crm.source, Source::Table { columns: Columns { phone: Some(phone), .. }, .. } if phone.as_str() == "mobile")
     );
@@ -485,9 +493,9 @@ fn secrets_come_from_files() {
         ("wazzup.api_key_file", &key_file),
     ]);
     let config = load(&text, &[]).unwrap();
-    assert_eq!(config.crm.url.options().get_username(), "reader");
+    assert_eq!(config.crm.url.options.get_username(), "reader");
     // Read in each cycle, and not here.
-    assert!(matches!(config.wazzup.api_key, SecretSource::File(path) if path == key.path()));
+    assert!(matches!(config.wazzup.key, SecretSource::File(path) if path == key.path()));
 
     fs::write(url.path(), "\n").unwrap();
     assert!(load(&text, &[]).unwrap_err().contains("`crm.url_file`"));
@@ -563,7 +571,7 @@ fn a_query_is_taken_as_text(#[case] text: &str, #[case] query: &str) {
 fn the_password_is_encrypted_unless_the_url_says_otherwise(#[case] text: &str, #[case] mode: &str) {
     let url = url(text).unwrap();
     let mode: PgSslMode = mode.parse().unwrap();
-    assert_eq!(format!("{:?}", url.options().get_ssl_mode()), format!("{mode:?}"));
+    assert_eq!(format!("{:?}", url.options.get_ssl_mode()), format!("{mode:?}"));
     assert_eq!(
         url.ssl_warning().is_some(),
         matches!(mode, PgSslMode::Require),
@@ -601,7 +609,7 @@ fn an_address_has_no_secret(#[case] text: &str, #[case] address: &str) {
 
 #[test]
 fn a_percent_encoded_password_is_decoded() {
-    let options = url("postgres://a:p%40%2F%23@db/crm").unwrap().options();
+    let options = url("postgres://a:p%40%2F%23@db/crm").unwrap().options;
     // There is no getter, and `Debug` of sqlx shows it.
     assert!(format!("{options:?}").contains("p@/#"));
 }

@@ -1,24 +1,20 @@
 //! Where the employees are, as the configuration says it.
 
-use std::fmt;
-
-use serde::{Deserialize, Deserializer};
+use std::{fmt, str::FromStr};
 
 use crate::postgres::Identifier;
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
     Table {
         name: TableName,
         columns: Columns,
     },
     /// A SELECT that gives `id`, `name` and, where there are such, `phone` and `active`. It may end with a `--` comment.
-    Query(#[serde(deserialize_with = "without_semicolon")] String),
+    Query(String),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Columns {
     /// Of any type.
     pub(crate) id: Identifier,
@@ -28,14 +24,19 @@ pub(crate) struct Columns {
     pub(crate) active: Option<Identifier>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TableName {
     pub(super) schema: Option<Identifier>,
     pub(super) table: Identifier,
 }
 
 impl Source {
+    /// One semicolon at the end is cut, so that the query can stand in parentheses. Postgres judges the rest.
+    pub(crate) fn query(text: &str) -> Self {
+        let text = text.trim();
+        Self::Query(text.strip_suffix(';').unwrap_or(text).trim_end().to_owned())
+    }
+
     /// What stands behind FROM.
     pub(super) fn from(&self) -> String {
         match self {
@@ -56,13 +57,13 @@ impl TableName {
     }
 }
 
-impl TryFrom<String> for TableName {
-    type Error = String;
+impl FromStr for TableName {
+    type Err = String;
 
-    fn try_from(text: String) -> Result<Self, String> {
-        let mut parts = split(&text)?;
-        let table = parts.pop().unwrap_or_default().try_into()?;
-        let schema = parts.pop().map(Identifier::try_from).transpose()?;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = split(text)?;
+        let table = parts.pop().unwrap_or_default().parse()?;
+        let schema = parts.pop().map(|schema| schema.parse()).transpose()?;
         if !parts.is_empty() {
             return Err("must be a table, or a schema and a table; quote a name that contains a dot".to_owned());
         }
@@ -99,11 +100,4 @@ fn split(text: &str) -> Result<Vec<String>, String> {
     }
     names.push(name);
     Ok(names)
-}
-
-/// One semicolon at the end is cut, so that the query can stand in parentheses. Postgres judges the rest.
-fn without_semicolon<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let text = text.trim();
-    Ok(text.strip_suffix(';').unwrap_or(text).trim_end().to_owned())
 }

@@ -46,7 +46,7 @@ impl Fixture {
 
 fn table(name: &str, phone: Option<&'static str>, active: Option<&'static str>) -> Source {
     Source::Table {
-        name: name.to_owned().try_into().expect("a name"),
+        name: name.parse().expect("a name"),
         columns: Columns {
             id: Identifier::known("id"),
             name: Identifier::known("name"),

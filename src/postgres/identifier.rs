@@ -1,15 +1,12 @@
 //! Names of tables, columns, schemas and channels.
 
-use std::fmt;
-
-use serde::Deserialize;
+use std::{fmt, str::FromStr};
 
 /// Postgres cuts longer names silently, and then finds another object.
 const LONGEST_BYTES: usize = 63;
 
 /// A name as the database has it, and as the operator wrote it. Not quoted, except by [`Identifier::quoted`].
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identifier {
     name: String,
 }
@@ -30,14 +27,14 @@ impl Identifier {
     }
 }
 
-impl TryFrom<String> for Identifier {
-    type Error = String;
+impl FromStr for Identifier {
+    type Err = String;
 
-    fn try_from(name: String) -> Result<Self, String> {
+    fn from_str(name: &str) -> Result<Self, String> {
         if name.trim().is_empty() || name.len() > LONGEST_BYTES {
             return Err(format!("must have names of 1 to {LONGEST_BYTES} bytes"));
         }
-        Ok(Self { name })
+        Ok(Self { name: name.to_owned() })
     }
 }
 

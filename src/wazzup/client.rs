@@ -16,6 +16,7 @@ use super::{
 use crate::secret::SecretSource;
 
 /// What a [`Client`] has to know.
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// Where the API is, such as `https://api.wazzup24.com/v3`; with or without a slash at the end.
     pub base_url: Url,

@@ -84,7 +84,7 @@ pub(super) async fn check(context: &Context, format: Format) -> anyhow::Result<E
 }
 
 async fn find_out(context: &Context) -> anyhow::Result<Findings> {
-    let engine = setup::engine(&context.config)?;
+    let engine = setup::engine(&context.config);
     // At the same time: where all three are down, their time limits are waited for once.
     let ((mut crm, rows), (state, peek), wazzup) = tokio::join!(
         crm::ask(&engine.crm, context.config.state.schema.as_str()),

@@ -10,7 +10,6 @@ use super::{
     Findings, Report, Setup, is_usable,
 };
 use crate::{
-    config::RemovalPolicy,
     plan::{Change, Coverage, HoldKind, Plan, PlannedUpsert},
     state::Account,
 };
@@ -80,7 +79,7 @@ fn next_cycle(setup: Setup<'_>, view: &PlanView, account: Option<&Account>) -> S
     if !matches!(view.list.coverage(), Coverage::Complete | Coverage::Incomplete(_)) {
         text.push_str("; without Wazzup's list, users who are there already are not recognised");
     }
-    if setup.config.removals.policy == RemovalPolicy::Keep {
+    if !setup.config.policy.removes {
         text.push_str("; removals.policy is \"keep\", so nobody is ever removed");
     }
     if let Some(cycle) = account.and_then(|account| account.last_cycle.as_ref()) {

@@ -99,7 +99,7 @@ pub(super) async fn explain(context: &Context, id: &str, format: Format) -> anyh
             "the id is blank, and no user can have such an id; {plan} counts the CRM's rows without an id"
         )));
     }
-    let engine = setup::engine(&context.config)?;
+    let engine = setup::engine(&context.config);
     let findings = evidence::gather(&engine, id, &context.invocation).await;
     let explanation = Explanation::new(findings);
     format.print(&explanation, text::MARGIN, |page| text::write(page, &explanation))?;

@@ -41,7 +41,7 @@ impl PlanView {
 }
 
 pub(super) async fn plan(context: &Context, offline: bool, exit_code: bool, format: Format) -> anyhow::Result<Exit> {
-    let engine = setup::engine(&context.config)?;
+    let engine = setup::engine(&context.config);
     let peek = engine.state.peek().await?;
     let rows = engine.crm.read().await?;
     let roster = rows.roster(engine.phone_reader.knowing(peek.snapshot.known_phones()));
