@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Context, Exit, Format, UsageError, page::say, question::Question, setup, text::printable};
 use crate::{
     employee::Phone,
-    wazzup::{Client, Error as WazzupError, Gate, RawAnswer, Session},
+    wazzup::{Client, Error as WazzupError, Gate, HttpAnswer, Session},
 };
 
 /// The two users. No other user is ever changed or removed.
@@ -249,17 +249,17 @@ impl Probe<'_> {
         Ok(answer.json().filter(|_| answer.is_success()))
     }
 
-    async fn get(&self, path: &str) -> Result<RawAnswer, WazzupError> {
-        self.session.raw(Method::GET, path, None).await
+    async fn get(&self, path: &str) -> Result<HttpAnswer, WazzupError> {
+        self.session.probe(Method::GET, path, None).await
     }
 
-    async fn upsert(&self, users: &[Value]) -> Result<RawAnswer, WazzupError> {
-        self.session.raw(Method::POST, "users", Some(&json!(users))).await
+    async fn upsert(&self, users: &[Value]) -> Result<HttpAnswer, WazzupError> {
+        self.session.probe(Method::POST, "users", Some(&json!(users))).await
     }
 
-    async fn bulk_delete(&self, ids: &[&str]) -> Result<RawAnswer, WazzupError> {
+    async fn bulk_delete(&self, ids: &[&str]) -> Result<HttpAnswer, WazzupError> {
         self.session
-            .raw(Method::PATCH, "users/bulk_delete", Some(&json!(ids)))
+            .probe(Method::PATCH, "users/bulk_delete", Some(&json!(ids)))
             .await
     }
 }
@@ -276,7 +276,7 @@ fn items_of(list: &Value) -> &[Value] {
     items.map_or(&[], Vec::as_slice)
 }
 
-fn success_shape(answer: &RawAnswer) -> String {
+fn success_shape(answer: &HttpAnswer) -> String {
     let body = match answer.json() {
         _ if answer.body.is_empty() => "empty",
         Some(_) => "JSON",
@@ -298,7 +298,7 @@ fn list_shape(list: &Value) -> String {
     format!("an envelope with {stated}, {count} in the first page")
 }
 
-fn removal_shape(answer: &RawAnswer) -> String {
+fn removal_shape(answer: &HttpAnswer) -> String {
     if !answer.is_success() {
         return error_shape(answer);
     }
@@ -314,7 +314,7 @@ fn removal_shape(answer: &RawAnswer) -> String {
 }
 
 /// The shape of an error, and its code if that is one; nothing else of what the service wrote.
-fn error_shape(answer: &RawAnswer) -> String {
+fn error_shape(answer: &HttpAnswer) -> String {
     let mut parts = vec![format!("HTTP {}", answer.status)];
     match answer.json() {
         _ if answer.is_html => parts.push("a web page".to_owned()),
@@ -322,7 +322,7 @@ fn error_shape(answer: &RawAnswer) -> String {
         None => parts.push("no JSON".to_owned()),
         Some(body) => parts.extend(described_error(&body)),
     }
-    if answer.has_trace_id {
+    if answer.trace_id.is_some() {
         parts.push("a trace-id header".to_owned());
     }
     parts.join(", ")
@@ -382,11 +382,11 @@ mod tests {
 
     #[test]
     fn of_an_error_only_its_shape_and_code_are_shown() {
-        let answer = |body: &str| RawAnswer {
+        let answer = |body: &str| HttpAnswer {
             status: 400,
-            is_html: false,
-            has_trace_id: true,
+            trace_id: Some("a1".to_owned()),
             body: body.as_bytes().to_vec(),
+            ..HttpAnswer::default()
         };
         let odd = answer(r#"{"error": "+7 926 123-45-67", "description": "Anna"}"#);
         assert_eq!(

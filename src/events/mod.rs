@@ -182,26 +182,22 @@ pub(crate) fn batch_refused(entries: usize, refusal: &Refusal) {
     );
 }
 
-/// What one retry of a request is about.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Retry<'a> {
-    pub method: &'a str,
-    pub path: &'a str,
-    pub attempt: u32,
-    pub status: Option<u16>,
-    pub reason: &'a str,
-    pub wait: Duration,
-}
-
-pub(crate) fn request_retried(retry: &Retry<'_>) {
+pub(crate) fn request_retried(
+    method: &str,
+    path: &str,
+    attempt: u32,
+    status: Option<u16>,
+    reason: &str,
+    wait: Duration,
+) {
     tracing::warn!(
         event = "request.retried",
-        method = retry.method,
-        path = retry.path,
-        attempt = retry.attempt,
-        status = retry.status,
-        reason = retry.reason,
-        wait_ms = milliseconds(retry.wait),
+        method,
+        path,
+        attempt,
+        status,
+        reason,
+        wait_ms = milliseconds(wait),
         "A request to Wazzup got no decision and is tried again"
     );
 }
