@@ -176,3 +176,72 @@ CREATE TABLE history (
 
 -- For the brake, which every cycle asks. Who looks for anything else may wait: an index would cost each delivered change.
 CREATE INDEX history_of_removals ON history (account, at) WHERE operation = 'remove';
+
+-- What is recorded of the request in flight once it is acknowledged. In functions, whose plans a session keeps: a batch takes
+-- one round trip, and nothing is planned for it. Rows are looked up by their keys alone, since a plan that was made while
+-- the tables were empty would read them whole ever after.
+
+CREATE FUNCTION acknowledge_upserts(of_account text, in_cycle bigint) RETURNS void LANGUAGE plpgsql
+    SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    user_ids text[] := ARRAY(SELECT user_id FROM in_flight_entries WHERE account = of_account);
+    -- An approval is used up by what was approved, not by a phone that is given up first.
+    approved text[] := ARRAY(SELECT user_id FROM in_flight_entries
+        WHERE account = of_account AND change NOT IN ('release', 'resend'));
+BEGIN
+    INSERT INTO history (account, cycle_id, at, user_id, operation, outcome, approved_by,
+        name_before, phone_before, name_after, phone_after)
+    SELECT of_account, in_cycle, now(), entry.user_id, entry.change, 'delivered',
+        (SELECT approved_by FROM holds AS hold WHERE hold.user_id = entry.user_id AND hold.account = of_account
+            AND hold.kind IN ('update', 'takeover') AND hold.approved_at IS NOT NULL
+            AND entry.change NOT IN ('release', 'resend') LIMIT 1),
+        (SELECT before.name FROM users AS before WHERE before.user_id = entry.user_id AND before.account = of_account),
+        (SELECT before.phone FROM users AS before WHERE before.user_id = entry.user_id AND before.account = of_account),
+        entry.name, entry.phone
+    FROM in_flight_entries AS entry WHERE entry.account = of_account;
+
+    INSERT INTO users (account, user_id, name, phone, phone_spelling, synced_at)
+    SELECT of_account, user_id, name, phone, phone_spelling, now() FROM in_flight_entries WHERE account = of_account
+    ON CONFLICT (user_id, account) DO UPDATE SET name = excluded.name, phone = excluded.phone,
+        phone_spelling = excluded.phone_spelling, synced_at = excluded.synced_at;
+
+    PERFORM settle(of_account, user_ids);
+
+    DELETE FROM holds WHERE account = of_account AND user_id = ANY (approved)
+        AND kind IN ('update', 'takeover') AND approved_at IS NOT NULL;
+END $$;
+
+-- `already_absent`: users of the removal in flight who had been gone before.
+CREATE FUNCTION acknowledge_removals(of_account text, in_cycle bigint, already_absent text[]) RETURNS void LANGUAGE plpgsql
+    SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    user_ids text[] := ARRAY(SELECT user_id FROM in_flight_entries WHERE account = of_account);
+BEGIN
+    INSERT INTO history (account, cycle_id, at, user_id, operation, outcome, approved_by, name_before)
+    SELECT of_account, in_cycle, now(), removed.user_id, 'remove',
+        CASE WHEN removed.user_id = ANY (already_absent) THEN 'absent' ELSE 'delivered' END,
+        (SELECT approved_by FROM holds AS hold WHERE hold.user_id = removed.user_id AND hold.account = of_account
+            AND hold.kind = 'remove' AND hold.approved_at IS NOT NULL),
+        (SELECT before.name FROM users AS before WHERE before.user_id = removed.user_id AND before.account = of_account)
+    FROM unnest(user_ids) AS removed (user_id);
+
+    PERFORM settle(of_account, user_ids);
+
+    DELETE FROM failures WHERE account = of_account AND user_id = ANY (user_ids);
+
+    -- Whom a lost upsert may bring back keeps a row without acknowledged values, and the approval of the removal.
+    UPDATE users SET name = NULL, phone = NULL, phone_spelling = NULL, synced_at = now()
+    WHERE account = of_account AND user_id = ANY (user_ids);
+    DELETE FROM users WHERE account = of_account AND user_id = ANY (user_ids) AND NOT EXISTS (SELECT FROM lost
+        WHERE lost.user_id = users.user_id AND lost.account = of_account AND lost.operation = 'upsert');
+    DELETE FROM holds WHERE account = of_account AND user_id = ANY (user_ids) AND NOT EXISTS (SELECT FROM users
+        WHERE users.user_id = holds.user_id AND users.account = of_account);
+END $$;
+
+-- What was lost of these users is settled as far as it could no longer land when the acknowledged request was sent.
+CREATE FUNCTION settle(of_account text, user_ids text[]) RETURNS void LANGUAGE plpgsql
+    SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    DELETE FROM lost WHERE account = of_account AND user_id = ANY (user_ids)
+        AND may_land_until <= (SELECT started_at FROM in_flight WHERE account = of_account);
+END $$;

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 document=docs/reliability.md
-parts=(simulation crash variants healing chaos model mutants soak)
+parts=(simulation crash variants healing chaos model rules mutants soak)
 [ $# = 0 ] || parts=("$@")
 
 EVIDENCE_DIR=$(mktemp -d)
@@ -23,7 +23,8 @@ measure() {
         variants) it variants:: ;;
         healing) it healing:: ;;
         chaos) CHAOS_MINUTES=${MINUTES:-10} it chaos:: ;;
-        model) make --silent model >"$EVIDENCE_DIR/model.md" ;;
+        model) make --silent model | grep '^|' >"$EVIDENCE_DIR/model.md" ;;
+        rules) tests/pure/mutants.sh >"$EVIDENCE_DIR/rules.md" || echo "evidence: a broken rule is not noticed" >&2 ;;
         mutants) make --silent mutants >"$EVIDENCE_DIR/mutants.md" ;;
         soak) make --silent soak MINUTES="${MINUTES:-60}" >&2 ;;
         *) echo "evidence: there is no part $1" >&2 && exit 2 ;;

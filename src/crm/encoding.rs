@@ -1,16 +1,12 @@
-//! Values that cannot be converted to UTF-8: a byte that the database's encoding does not define, or any bytes at all where
-//! the encoding is `SQL_ASCII`. One such value makes the server refuse the whole SELECT.
+//! From the bytes that the CRM's database has to text.
+//!
+//! The values are read as bytes: a server that is to convert them refuses the whole SELECT because of one byte that the
+//! database's encoding does not define, or, where the encoding is `SQL_ASCII`, because of any byte that is no UTF-8.
 
-use sqlx::{Connection as _, Row as _, postgres::PgConnection};
+use sqlx::{Connection as _, postgres::PgConnection};
 
-use super::{
-    CrmRow, CrmRows, Error, UNREADABLE_PHONE,
-    select::{Encoding, Select, Whose},
-};
-use crate::postgres::{Reason, unnamed};
-
-/// How many conversions may fail in one read. Finding one bad value among 10,000 costs about 14.
-const MOST_FAILURES: usize = 2_000;
+use super::{CrmRow, CrmRows, Error, UNREADABLE_PHONE, select::Select};
+use crate::postgres::unnamed;
 
 /// How many ids the query for people names.
 const IDS_IN_QUERY: usize = 20;
@@ -28,112 +24,85 @@ pub(crate) struct Unconvertible {
     pub(crate) query: String,
 }
 
-/// Whether the server could not convert a value. 22021: character not in repertoire; 22P05: untranslatable character.
-pub(super) fn is_conversion_failure(error: &Error) -> bool {
-    matches!(error.sqlstate(), Some("22021" | "22P05"))
+/// A row as the database has it.
+pub(super) struct StoredRow {
+    /// Id, name and phone.
+    pub(super) values: [Option<Vec<u8>>; 3],
+    pub(super) is_active: bool,
 }
 
-/// Reads the bytes of the rows, and leaves out what cannot be converted.
-pub(super) async fn read_convertible(
-    tx: &mut PgConnection,
-    select: &Select,
-    whose: Whose<'_>,
-) -> Result<CrmRows, Error> {
-    let query = select.query(whose, Encoding::AsStored);
-    let read = query.fetch_all(unnamed(tx)).await?;
-    let mut stored = Vec::with_capacity(3 * read.len());
-    let mut rows = Vec::with_capacity(read.len());
-    for row in &read {
-        for column in 0..3 {
-            stored.push(row.try_get::<Option<Vec<u8>>, _>(column)?);
-        }
-        rows.push(CrmRow {
-            is_active: CrmRow::read_active(row)?,
-            ..CrmRow::default()
-        });
-    }
-    drop(read);
-    let encoding: String = sqlx::query_scalar("SELECT getdatabaseencoding()::text")
-        .fetch_one(unnamed(tx))
-        .await?;
-    let Some(mut texts) = convert_all(tx, &stored).await? else {
-        return Err(too_many(&encoding, select));
+/// The rows as text, without what cannot be converted.
+pub(super) async fn decode(tx: &mut PgConnection, select: &Select, stored: Vec<StoredRow>) -> Result<CrmRows, Error> {
+    let values: Vec<&Option<Vec<u8>>> = stored.iter().flat_map(|row| &row.values).collect();
+    let mut texts = match select.encoding.as_str() {
+        "UTF8" | "SQL_ASCII" => values.into_iter().map(|value| as_utf8(value.as_deref()?)).collect(),
+        _ => convert_all(tx, &values).await?,
     };
-
+    let mut rows = Vec::with_capacity(stored.len());
     let mut ids = Vec::new();
     let mut unreadable_ids = 0;
-    let values = stored.chunks_exact(3).zip(texts.chunks_exact_mut(3));
-    for (row, (stored, texts)) in rows.iter_mut().zip(values) {
-        let is_lost = |column: usize| stored[column].is_some() && texts[column].is_none();
+    for (row, texts) in stored.iter().zip(texts.chunks_exact_mut(3)) {
+        let is_lost = |column: usize| row.values[column].is_some() && texts[column].is_none();
         let [id_is_lost, name_is_lost, phone_is_lost] = [0, 1, 2].map(is_lost);
-        row.id = texts[0].take();
-        row.name = texts[1].take();
-        row.phone = texts[2].take();
         if phone_is_lost {
-            row.phone = Some(UNREADABLE_PHONE.into());
+            texts[2] = Some(UNREADABLE_PHONE.to_owned());
         }
         if id_is_lost {
             unreadable_ids += 1;
         } else if name_is_lost || phone_is_lost {
-            ids.extend(row.id.clone());
+            ids.extend(texts[0].clone());
         }
+        rows.push(CrmRow {
+            id: texts[0].take(),
+            name: texts[1].take(),
+            phone: texts[2].take(),
+            is_active: row.is_active,
+        });
     }
-    let named_ids = &ids[..ids.len().min(IDS_IN_QUERY)];
-    let query = select.escaped(named_ids, unreadable_ids > 0);
-    Ok(CrmRows {
-        rows,
-        unconvertible: Some(Unconvertible {
-            encoding,
-            ids,
-            unreadable_ids,
-            query,
-        }),
-    })
+    let has_lost = unreadable_ids > 0 || !ids.is_empty();
+    let unconvertible = has_lost.then(|| Unconvertible {
+        encoding: select.encoding.clone(),
+        query: select.escaped(&ids[..ids.len().min(IDS_IN_QUERY)], unreadable_ids > 0),
+        ids,
+        unreadable_ids,
+    });
+    Ok(CrmRows { rows, unconvertible })
 }
 
-/// The values as text; `None` for those that cannot be converted. What fails as a whole is tried in halves; if too much
-/// fails, there is no result.
-async fn convert_all(tx: &mut PgConnection, stored: &[Option<Vec<u8>>]) -> Result<Option<Vec<Option<String>>>, Error> {
-    let mut texts = vec![None; stored.len()];
-    let mut failures = 0;
-    let everything = 0..stored.len();
+fn as_utf8(bytes: &[u8]) -> Option<String> {
+    String::from_utf8(bytes.to_vec()).ok()
+}
+
+/// The values, converted by the server; `None` for those that cannot be. What fails as a whole is tried in halves.
+async fn convert_all(tx: &mut PgConnection, values: &[&Option<Vec<u8>>]) -> Result<Vec<Option<String>>, Error> {
+    let mut texts = vec![None; values.len()];
+    let everything = 0..values.len();
     let mut ranges = vec![everything];
     while let Some(range) = ranges.pop() {
-        match convert(tx, &stored[range.clone()]).await {
+        match convert(tx, &values[range.clone()]).await {
             Ok(converted) => texts[range].clone_from_slice(&converted),
-            Err(error) if !is_conversion_failure(&error) => return Err(error),
-            Err(_) if failures == MOST_FAILURES => return Ok(None),
-            Err(_) => {
-                failures += 1;
-                if range.len() > 1 {
-                    let middle = usize::midpoint(range.start, range.end);
-                    ranges.extend([range.start..middle, middle..range.end]);
-                }
+            // 22021: character not in repertoire; 22P05: untranslatable character.
+            Err(error) if !matches!(error.sqlstate(), Some("22021" | "22P05")) => return Err(error),
+            Err(_) if range.len() > 1 => {
+                let middle = usize::midpoint(range.start, range.end);
+                ranges.extend([range.start..middle, middle..range.end]);
             }
+            Err(_) => {}
         }
     }
-    Ok(Some(texts))
+    Ok(texts)
 }
 
-async fn convert(tx: &mut PgConnection, stored: &[Option<Vec<u8>>]) -> Result<Vec<Option<String>>, Error> {
+async fn convert(tx: &mut PgConnection, values: &[&Option<Vec<u8>>]) -> Result<Vec<Option<String>>, Error> {
     // A savepoint, so that a failure does not end the transaction. Dropping it goes back to where it was.
     let mut savepoint = tx.begin().await?;
     let texts = sqlx::query_scalar(
         "SELECT convert_from(value, getdatabaseencoding()) \
          FROM unnest($1::bytea[]) WITH ORDINALITY AS stored (value, position) ORDER BY position",
     )
-    .bind(stored)
+    .bind(values)
     .fetch_all(unnamed(&mut savepoint))
     .await?;
     savepoint.commit().await?;
     Ok(texts)
-}
-
-fn too_many(encoding: &str, select: &Select) -> Error {
-    let query = select.escaped_beyond_ascii();
-    let text = format!(
-        "more than {MOST_FAILURES} values cannot be converted from the database's encoding, {encoding}, to UTF-8; they are \
-         among the rows of: {query}"
-    );
-    Error::Query(Reason::new(text, Some("22021")))
 }

@@ -21,10 +21,13 @@ use futures_util::TryStreamExt as _;
 use serde::Serialize;
 use sqlx::{
     Row as _,
-    postgres::{PgConnectOptions, PgConnection, PgRow},
+    postgres::{PgConnectOptions, PgConnection},
 };
 
-use self::select::{Encoding, Select, Whose};
+use self::{
+    encoding::StoredRow,
+    select::{Select, Whose},
+};
 pub(crate) use self::{
     encoding::Unconvertible,
     rights::{Role, TableSchemas},
@@ -115,8 +118,6 @@ impl Crm {
     }
 
     /// Reads whom the CRM wants in Wazzup.
-    ///
-    /// If a value cannot be converted to UTF-8, everything is read a second time, and that value is left out.
     pub(crate) async fn read(&self) -> Result<CrmRows, Error> {
         self.read_rows("reading the employees", Whose::AllActive).await
     }
@@ -129,25 +130,13 @@ impl Crm {
     }
 
     async fn read_rows(&self, purpose: &str, whose: Whose<'_>) -> Result<CrmRows, Error> {
-        let converted = self.transaction(purpose, async |tx| {
+        self.transaction(purpose, async |tx| {
             let select = Select::new(tx, &self.source).await?;
-            let rows = read_converted(tx, &select, whose).await;
-            rows.map_err(|error| self.explain_datatype(error, &select.columns))
-        });
-        match converted.await {
-            Ok(rows) => Ok(CrmRows {
-                rows,
-                unconvertible: None,
-            }),
-            Err(error) if encoding::is_conversion_failure(&error) => {
-                self.transaction(purpose, async |tx| {
-                    let select = Select::new(tx, &self.source).await?;
-                    encoding::read_convertible(tx, &select, whose).await
-                })
-                .await
-            }
-            Err(error) => Err(error),
-        }
+            let stored = read_stored(tx, &select, whose).await;
+            let stored = stored.map_err(|error| self.explain_datatype(error, &select.columns))?;
+            encoding::decode(tx, &select, stored).await
+        })
+        .await
     }
 
     async fn transaction<T>(
@@ -182,16 +171,14 @@ impl Crm {
     }
 }
 
-async fn read_converted(tx: &mut PgConnection, select: &Select, whose: Whose<'_>) -> Result<Vec<CrmRow>, Error> {
-    let query = select.query(whose, Encoding::Converted);
+async fn read_stored(tx: &mut PgConnection, select: &Select, whose: Whose<'_>) -> Result<Vec<StoredRow>, Error> {
+    let query = select.query(whose);
     let mut found = query.fetch(unnamed(tx));
     let mut rows = Vec::new();
     while let Some(row) = found.try_next().await? {
-        rows.push(CrmRow {
-            id: row.try_get(0)?,
-            name: row.try_get(1)?,
-            phone: row.try_get(2)?,
-            is_active: CrmRow::read_active(&row)?,
+        rows.push(StoredRow {
+            values: [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?],
+            is_active: row.try_get::<Option<bool>, _>(3)?.unwrap_or(false),
         });
     }
     Ok(rows)
@@ -216,7 +203,7 @@ impl CrmRows {
 }
 
 /// A row as the CRM has it. `Debug` hides what is personal.
-#[derive(Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct CrmRow {
     #[serde(skip)]
     pub(crate) id: Option<String>,
@@ -227,10 +214,6 @@ pub(crate) struct CrmRow {
 }
 
 impl CrmRow {
-    fn read_active(row: &PgRow) -> Result<bool, sqlx::Error> {
-        Ok(row.try_get::<Option<bool>, _>(3)?.unwrap_or(false))
-    }
-
     /// The row with what may have been cut left out: trimmed, the rest of it could pass for a valid value.
     fn parsed(&self) -> Row<'_> {
         let phone = self.phone.as_deref();

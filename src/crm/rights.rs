@@ -55,62 +55,62 @@ impl Crm {
         .await
     }
 
-    /// Tables and views that the role can name and whose names are close to that of `crm.table`, for one that is not there.
+    /// Tables and views whose names are close to that of `crm.table`, for one that is not there.
     pub(crate) async fn similar_tables(&self) -> Result<Vec<String>, Error> {
         let Source::Table { name, .. } = &self.source else {
             return Ok(Vec::new());
         };
-        let found: Vec<(String, String)> = self
-            .transaction("looking for tables with similar names", async |tx| {
-                let found = sqlx::query_as(
-                    "SELECT n.nspname::text, c.relname::text FROM pg_class c \
-                     JOIN pg_namespace n ON n.oid = c.relnamespace \
-                     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't' \
-                     AND n.nspname NOT IN ('pg_catalog', 'information_schema') \
-                     AND has_schema_privilege(n.oid, 'USAGE') \
-                     ORDER BY 1, 2",
-                )
-                .fetch_all(unnamed(tx))
-                .await?;
-                Ok(found)
-            })
-            .await?;
-        let near = found
-            .into_iter()
-            .filter(|(_, table)| is_near(name.table.as_str(), table));
-        Ok(near.map(|(schema, table)| format!("{schema}.{table}")).collect())
+        let mut tables = self.tables(name).await?;
+        tables.retain(|table| is_near(name.table.as_str(), &table.name));
+        Ok(tables
+            .iter()
+            .map(|table| format!("{}.{}", table.schema, table.name))
+            .collect())
     }
 
     /// Which schema's table is read, if `crm.table` names none and there are several. A table that appears in a schema
     /// earlier in the `search_path` would be read instead.
     pub(crate) async fn ambiguous_schemas(&self) -> Result<Option<TableSchemas>, Error> {
-        let Source::Table {
-            name: TableName { schema: None, table },
-            ..
-        } = &self.source
-        else {
+        let Source::Table { name, .. } = &self.source else {
             return Ok(None);
         };
-        let schemas: Vec<(String, bool)> = self
-            .transaction("looking for tables of the same name", async |tx| {
-                let schemas = sqlx::query_as(
-                    "SELECT n.nspname::text, c.oid = $2::regclass FROM pg_class c \
-                     JOIN pg_namespace n ON n.oid = c.relnamespace \
-                     WHERE c.relname = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't' \
-                     ORDER BY n.nspname",
-                )
-                .bind(table.as_str())
-                .bind(table.quoted())
-                .fetch_all(unnamed(tx))
-                .await?;
-                Ok(schemas)
-            })
-            .await?;
-        let (read, others): (Vec<_>, Vec<_>) = schemas.into_iter().partition(|(_, is_read)| *is_read);
-        let read = read.into_iter().next();
-        Ok(read.filter(|_| !others.is_empty()).map(|(read, _)| TableSchemas {
-            read,
-            others: others.into_iter().map(|(schema, _)| schema).collect(),
-        }))
+        let mut tables = self.tables(name).await?;
+        tables.retain(|table| table.name == name.table.as_str());
+        let (read, others): (Vec<_>, Vec<_>) = tables.into_iter().partition(|table| table.is_read);
+        match read.into_iter().next() {
+            Some(read) if name.schema.is_none() && !others.is_empty() => Ok(Some(TableSchemas {
+                read: read.schema,
+                others: others.into_iter().map(|table| table.schema).collect(),
+            })),
+            _ => Ok(None),
+        }
     }
+
+    /// The tables and views that the role can name.
+    async fn tables(&self, configured: &TableName) -> Result<Vec<FoundTable>, Error> {
+        self.transaction("looking for tables", async |tx| {
+            let tables = sqlx::query_as(
+                "SELECT n.nspname::text AS schema, c.relname::text AS name, \
+                     c.oid IS NOT DISTINCT FROM to_regclass($1) AS is_read \
+                 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't' \
+                 AND n.nspname NOT IN ('pg_catalog', 'information_schema') \
+                 AND has_schema_privilege(n.oid, 'USAGE') \
+                 ORDER BY 1, 2",
+            )
+            .bind(configured.quoted())
+            .fetch_all(unnamed(tx))
+            .await?;
+            Ok(tables)
+        })
+        .await
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct FoundTable {
+    schema: String,
+    name: String,
+    /// It is the one that `crm.table` means.
+    is_read: bool,
 }

@@ -7,7 +7,7 @@ use sqlx::{
 };
 
 use super::{Columns, Error, NAME_CUT, PHONE_CUT, Source, columns};
-use crate::postgres::Identifier;
+use crate::postgres::{Identifier, unnamed};
 
 /// What is cut off before a value is counted; the rest of Unicode's blanks is trimmed when it was read.
 const BLANKS: &str = r"E' \t\n\x0B\f\r'";
@@ -15,15 +15,6 @@ const BLANKS: &str = r"E' \t\n\x0B\f\r'";
 /// So many characters of an id are read (bytes in a database that is `SQL_ASCII`). An id of 200 characters has 800 bytes at
 /// most; a longer one is rejected anyway.
 const ID_CUT: usize = 801;
-
-/// How values leave the server.
-#[derive(Clone, Copy)]
-pub(super) enum Encoding {
-    /// As text in UTF-8.
-    Converted,
-    /// As the bytes that the database has.
-    AsStored,
-}
 
 /// Whose rows are read.
 #[derive(Clone, Copy)]
@@ -36,20 +27,28 @@ pub(super) enum Whose<'a> {
 pub(super) struct Select {
     from: String,
     pub(super) columns: Columns,
+    /// The encoding of the database.
+    pub(super) encoding: String,
 }
 
 impl Select {
     /// For the columns that there are.
     pub(super) async fn new(tx: &mut PgConnection, source: &Source) -> Result<Self, Error> {
         let from = source.from();
+        let encoding = sqlx::query_scalar("SELECT getdatabaseencoding()::text");
+        let encoding = encoding.fetch_one(unnamed(tx)).await?;
         let found = columns::describe(tx, &from).await?;
         let columns = columns::choose(source, &found)?;
-        Ok(Self { from, columns })
+        Ok(Self {
+            from,
+            columns,
+            encoding,
+        })
     }
 
-    /// Gives `id`, `name`, `phone` and whether the employee is active.
-    pub(super) fn query<'a>(&self, whose: Whose<'a>, encoding: Encoding) -> Query<'a, Postgres, PgArguments> {
-        let (values, from, id) = (self.values(encoding), &self.from, self.columns.id.quoted());
+    /// Gives `id`, `name` and `phone` as the bytes that the database has, and whether the employee is active.
+    pub(super) fn query<'a>(&self, whose: Whose<'a>) -> Query<'a, Postgres, PgArguments> {
+        let (values, from, id) = (self.values(), &self.from, self.columns.id.quoted());
         let active = self.columns.active.as_ref().map(Identifier::quoted);
         match whose {
             Whose::AllActive => {
@@ -67,7 +66,7 @@ impl Select {
         }
     }
 
-    fn values(&self, encoding: Encoding) -> String {
+    fn values(&self) -> String {
         let id = format!("left({}::text, {ID_CUT})", self.columns.id.quoted());
         let trimmed =
             |column: &Identifier, cut: usize| format!("left(btrim({}::text, {BLANKS}), {cut})", column.quoted());
@@ -76,55 +75,30 @@ impl Select {
             Some(phone) => trimmed(phone, PHONE_CUT),
             None => "NULL::text".to_owned(),
         };
-        let values = [id, name, phone].map(|value| match encoding {
-            Encoding::Converted => value,
-            Encoding::AsStored => format!("convert_to({value}, getdatabaseencoding())"),
-        });
-        values.join(", ")
+        let values = [id, name, phone];
+        values
+            .map(|value| format!("convert_to({value}, getdatabaseencoding())"))
+            .join(", ")
     }
 
     /// A query for people: the values of the rows with these ids and, `with_odd_ids`, of those whose id is not ASCII. Bytes
     /// that are not ASCII are shown as numbers, so that every client can show them.
     pub(super) fn escaped(&self, ids: &[String], with_odd_ids: bool) -> String {
-        let id = self.columns.id.quoted();
-        let quoted_ids: Vec<String> = ids.iter().map(|id| format!("'{}'", id.replace('\'', "''"))).collect();
+        let Columns { id, name, phone, .. } = &self.columns;
+        let columns = [id, name].into_iter().chain(phone).map(Identifier::quoted);
+        let values: Vec<String> = columns
+            .map(|column| format!("encode(convert_to({column}::text, getdatabaseencoding()), 'escape')"))
+            .collect();
+        let id = id.quoted();
         let mut conditions = Vec::new();
         if !ids.is_empty() {
+            let quoted_ids: Vec<String> = ids.iter().map(|id| format!("'{}'", id.replace('\'', "''"))).collect();
             conditions.push(format!("{id}::text IN ({})", quoted_ids.join(", ")));
         }
         if with_odd_ids {
-            conditions.push(beyond_ascii(&self.columns.id));
+            conditions.push(format!("{id}::text ~ '[^[:ascii:]]'"));
         }
-        self.escaped_where(&conditions)
+        let (values, from, conditions) = (values.join(", "), &self.from, conditions.join(" OR "));
+        format!("SELECT {values} FROM {from} WHERE {conditions}")
     }
-
-    /// The same for all rows whose name or phone is not ASCII.
-    pub(super) fn escaped_beyond_ascii(&self) -> String {
-        let columns = [&self.columns.name].into_iter().chain(&self.columns.phone);
-        let conditions: Vec<String> = columns.map(beyond_ascii).collect();
-        self.escaped_where(&conditions)
-    }
-
-    fn escaped_where(&self, conditions: &[String]) -> String {
-        let Columns { id, name, phone, .. } = &self.columns;
-        let columns = [id, name].into_iter().chain(phone);
-        let values: Vec<String> = columns
-            .map(|column| {
-                format!(
-                    "encode(convert_to({}::text, getdatabaseencoding()), 'escape')",
-                    column.quoted()
-                )
-            })
-            .collect();
-        format!(
-            "SELECT {} FROM {} WHERE {}",
-            values.join(", "),
-            self.from,
-            conditions.join(" OR ")
-        )
-    }
-}
-
-fn beyond_ascii(column: &Identifier) -> String {
-    format!("{}::text ~ '[^[:ascii:]]'", column.quoted())
 }

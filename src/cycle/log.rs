@@ -10,15 +10,16 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
+use tracing::Level;
 
 use super::{CycleError, SyncEngine, error::FailureClass};
 use crate::{
     crm::Unconvertible,
     delivery::{Answer, Change, Outcome, Report, Request, Step, Verdict},
-    employee::{Roster, RowProblem},
-    events::{self, HeldUsers, ReleasedUsers, Severity},
+    employee::Roster,
+    events,
     plan::{Approval, Coverage, FailureKey, Hold, HoldKey, HoldKind, Operation, Plan, RemoteList, Snapshot},
-    state::{Account, Counts, CycleOutcome, Finished, Opening},
+    state::{Account, CycleOutcome, Finished, Opening},
 };
 
 /// What needs a human is said again after this time.
@@ -95,10 +96,6 @@ impl<'m> CycleLog<'m> {
         reported_at.is_none_or(|reported_at| self.now.duration_since(reported_at) >= REMIND_AFTER)
     }
 
-    fn last_counts(&self) -> Option<Counts> {
-        self.account.last_cycle.as_ref().map(|cycle| cycle.counts)
-    }
-
     /// Says what the plan found.
     pub(super) fn planned(
         &mut self,
@@ -108,12 +105,13 @@ impl<'m> CycleLog<'m> {
         list: &RemoteList,
         unconvertible: Option<&Unconvertible>,
     ) {
-        let last = self.last_counts();
+        let last = self.account.last_cycle.as_ref().map(|cycle| cycle.counts);
         let holds_are_due = self.is_due_since(self.account.holds_reported_at);
         if roster.is_empty() && plan.managed > 0 && (holds_are_due || last.is_none_or(|last| last.eligible > 0)) {
             events::source_empty(plan.managed);
         }
-        if plan.missing_ids > 0 && last.is_none_or(|last| last.missing_ids != plan.missing_ids) {
+        let has_new_missing_ids = last.is_none_or(|last| last.missing_ids != plan.missing_ids);
+        if plan.missing_ids > 0 && has_new_missing_ids {
             events::rows_without_id(plan.missing_ids);
         }
         match list.coverage() {
@@ -121,12 +119,22 @@ impl<'m> CycleLog<'m> {
             Coverage::Incomplete(reason) | Coverage::Unavailable(reason) => events::verify_proved_nothing(reason),
             Coverage::Unread => {}
         }
-        report_row_problems(plan);
+        let opened = &plan.marks.opened_failures;
+        let problems = opened.iter().map(|failure| (&failure.key, failure.problem.as_str()));
+        for ((operation, code), ids) in grouped(problems) {
+            match operation {
+                Operation::Upsert => events::employee_rejected(code, &ids),
+                Operation::Remove | Operation::Phone => events::employee_failing(operation, code, &ids),
+            }
+        }
         report_recovered_employees(&plan.marks.closed_failures);
         self.report_released(plan, roster);
         self.report_held(plan, snapshot, holds_are_due);
         if let Some(values) = unconvertible {
-            self.report_left_out(values, plan);
+            let is_new = |id: &String| opened.iter().any(|failure| *failure.key.user_id == **id);
+            if (values.unreadable_ids > 0 && has_new_missing_ids) || values.ids.iter().any(is_new) {
+                events::values_unconvertible(values);
+            }
         }
         for key in &plan.marks.closed_failures {
             self.known_failures.remove(key);
@@ -135,27 +143,15 @@ impl<'m> CycleLog<'m> {
         self.known_failures.extend(local);
     }
 
-    /// Warns of values that cannot be converted to UTF-8, when new ones appear.
-    fn report_left_out(&self, values: &Unconvertible, plan: &Plan) {
-        let last = self.last_counts();
-        let has_new_row_without_id =
-            values.unreadable_ids > 0 && last.is_none_or(|last| last.missing_ids != plan.missing_ids);
-        let mut opened = plan.marks.opened_failures.iter();
-        let has_new_failure = opened.any(|failure| values.ids.iter().any(|id| **id == *failure.key.user_id));
-        if has_new_row_without_id || has_new_failure {
-            events::values_unconvertible(values);
-        }
-    }
-
     fn report_released(&self, plan: &Plan, roster: &Roster) {
         let mut released: BTreeMap<(HoldKind, &str, Option<&str>), BTreeSet<&str>> = BTreeMap::new();
         for (key, approval) in &self.approved {
-            if !is_followed(plan, key) {
+            if is_followed(plan, key) {
+                let group = released.entry((key.kind, "approved", Some(&approval.by)));
+                group.or_default().insert(&key.user_id);
+            } else {
                 events::order_dropped(key.kind, &key.user_id, &approval.by);
-                continue;
             }
-            let group = released.entry((key.kind, "approved", Some(&approval.by)));
-            group.or_default().insert(&key.user_id);
         }
         for key in &plan.marks.closed_holds {
             let reason = match key.kind {
@@ -163,18 +159,11 @@ impl<'m> CycleLog<'m> {
                 HoldKind::Remove if !self.engine.policy.removes => "policy",
                 _ => "over",
             };
-            released
-                .entry((key.kind, reason, None))
-                .or_default()
-                .insert(&key.user_id);
+            let group = released.entry((key.kind, reason, None));
+            group.or_default().insert(&key.user_id);
         }
         for ((kind, reason, approved_by), ids) in released {
-            events::released(&ReleasedUsers {
-                kind,
-                ids,
-                reason,
-                approved_by,
-            });
+            events::released(kind, &ids, reason, approved_by);
         }
     }
 
@@ -187,39 +176,26 @@ impl<'m> CycleLog<'m> {
                 let known = snapshot.holds.get(*key);
                 known.is_some_and(|known| known.content == hold.content && known.approved.is_none())
             };
-            let has_grace_ended = held
-                .iter()
-                .any(|(key, hold)| self.has_grace_ended_since_report(key, hold));
-            if !hourly && !has_grace_ended && held.iter().all(is_known) {
-                continue;
+            let grace_ends: Vec<Timestamp> = held.iter().map(|(key, hold)| self.grace_end(key, hold)).collect();
+            let reported_at = self.account.holds_reported_at;
+            let has_ended = |end: &Timestamp| reported_at.is_some_and(|reported| reported < *end) && *end <= self.now;
+            if hourly || !held.iter().all(is_known) || grace_ends.iter().any(has_ended) {
+                let ids = held.iter().map(|(key, _)| &*key.user_id).collect();
+                let in_grace = grace_ends.iter().all(|end| *end > self.now);
+                events::held(kind, &ids, &first.reason, in_grace);
+                self.reported_holds = true;
             }
-            let is_in_grace = held
-                .iter()
-                .all(|(key, hold)| self.grace_end(key, hold).is_some_and(|end| end > self.now));
-            events::held(&HeldUsers {
-                kind,
-                ids: held.iter().map(|(key, _)| &*key.user_id).collect(),
-                reason: &first.reason,
-                is_in_grace,
-            });
-            self.reported_holds = true;
         }
     }
 
-    /// When the grace of a held removal ends: its content is since when the user is absent.
-    fn grace_end(&self, key: &HoldKey, hold: &Hold) -> Option<Timestamp> {
-        if key.kind != HoldKind::Remove {
-            return None;
-        }
-        let absent_since: Timestamp = hold.content.parse().ok()?;
-        absent_since.checked_add(self.engine.policy.grace).ok()
-    }
-
-    fn has_grace_ended_since_report(&self, key: &HoldKey, hold: &Hold) -> bool {
-        match (self.grace_end(key, hold), self.account.holds_reported_at) {
-            (Some(end), Some(reported_at)) => reported_at < end && end <= self.now,
-            _ => false,
-        }
+    /// When the grace of a held removal ends: its content is since when the user is absent. Other holds have none.
+    fn grace_end(&self, key: &HoldKey, hold: &Hold) -> Timestamp {
+        let absent_since: Option<Timestamp> = match key.kind {
+            HoldKind::Remove => hold.content.parse().ok(),
+            HoldKind::Account | HoldKind::Update | HoldKind::Takeover => None,
+        };
+        let end = absent_since.and_then(|since| since.checked_add(self.engine.policy.grace).ok());
+        end.unwrap_or(Timestamp::MIN)
     }
 
     /// Says what a step of the delivery came to.
@@ -240,39 +216,24 @@ impl<'m> CycleLog<'m> {
                 Outcome::SeatsTaken(_) | Outcome::SeatLimit { .. } => {}
             }
         }
-        events::failed_attempts(&newly_failed);
+        let newly_failed = newly_failed.into_iter().map(|attempt| (&attempt.key, &*attempt.code));
+        for ((operation, code), ids) in grouped(newly_failed) {
+            events::employee_failing(operation, code, &ids);
+        }
     }
 
     /// Says how the cycle ended, and notes in `finished` what was said.
     pub(super) fn ended(&mut self, error: Option<&CycleError>, finished: &mut Finished, took: Duration) {
-        match error {
-            Some(error) => self.failed(error, finished),
-            None => self.succeeded(finished, took),
-        }
-    }
-
-    fn failed(&mut self, error: &CycleError, finished: &mut Finished) {
-        let kind = error.kind();
-        let last_kind = self
-            .account
-            .last_cycle
-            .as_ref()
-            .and_then(|last| last.error_kind.as_deref());
+        let Some(error) = error else {
+            return self.succeeded(finished, took);
+        };
+        let last = self.account.last_cycle.as_ref();
         let failing = Failing {
-            class: error.class(),
             lasts: self.account.failing_for(self.now),
-            is_new_kind: last_kind != Some(kind),
+            is_new_kind: last.and_then(|last| last.error_kind.as_deref()) != Some(error.kind()),
             is_due: self.is_due_since(self.account.error_reported_at),
         };
-        let severity = failing.severity(self.engine.unhealthy_after);
-        events::cycle_failed(
-            severity,
-            kind,
-            &error.to_string(),
-            seconds(failing.lasts),
-            finished.requests,
-        );
-        finished.reported_error = severity == Severity::Error;
+        finished.reported_error = failing.report(error, finished.requests, self.engine.unhealthy_after);
     }
 
     fn succeeded(&mut self, finished: &Finished, took: Duration) {
@@ -344,28 +305,23 @@ pub(super) fn report_delivered(report: &Report) {
 pub(crate) fn report_failure_without_state(error: &CycleError, memory: &mut Memory, unhealthy_after: SignedDuration) {
     let kind = error.kind();
     let earlier = memory.state_failure;
-    let mut failure = StateFailure {
-        since: earlier.map_or_else(Instant::now, |earlier| earlier.since),
-        kind,
-        reported_at: earlier.and_then(|earlier| earlier.reported_at),
-    };
+    let since = earlier.map_or_else(Instant::now, |earlier| earlier.since);
+    let reported_at = earlier.and_then(|earlier| earlier.reported_at);
     let failing = Failing {
-        class: error.class(),
-        lasts: elapsed(failure.since),
+        lasts: elapsed(since),
         is_new_kind: earlier.is_none_or(|earlier| earlier.kind != kind),
-        is_due: failure.reported_at.is_none_or(|at| elapsed(at) >= REMIND_AFTER),
+        is_due: reported_at.is_none_or(|at| elapsed(at) >= REMIND_AFTER),
     };
-    let severity = failing.severity(unhealthy_after);
-    events::cycle_failed(severity, kind, &error.to_string(), seconds(failing.lasts), 0);
-    if severity == Severity::Error {
-        failure.reported_at = Some(Instant::now());
-    }
-    memory.state_failure = Some(failure);
+    let is_reported = failing.report(error, 0, unhealthy_after);
+    memory.state_failure = Some(StateFailure {
+        since,
+        kind,
+        reported_at: if is_reported { Some(Instant::now()) } else { reported_at },
+    });
 }
 
 /// Cycles that fail.
 struct Failing {
-    class: FailureClass,
     lasts: SignedDuration,
     /// The last cycle did not fail, or failed in another way.
     is_new_kind: bool,
@@ -375,16 +331,29 @@ struct Failing {
 
 impl Failing {
     /// What may pass by itself is an error only if it lasts; what needs a human is one at once, and when it changes. Both are
-    /// errors once an hour.
-    fn severity(&self, unhealthy_after: SignedDuration) -> Severity {
-        match self.class {
-            FailureClass::Stopping => Severity::Info,
-            FailureClass::Transient if self.lasts < unhealthy_after / 3 => Severity::Warn,
-            FailureClass::NeedsHuman if self.is_new_kind => Severity::Error,
-            FailureClass::Transient | FailureClass::NeedsHuman if self.is_due => Severity::Error,
-            FailureClass::Transient | FailureClass::NeedsHuman => Severity::Warn,
-        }
+    /// errors once an hour. Returns whether this is one.
+    fn report(&self, error: &CycleError, requests: usize, unhealthy_after: SignedDuration) -> bool {
+        let level = match error.class() {
+            FailureClass::Stopping => Level::INFO,
+            FailureClass::Transient if self.lasts < unhealthy_after / 3 => Level::WARN,
+            FailureClass::NeedsHuman if self.is_new_kind => Level::ERROR,
+            FailureClass::Transient | FailureClass::NeedsHuman if self.is_due => Level::ERROR,
+            FailureClass::Transient | FailureClass::NeedsHuman => Level::WARN,
+        };
+        events::cycle_failed(level, error.kind(), error, seconds(self.lasts), requests);
+        level == Level::ERROR
     }
+}
+
+/// The ids of failures by their operation and code.
+fn grouped<'a>(
+    failures: impl IntoIterator<Item = (&'a FailureKey, &'a str)>,
+) -> BTreeMap<(Operation, &'a str), BTreeSet<&'a str>> {
+    let mut groups: BTreeMap<(Operation, &str), BTreeSet<&str>> = BTreeMap::new();
+    for (key, code) in failures {
+        groups.entry((key.operation, code)).or_default().insert(&key.user_id);
+    }
+    groups
 }
 
 fn elapsed(since: Instant) -> SignedDuration {
@@ -400,20 +369,5 @@ fn report_recovered_employees(failures: &[FailureKey]) {
     let ids: BTreeSet<&str> = failures.iter().map(|key| &*key.user_id).collect();
     if !ids.is_empty() {
         events::employee_recovered(&ids);
-    }
-}
-
-fn report_row_problems(plan: &Plan) {
-    let mut opened: BTreeMap<(RowProblem, Operation), BTreeSet<&str>> = BTreeMap::new();
-    for failure in &plan.marks.opened_failures {
-        let group = opened.entry((failure.problem, failure.key.operation));
-        group.or_default().insert(&failure.key.user_id);
-    }
-    for ((problem, operation), ids) in opened {
-        if operation == Operation::Upsert {
-            events::employee_rejected(problem.as_str(), &ids);
-        } else {
-            events::employee_failing(operation, problem.as_str(), &ids);
-        }
     }
 }

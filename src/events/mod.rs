@@ -7,28 +7,19 @@ mod users;
 
 use std::{fmt::Display, time::Duration};
 
+use tracing::Level;
+
 pub(crate) use self::users::*;
 use crate::{delivery::Refusal, state::Finished};
 
-/// How loud an event is whose level is decided when it happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Severity {
-    Debug,
-    Info,
-    /// It may pass by itself, or was reported already.
-    Warn,
-    /// A human is needed.
-    Error,
-}
-
-/// `tracing` wants to know the level when the program is compiled.
+/// `tracing` wants to know the level when the program is compiled; here it is known when the event happens.
 macro_rules! log {
-    ($severity:expr, $($event:tt)+) => {
-        match $severity {
-            Severity::Debug => tracing::debug!($($event)+),
-            Severity::Info => tracing::info!($($event)+),
-            Severity::Warn => tracing::warn!($($event)+),
-            Severity::Error => tracing::error!($($event)+),
+    ($level:expr, $($event:tt)+) => {
+        match $level {
+            Level::ERROR => tracing::error!($($event)+),
+            Level::WARN => tracing::warn!($($event)+),
+            Level::INFO => tracing::info!($($event)+),
+            _ => tracing::debug!($($event)+),
         }
     };
 }
@@ -112,11 +103,11 @@ pub(crate) fn cycle_started() {
 
 /// At INFO if something happened or a heartbeat is due, else at DEBUG.
 pub(crate) fn cycle_finished(finished: &Finished, took: Duration, is_worth_info: bool) {
-    let severity = if is_worth_info { Severity::Info } else { Severity::Debug };
+    let level = if is_worth_info { Level::INFO } else { Level::DEBUG };
     let counts = finished.counts.unwrap_or_default();
     let (in_sync, eligible) = (counts.in_sync, counts.eligible);
     log!(
-        severity,
+        level,
         event = "cycle.finished",
         outcome = finished.outcome.as_str(),
         eligible,
@@ -135,17 +126,18 @@ pub(crate) fn cycle_finished(finished: &Finished, took: Duration, is_worth_info:
     );
 }
 
-pub(crate) fn cycle_failed(severity: Severity, error_kind: &str, error: &str, failing_for_s: i64, requests: usize) {
-    let message = match severity {
-        Severity::Debug | Severity::Info => "The cycle was interrupted; the next one continues",
-        Severity::Warn => "The cycle failed; nothing is lost, and the next one continues",
-        Severity::Error => "The cycle failed; somebody should look at it",
+/// At ERROR if a human is needed, at WARN if it may pass by itself or was reported already.
+pub(crate) fn cycle_failed(level: Level, error_kind: &str, error: &dyn Display, failing_for_s: i64, requests: usize) {
+    let message = match level {
+        Level::ERROR => "The cycle failed; somebody should look at it",
+        Level::WARN => "The cycle failed; nothing is lost, and the next one continues",
+        _ => "The cycle was interrupted; the next one continues",
     };
     log!(
-        severity,
+        level,
         event = "cycle.failed",
         error_kind,
-        error,
+        %error,
         failing_for_s,
         requests,
         "{message}"
@@ -182,26 +174,22 @@ pub(crate) fn batch_refused(entries: usize, refusal: &Refusal) {
     );
 }
 
-/// What one retry of a request is about.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Retry<'a> {
-    pub method: &'a str,
-    pub path: &'a str,
-    pub attempt: u32,
-    pub status: Option<u16>,
-    pub reason: &'a str,
-    pub wait: Duration,
-}
-
-pub(crate) fn request_retried(retry: &Retry<'_>) {
+pub(crate) fn request_retried(
+    method: &str,
+    path: &str,
+    attempt: u32,
+    status: Option<u16>,
+    reason: &str,
+    wait: Duration,
+) {
     tracing::warn!(
         event = "request.retried",
-        method = retry.method,
-        path = retry.path,
-        attempt = retry.attempt,
-        status = retry.status,
-        reason = retry.reason,
-        wait_ms = milliseconds(retry.wait),
+        method,
+        path,
+        attempt,
+        status,
+        reason,
+        wait_ms = milliseconds(wait),
         "A request to Wazzup got no decision and is tried again"
     );
 }

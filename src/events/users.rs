@@ -1,10 +1,9 @@
 //! Events about employees of the CRM and users of Wazzup.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::{
     crm::Unconvertible,
-    delivery::FailedAttempt,
     plan::{Drift, HoldKind, Operation},
 };
 
@@ -88,17 +87,6 @@ pub(crate) fn employee_failing(operation: Operation, code: &str, ids: &BTreeSet<
     );
 }
 
-pub(crate) fn failed_attempts(attempts: &[&FailedAttempt]) {
-    let mut groups: BTreeMap<(Operation, &str), BTreeSet<&str>> = BTreeMap::new();
-    for attempt in attempts {
-        let group = groups.entry((attempt.key.operation, &attempt.code)).or_default();
-        group.insert(&attempt.key.user_id);
-    }
-    for ((operation, code), ids) in groups {
-        employee_failing(operation, code, &ids);
-    }
-}
-
 pub(crate) fn employee_recovered(ids: &BTreeSet<&str>) {
     let employees = counted(ids.len(), "employee");
     tracing::info!(
@@ -119,20 +107,11 @@ pub(crate) fn users_added(ids: &BTreeSet<&str>) {
     );
 }
 
-/// Holds of one kind that are reported together.
-#[derive(Debug)]
-pub(crate) struct HeldUsers<'a> {
-    pub kind: HoldKind,
-    pub ids: BTreeSet<&'a str>,
-    pub reason: &'a str,
-    /// All of them are removals whose grace is not over yet.
-    pub is_in_grace: bool,
-}
-
-pub(crate) fn held(users: &HeldUsers<'_>) {
-    let (count, ids, reason) = (users.ids.len(), listed(&users.ids), users.reason);
-    match users.kind {
-        HoldKind::Remove if users.is_in_grace => tracing::warn!(
+/// Holds of one kind. `in_grace`: all of them are removals whose grace is not over yet.
+pub(crate) fn held(kind: HoldKind, ids: &BTreeSet<&str>, reason: &str, in_grace: bool) {
+    let (count, ids) = (ids.len(), listed(ids));
+    match kind {
+        HoldKind::Remove if in_grace => tracing::warn!(
             event = "removals.held",
             count,
             ids,
@@ -168,41 +147,32 @@ pub(crate) fn held(users: &HeldUsers<'_>) {
     }
 }
 
-/// Holds of one kind that are over.
-#[derive(Debug)]
-pub(crate) struct ReleasedUsers<'a> {
-    pub kind: HoldKind,
-    pub ids: BTreeSet<&'a str>,
-    /// `approved`, `returned`, `policy` or `over`.
-    pub reason: &'a str,
-    pub approved_by: Option<&'a str>,
-}
-
-pub(crate) fn released(users: &ReleasedUsers<'_>) {
-    let (count, ids, reason) = (users.ids.len(), listed(&users.ids), users.reason);
+/// Holds of one kind that are over. `reason`: `approved`, `returned`, `policy` or `over`.
+pub(crate) fn released(kind: HoldKind, ids: &BTreeSet<&str>, reason: &str, approved_by: Option<&str>) {
+    let (count, ids) = (ids.len(), listed(ids));
     let what = match reason {
         "approved" => "were approved",
         "returned" => "are over: the users are back in the CRM",
         "policy" => "are over: the policy is to keep everybody",
         _ => "are over: their reason is gone",
     };
-    if users.kind == HoldKind::Remove {
+    if kind == HoldKind::Remove {
         tracing::info!(
             event = "removals.released",
             reason,
             count,
             ids,
-            approved_by = users.approved_by,
+            approved_by,
             "Held removals {what}"
         );
     }
     tracing::info!(
         event = "holds.released",
-        kind = users.kind.as_str(),
+        kind = kind.as_str(),
         reason,
         count,
         ids,
-        approved_by = users.approved_by,
+        approved_by,
         "Holds {what}"
     );
 }

@@ -115,17 +115,6 @@ impl Transaction<'_> {
         ))
         .await
     }
-
-    /// Users of the acknowledged request are settled as far as what was lost before could no longer land when it was sent.
-    pub(super) async fn settle_users_in_flight(&mut self) -> Result<(), Error> {
-        self.run(sqlx::query!(
-            "DELETE FROM lost USING in_flight_entries AS entry \
-             WHERE entry.account = $1 AND lost.account = entry.account AND lost.user_id = entry.user_id \
-                 AND lost.may_land_until <= entry.started_at",
-            self.account
-        ))
-        .await
-    }
 }
 
 /// An upsert as the journal keeps it.

@@ -9,6 +9,8 @@
 //! - `approve` and `retry` only insert into `inbox`, without the lease; the next cycle takes what is there.
 //! - A request is recorded in `in_flight` before it is sent. The transaction that records its answer takes it out again;
 //!   if the answer leaves open whether it acted, its entries become rows of `lost`.
+//! - What an acknowledged request comes to is recorded by functions of the schema (see `migrations/`), whose plans the session
+//!   keeps.
 //! - Times are on this database's clock: within a transaction, all are the time of its beginning.
 
 mod account;
@@ -35,13 +37,15 @@ use sqlx::{
     query::Query,
 };
 
-pub use account::{Account, Counts, CycleOutcome, LastCycle};
+#[cfg(test)]
+pub use account::KnownSeats;
+pub use account::{Account, Counts, CycleOutcome, HeldLease, LastCycle};
 pub use finish::{CycleFailure, Finished, ListPassed, SeatsCounted};
 pub use history::{Erasure, ErasureRefusal, HistoryEntry, HistoryOperation};
 pub use lease::{Acquired, Holder, Lease};
 pub use opening::{OpenCycle, Opening, Peek};
 pub use orders::DroppedOrder;
-pub use overview::{OpenHold, Overview, PastCycle};
+pub use overview::{Overview, PastCycle};
 pub use schema::{ForeignOwner, Rights, SchemaVersion};
 
 use crate::{

@@ -12,39 +12,10 @@ use crate::{
 impl Transaction<'_> {
     /// All entries of the upsert in flight were acknowledged.
     pub(super) async fn write_upserts(&mut self, cycle: OpenCycle) -> Result<(), Error> {
-        // By scalar sub-selects: without statistics, as in a first sync, a join would read all users for each batch.
         self.run(sqlx::query!(
-            "INSERT INTO history (account, cycle_id, at, user_id, operation, outcome, approved_by, \
-                 name_before, phone_before, name_after, phone_after) \
-             SELECT entry.account, $2, now(), entry.user_id, entry.change, 'delivered', \
-                 (SELECT approved_by FROM holds h WHERE h.user_id = entry.user_id AND h.account = entry.account \
-                     AND h.kind IN ('update', 'takeover') AND h.approved_at IS NOT NULL \
-                     AND entry.change NOT IN ('release', 'resend') LIMIT 1), \
-                 (SELECT u.name FROM users u WHERE u.user_id = entry.user_id AND u.account = entry.account), \
-                 (SELECT u.phone FROM users u WHERE u.user_id = entry.user_id AND u.account = entry.account), \
-                 entry.name, entry.phone \
-             FROM in_flight_entries AS entry WHERE entry.account = $1 AND entry.operation = 'upsert'",
+            "SELECT acknowledge_upserts($1, $2)",
             self.account,
             cycle.id
-        ))
-        .await?;
-        self.run(sqlx::query!(
-            "INSERT INTO users (account, user_id, name, phone, phone_spelling, synced_at) \
-             SELECT account, user_id, name, phone, phone_spelling, now() \
-             FROM in_flight_entries WHERE account = $1 AND operation = 'upsert' \
-             ON CONFLICT (user_id, account) DO UPDATE SET name = excluded.name, phone = excluded.phone, \
-                 phone_spelling = excluded.phone_spelling, synced_at = excluded.synced_at",
-            self.account
-        ))
-        .await?;
-        self.settle_users_in_flight().await?;
-        // An approval is used up by what was approved, not by a phone that is given up first.
-        self.run(sqlx::query!(
-            "DELETE FROM holds USING in_flight_entries AS entry \
-             WHERE entry.account = $1 AND entry.operation = 'upsert' AND entry.change NOT IN ('release', 'resend') \
-                 AND holds.account = entry.account AND holds.user_id = entry.user_id \
-                 AND holds.kind IN ('update', 'takeover') AND holds.approved_at IS NOT NULL",
-            self.account
         ))
         .await
     }
@@ -52,55 +23,10 @@ impl Transaction<'_> {
     /// All users of the removal in flight are gone; those in `absent` had been gone before.
     pub(super) async fn write_removals(&mut self, cycle: OpenCycle, absent: &[EmployeeId]) -> Result<(), Error> {
         self.run(sqlx::query!(
-            "INSERT INTO history (account, cycle_id, at, user_id, operation, outcome, approved_by, name_before) \
-             SELECT entry.account, $2, now(), entry.user_id, 'remove', \
-                 CASE WHEN entry.user_id = ANY($3) THEN 'absent' ELSE 'delivered' END, \
-                 (SELECT approved_by FROM holds h WHERE h.user_id = entry.user_id AND h.account = entry.account \
-                     AND h.kind = 'remove' AND h.approved_at IS NOT NULL), \
-                 (SELECT u.name FROM users u WHERE u.user_id = entry.user_id AND u.account = entry.account) \
-             FROM in_flight_entries AS entry WHERE entry.account = $1 AND entry.operation = 'remove'",
+            "SELECT acknowledge_removals($1, $2, $3)",
             self.account,
             cycle.id,
             &texts(absent)
-        ))
-        .await?;
-        self.settle_users_in_flight().await?;
-        let removed = sqlx::query_scalar!(
-            r#"SELECT user_id AS "user_id!" FROM in_flight_entries WHERE account = $1 AND operation = 'remove'"#,
-            self.account
-        )
-        .fetch_all(self.executor())
-        .await?;
-        self.delete_removed_users(&removed).await
-    }
-
-    /// Whom a lost upsert may bring back keeps a row without acknowledged values, and the approval of the removal.
-    async fn delete_removed_users(&mut self, removed: &[String]) -> Result<(), Error> {
-        self.run(sqlx::query!(
-            "DELETE FROM failures WHERE account = $1 AND user_id = ANY($2)",
-            self.account,
-            removed
-        ))
-        .await?;
-        self.run(sqlx::query!(
-            "UPDATE users SET name = NULL, phone = NULL, phone_spelling = NULL, synced_at = now() \
-             WHERE account = $1 AND user_id = ANY($2)",
-            self.account,
-            removed
-        ))
-        .await?;
-        self.run(sqlx::query!(
-            "DELETE FROM users WHERE account = $1 AND user_id = ANY($2) AND NOT EXISTS (SELECT FROM lost l \
-                 WHERE l.user_id = users.user_id AND l.account = users.account AND l.operation = 'upsert')",
-            self.account,
-            removed
-        ))
-        .await?;
-        self.run(sqlx::query!(
-            "DELETE FROM holds WHERE account = $1 AND user_id = ANY($2) AND NOT EXISTS (SELECT FROM users u \
-                 WHERE u.user_id = holds.user_id AND u.account = holds.account)",
-            self.account,
-            removed
         ))
         .await
     }

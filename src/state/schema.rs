@@ -176,25 +176,25 @@ impl State {
     /// Reads only the system's catalogs. A superuser counts as a member of every role, so for one only its own is ours.
     async fn find_foreign_owner(&self, tx: &mut Transaction<'_>) -> Result<Option<ForeignOwner>, Error> {
         let found = sqlx::query!(
-            r#"WITH owned AS (
+            r#"SELECT object, pg_get_userbyid(owner)::text AS "owner!"
+               FROM (
                    SELECT NULL AS object, nspowner AS owner FROM pg_namespace WHERE nspname = $1
                    UNION ALL
-                   SELECT 'relation ' || c.relname, c.relowner
-                   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1
+                   SELECT 'relation ' || relname, relowner
+                   FROM pg_class WHERE relnamespace = to_regnamespace(quote_ident($1))
                    UNION ALL
-                   SELECT 'function ' || p.proname, p.proowner
-                   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $1
+                   SELECT 'function ' || proname, proowner
+                   FROM pg_proc WHERE pronamespace = to_regnamespace(quote_ident($1))
                    UNION ALL
-                   SELECT 'type ' || t.typname, t.typowner
-                   FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE n.nspname = $1
+                   SELECT 'type ' || typname, typowner
+                   FROM pg_type WHERE typnamespace = to_regnamespace(quote_ident($1))
                    UNION ALL
-                   SELECT 'operator ' || o.oprname, o.oprowner
-                   FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace WHERE n.nspname = $1
-               )
-               SELECT owned.object, pg_get_userbyid(owned.owner)::text AS "owner!"
-               FROM owned JOIN pg_roles us ON us.rolname = current_user
-               WHERE owned.owner <> us.oid AND (us.rolsuper OR NOT pg_has_role(us.oid, owned.owner, 'MEMBER'))
-               ORDER BY owned.object NULLS FIRST LIMIT 1"#,
+                   SELECT 'operator ' || oprname, oprowner
+                   FROM pg_operator WHERE oprnamespace = to_regnamespace(quote_ident($1))
+               ) AS owned
+               WHERE owner <> to_regrole(quote_ident(current_user))
+                   AND (current_setting('is_superuser')::boolean OR NOT pg_has_role(owner, 'MEMBER'))
+               ORDER BY object NULLS FIRST LIMIT 1"#,
             self.schema
         )
         .fetch_optional(tx.executor())

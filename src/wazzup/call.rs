@@ -2,15 +2,15 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    attempt::Call,
     client::Session,
     error::Error,
+    exchange::{Call, HttpAnswer},
     failure::{Failure, unavailable},
     list::{FetchedList, ListBuilder},
-    page::Page,
     user::{RemoteUser, parse_absent, parse_user},
 };
 use crate::{
@@ -23,6 +23,10 @@ const USERS: &str = "users";
 const USER: &str = "users/{id}";
 const BULK_DELETE: &str = "users/bulk_delete";
 
+/// Of some answers it matters only how they begin.
+const BEGINNING: usize = 0;
+/// More than a page of a list needs.
+const MAX_PROBE_BYTES: usize = 1 << 20;
 /// More than one user needs.
 const MAX_USER_BYTES: usize = 64 << 10;
 /// More than 100 ids of 200 characters need, each character escaped.
@@ -37,47 +41,59 @@ impl Session<'_> {
     /// Sends a request of the delivery.
     pub async fn send(&self, request: &Request) -> Answer {
         match request {
+            // The body of the answer means nothing.
             Request::Upsert { entries, attempts } => {
                 let employees: Vec<&Employee> = entries.iter().map(|entry| &entry.employee).collect();
-                self.upsert(&employees, *attempts).await
+                let call = Call::write(Method::POST, USERS, &employees, BEGINNING);
+                self.deliver(&call, *attempts, |_| Some(Vec::new())).await
             }
-            Request::Remove { user_ids, attempts } => self.remove(user_ids, *attempts).await,
+            Request::Remove { user_ids, attempts } => {
+                let call = Call::write(Method::PATCH, BULK_DELETE, user_ids, MAX_ABSENT_BYTES);
+                let absent = |success: HttpAnswer| parse_absent(&success.into_body()?, user_ids);
+                self.deliver(&call, *attempts, absent).await
+            }
             Request::Ping => self.ping().await,
         }
     }
 
-    /// `POST /users`. The body of the answer means nothing.
-    async fn upsert(&self, employees: &[&Employee], attempts: Attempts) -> Answer {
-        let call = Call::write(Method::POST, USERS, employees);
+    /// Sends a writing request. `absent` reads the ids that were not there, if a success is one of Wazzup's.
+    async fn deliver(
+        &self,
+        call: &Call,
+        attempts: Attempts,
+        absent: impl Fn(HttpAnswer) -> Option<Vec<EmployeeId>>,
+    ) -> Answer {
+        let attempt = async || {
+            let success = self.success(call).await?;
+            absent(success).ok_or_else(Failure::web_page)
+        };
         let patience = self.client.patience.for_attempts(attempts);
-        let attempt = async || self.exchange(&call).await.map(|_| Vec::new());
-        let (result, loss) = self.retry(&call, patience, attempt).await;
-        answer(result, loss)
+        let (result, loss) = self.retry(call, patience, attempt).await;
+        let verdict = match result {
+            Ok(absent) => Verdict::Accepted { absent },
+            Err(failure) => failure.verdict,
+        };
+        Answer { verdict, loss }
     }
 
-    /// `PATCH /users/bulk_delete`. The answer names the ids that were absent.
-    async fn remove(&self, user_ids: &[EmployeeId], attempts: Attempts) -> Answer {
-        let call = Call::write(Method::PATCH, BULK_DELETE, user_ids);
-        let patience = self.client.patience.for_attempts(attempts);
-        let attempt = async || {
-            let body = self.exchange(&call).await?.into_bytes(MAX_ABSENT_BYTES).await?;
-            let absent = body.and_then(|body| parse_absent(&body, user_ids));
-            absent.ok_or_else(Failure::web_page)
-        };
-        let (result, loss) = self.retry(&call, patience, attempt).await;
-        answer(result, loss)
+    /// Whether the service answers, and accepts the key.
+    pub(crate) async fn confirm_usable(&self) -> Result<(), Error> {
+        match self.ping().await.verdict {
+            Verdict::Interrupted(interruption) => Err(interruption.into()),
+            Verdict::Accepted { .. } | Verdict::Refused(_) | Verdict::NoDecision(_) => Ok(()),
+        }
     }
 
     /// One attempt of `GET /users`, of which only the beginning is read.
     async fn ping(&self) -> Answer {
-        let call = Call::get(USERS, USERS.to_owned());
+        let call = Call::get(USERS, USERS.to_owned(), BEGINNING);
         let attempt = async || {
-            let success = self.exchange(&call).await?;
-            success.begins_like_list().then(Vec::new).ok_or_else(Failure::web_page)
+            let success = self.success(&call).await?;
+            success.begins_like_list().then_some(()).ok_or_else(Failure::web_page)
         };
         let (result, _) = self.retry(&call, self.client.patience.for_one_attempt(), attempt).await;
         let verdict = match result {
-            Ok(absent) => Verdict::Accepted { absent },
+            Ok(()) => Verdict::Accepted { absent: Vec::new() },
             Err(failure) if failure.status == Some(403) => Verdict::Interrupted(Interruption::Forbidden),
             Err(failure) => match failure.verdict {
                 Verdict::Interrupted(interruption) => Verdict::Interrupted(interruption),
@@ -96,38 +112,34 @@ impl Session<'_> {
     /// # Errors
     /// If the key is refused, nothing may be sent, or the first page is not found.
     pub async fn users(&self, expected: usize) -> Result<FetchedList, Error> {
-        let latest_page = Instant::now() + self.client.timeout() * MAX_TIMEOUTS_OF_A_LIST;
+        let latest_page = Instant::now() + self.client.timeout * MAX_TIMEOUTS_OF_A_LIST;
         let mut list = ListBuilder::new(expected);
-        let mut call = Call::get(USERS, USERS.to_owned());
+        let mut call = Call::get(USERS, USERS.to_owned(), list.room());
         let coverage = loop {
-            let page = match self.page(&call, list.room()).await {
-                Ok(page) => page,
-                Err(error) => match error {
-                    Error::Interrupted(Interruption::Unauthorized | Interruption::NotSent(_)) => return Err(error),
-                    _ if !list.is_empty() => break Coverage::Incomplete(format!("a page cannot be had: {error}")),
-                    Error::Interrupted(Interruption::Forbidden) | Error::NotFound { .. } => return Err(error),
-                    _ => break Coverage::Unavailable(error.to_string()),
+            let page = match self.read(&call).await {
+                Ok(Some(page)) => page,
+                Ok(None) => break Coverage::Incomplete("it is too long".to_owned()),
+                Err(failure) => match Error::from_failure(failure, "GET /users") {
+                    error @ Error::Interrupted(Interruption::Unauthorized | Interruption::NotSent(_)) => {
+                        return Err(error);
+                    }
+                    error if !list.is_empty() => break Coverage::Incomplete(format!("a page cannot be had: {error}")),
+                    error @ (Error::Interrupted(Interruption::Forbidden) | Error::NotFound { .. }) => {
+                        return Err(error);
+                    }
+                    error => break Coverage::Unavailable(error.to_string()),
                 },
             };
-            match list.add(page) {
+            match list.add(&page) {
                 Ok(None) => break Coverage::Complete,
                 Ok(Some(_)) if Instant::now() > latest_page => {
                     break Coverage::Incomplete("reading it takes too long".to_owned());
                 }
-                Ok(Some(offset)) => call.path = format!("{USERS}?offset={offset}"),
+                Ok(Some(offset)) => call = Call::get(USERS, format!("{USERS}?offset={offset}"), list.room()),
                 Err(reason) => break Coverage::Incomplete(reason),
             }
         };
         Ok(list.finish(coverage))
-    }
-
-    async fn page(&self, call: &Call, room: usize) -> Result<Page, Error> {
-        let attempt = async || {
-            let success = self.exchange(call).await?;
-            success.parse(move |body| Page::read(body, room)).await
-        };
-        let (result, _) = self.retry(call, self.client.patience, attempt).await;
-        result.map_err(|failure| Error::from_failure(failure, "GET /users"))
     }
 
     /// `GET /users/{id}`. `None`: the service says that there is no such user (404).
@@ -143,22 +155,34 @@ impl Session<'_> {
         if !id.has_own_url() {
             return Err(useless("no URL can name this id"));
         }
-        let call = Call::get(USER, format!("{USERS}/{}", utf8_percent_encode(id.as_str(), PLAIN)));
-        let attempt = async || self.exchange(&call).await?.into_bytes(MAX_USER_BYTES).await;
-        let (result, _) = self.retry(&call, self.client.patience, attempt).await;
-        match result {
+        let path = format!("{USERS}/{}", utf8_percent_encode(id.as_str(), PLAIN));
+        match self.read(&Call::get(USER, path, MAX_USER_BYTES)).await {
             Ok(Some(body)) => parse_user(&body, id).map(Some).map_err(useless),
             Ok(None) => Err(useless("it is too big")),
             Err(failure) if failure.status == Some(404) => Ok(None),
             Err(failure) => Err(Error::from_failure(failure, name)),
         }
     }
-}
 
-fn answer(result: Result<Vec<EmployeeId>, Failure>, loss: Loss) -> Answer {
-    let verdict = match result {
-        Ok(absent) => Verdict::Accepted { absent },
-        Err(failure) => failure.verdict,
-    };
-    Answer { verdict, loss }
+    /// The body of a success, unless it is longer than the call's limit.
+    async fn read(&self, call: &Call) -> Result<Option<Vec<u8>>, Failure> {
+        let attempt = async || Ok(self.success(call).await?.into_body());
+        let (result, _) = self.retry(call, self.client.patience, attempt).await;
+        result
+    }
+
+    /// Sends a request of `check --probe` once, whatever is answered. `path` follows the base URL.
+    ///
+    /// # Errors
+    /// If it may not be sent, or there is no answer.
+    pub(crate) async fn probe(&self, method: Method, path: &str, body: Option<&Value>) -> Result<HttpAnswer, Error> {
+        let call = Call {
+            body: body.map(|body| body.to_string().into_bytes()),
+            method,
+            ..Call::get("", path.to_owned(), MAX_PROBE_BYTES)
+        };
+        let attempt = async || self.exchange(&call).await;
+        let (result, _) = self.retry(&call, self.client.patience.for_one_attempt(), attempt).await;
+        result.map_err(|failure| Error::from_failure(failure, "the probe"))
+    }
 }

@@ -1,13 +1,13 @@
 //! The way to one Wazzup account, and what the calls of one cycle share.
 
-use std::{fmt, num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, time::Duration};
 
 use reqwest::{Url, header::HeaderValue, redirect, retry};
 use tokio::sync::OnceCell;
 
 use super::{
-    attempt::causes,
     error::Error,
+    exchange::causes,
     failure::Failure,
     gate::Gate,
     key::Key,
@@ -33,47 +33,28 @@ pub struct Settings {
 /// Certificates are verified against the CA store of the system; on Linux `SSL_CERT_FILE` and `SSL_CERT_DIR`, when
 /// set, replace it. A proxy named by `HTTPS_PROXY` or `ALL_PROXY` is used, with `NO_PROXY` heeded: the proxy sees the
 /// host and neither key nor content. Plain `http` never goes through a proxy and needs no CA store.
+#[derive(Debug)]
 pub struct Client {
     pub(super) base_url: String,
-    timeout: Duration,
+    pub(super) timeout: Duration,
     key: SecretSource,
     pub(super) pacer: Pacer,
     pub(super) patience: Patience,
     http: OnceCell<reqwest::Client>,
 }
 
-impl fmt::Debug for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("base_url", &self.base_url)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Client {
     /// Takes the settings in; nothing is read or sent yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let Settings {
-            base_url,
-            timeout,
-            requests_per_minute,
-            key,
-        } = settings;
         Self {
-            base_url: base_url.as_str().trim_end_matches('/').to_owned(),
-            timeout,
-            key,
-            pacer: Pacer::new(requests_per_minute),
+            base_url: settings.base_url.as_str().trim_end_matches('/').to_owned(),
+            timeout: settings.timeout,
+            key: settings.key,
+            pacer: Pacer::new(settings.requests_per_minute),
             patience: Patience::USUAL,
             http: OnceCell::new(),
         }
-    }
-
-    /// The most that one attempt may take.
-    #[must_use]
-    pub fn timeout(&self) -> Duration {
-        self.timeout
     }
 
     /// Reads the key, for the calls of one cycle or command.

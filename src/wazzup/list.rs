@@ -1,8 +1,13 @@
 //! The list of all users, put together from its pages. It is complete only if it proves to be.
+//!
+//! A page is an array of users, or an envelope `{"count": 2, "data": [users]}` with its fields in any order.
 
 use std::{collections::BTreeMap, fmt};
 
-use super::page::{Page, Shape, USER_COST};
+use serde::Deserialize;
+use serde_json::{error::Category, value::RawValue};
+
+use super::user::{WrittenUser, text_or_number};
 use crate::plan::Coverage;
 
 /// The users that `GET /users` shows. `Debug` hides their names.
@@ -25,10 +30,10 @@ impl fmt::Debug for FetchedList {
 
 /// How many users a page has, and so an array that may be only a page.
 const PAGE_LENGTH: usize = 100;
-/// How many users a list may hold, fewer if their texts are long: this many, and four times as many as are expected…
-const SPARE_USERS: usize = 20_000;
-/// …but never more than this.
-const MAX_USERS: usize = 200_000;
+/// How much of a list is read: this much, more than the 1,000 users of an account need…
+const SPARE_BYTES: usize = 2 << 20;
+/// …and this much for each user that is expected.
+const BYTES_PER_USER: usize = 2 << 10;
 
 /// Puts the pages of `GET /users` together.
 pub(super) struct ListBuilder {
@@ -36,24 +41,23 @@ pub(super) struct ListBuilder {
     item_count: usize,
     page_count: usize,
     shape: Option<Shape>,
-    /// The memory that is left for further pages.
+    /// How many bytes the further pages may have.
     room: usize,
 }
 
 impl ListBuilder {
     /// A list that should show `expected` users, or not many more.
     pub(super) fn new(expected: usize) -> Self {
-        let user_limit = SPARE_USERS.saturating_add(4 * expected).min(MAX_USERS);
         Self {
             names: BTreeMap::new(),
             item_count: 0,
             page_count: 0,
             shape: None,
-            room: user_limit * USER_COST,
+            room: SPARE_BYTES.saturating_add(BYTES_PER_USER.saturating_mul(expected)),
         }
     }
 
-    /// How much the next page may hold.
+    /// How many bytes the next page may have.
     pub(super) fn room(&self) -> usize {
         self.room
     }
@@ -64,21 +68,23 @@ impl ListBuilder {
 
     /// Takes a page in. Returns the offset of the page to read next, `None` if the list is complete, and otherwise why
     /// the list is not complete.
-    pub(super) fn add(&mut self, page: Page) -> Result<Option<usize>, String> {
+    pub(super) fn add(&mut self, body: &[u8]) -> Result<Option<usize>, String> {
         let Page {
             shape,
             names,
             item_count,
-            room,
             problem,
-        } = page;
+        } = Page::parse(body)?;
         let distinct_count = names.len();
-        let is_renamed = |(id, name): (&String, &String)| self.names.get(id).is_some_and(|known| known != name);
-        let contradicts = names.iter().any(is_renamed);
         let known_count = self.names.len();
-        self.add_names(names);
+        let mut contradicts = false;
+        for (id, name) in names {
+            // Who is known keeps the first name.
+            contradicts |= self.names.get(&id).is_some_and(|known| *known != name);
+            self.names.entry(id).or_insert(name);
+        }
         let new_count = self.names.len() - known_count;
-        self.room = room;
+        self.room = self.room.saturating_sub(body.len());
         self.item_count += item_count;
         self.page_count += 1;
         if let Some(problem) = problem {
@@ -89,7 +95,7 @@ impl ListBuilder {
         }
         let goes_on = match shape {
             Shape::Array => self.array_goes_on(item_count, distinct_count, new_count)?,
-            Shape::Envelope { count } => self.envelope_goes_on(count.unwrap_or_default(), new_count)?,
+            Shape::Envelope { count } => self.envelope_goes_on(count, new_count)?,
         };
         Ok(goes_on.then_some(self.item_count))
     }
@@ -98,17 +104,6 @@ impl ListBuilder {
         FetchedList {
             names: self.names,
             coverage,
-        }
-    }
-
-    /// Adds who is new; who is known keeps the first name.
-    fn add_names(&mut self, names: BTreeMap<String, String>) {
-        if self.names.is_empty() {
-            self.names = names;
-            return;
-        }
-        for (id, name) in names {
-            self.names.entry(id).or_insert(name);
         }
     }
 
@@ -125,7 +120,8 @@ impl ListBuilder {
         }
     }
 
-    fn envelope_goes_on(&self, count: usize, new_count: usize) -> Result<bool, String> {
+    fn envelope_goes_on(&self, count: Option<usize>, new_count: usize) -> Result<bool, String> {
+        let count = count.ok_or("it has no readable count")?;
         let shown_count = self.names.len();
         if shown_count == count {
             return Ok(false);
@@ -134,5 +130,85 @@ impl ListBuilder {
             return Err(format!("it announces {count} users and shows {shown_count}"));
         }
         Ok(true)
+    }
+}
+
+/// What a page shows.
+pub(super) struct Page {
+    shape: Shape,
+    /// Names by id.
+    names: BTreeMap<String, String>,
+    /// How many users the page has, repeated and unreadable ones too.
+    item_count: usize,
+    /// Why the page does not say everything that it should; the first reason.
+    problem: Option<&'static str>,
+}
+
+/// The two forms in which deployments answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Array,
+    /// With the number of all users, if that can be read.
+    Envelope {
+        count: Option<usize>,
+    },
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    count: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<Vec<&'a RawValue>>,
+}
+
+impl Page {
+    pub(super) fn parse(body: &[u8]) -> Result<Self, &'static str> {
+        let (shape, users) = split(body)?;
+        let mut page = Self {
+            shape,
+            names: BTreeMap::new(),
+            item_count: users.len(),
+            problem: None,
+        };
+        for user in users {
+            // One user who cannot be read is no reason to give the others up.
+            if let Err(problem) = page.add(user) {
+                page.problem.get_or_insert(problem);
+            }
+        }
+        Ok(page)
+    }
+
+    fn add(&mut self, user: &RawValue) -> Result<(), &'static str> {
+        let user = WrittenUser::parse(user.get().as_bytes()).ok_or("one of its entries is no user")?;
+        let id = user.id().ok_or("one of its users has no readable id")?;
+        let name = user.name().ok_or("one of its users has no readable name")?;
+        let known = self.names.entry(id).or_insert_with(|| name.clone());
+        if *known == name {
+            Ok(())
+        } else {
+            Err("one of its users has two names")
+        }
+    }
+}
+
+/// The users of a page, as they are written.
+fn split(body: &[u8]) -> Result<(Shape, Vec<&RawValue>), &'static str> {
+    if body.trim_ascii_start().starts_with(b"[") {
+        let users = serde_json::from_slice(body).map_err(|error| problem(&error))?;
+        return Ok((Shape::Array, users));
+    }
+    let Envelope { count, data } = serde_json::from_slice(body).map_err(|error| problem(&error))?;
+    let count = count.and_then(text_or_number).and_then(|count| count.parse().ok());
+    let users = data.ok_or("it has no list of users")?;
+    Ok((Shape::Envelope { count }, users))
+}
+
+fn problem(error: &serde_json::Error) -> &'static str {
+    match error.classify() {
+        Category::Data => "it is neither an array of users nor a page of them",
+        Category::Eof => "it ends in the middle",
+        Category::Syntax | Category::Io => "it is not JSON",
     }
 }

@@ -7,21 +7,19 @@
 //! - What is not known about a request is reported as its [`Loss`](crate::delivery::Loss), the losses of its earlier
 //!   attempts included, also when a later attempt is answered.
 //! - Redirects are not followed: the key goes to the configured host and nowhere else.
-//! - No answer fills the memory: a list is parsed while it arrives, and every other body has a limit.
+//! - No answer fills the memory: of every body only so much is read.
 //!
 //! From outside in: `call` knows the calls of the contract, `retry` decides when an attempt may start and whether
-//! another one follows, `attempt` makes one HTTP exchange, and `failure` is the table of what each bad ending means.
+//! another one follows, `exchange` makes one, and `failure` is the table of what each bad ending means.
 
-mod attempt;
 mod call;
 mod client;
 mod error;
+mod exchange;
 mod failure;
 mod gate;
 mod key;
 mod list;
-mod page;
-mod raw;
 mod refusal;
 mod retry;
 #[cfg(test)]
@@ -30,8 +28,9 @@ mod user;
 
 pub use client::{Client, Session, Settings};
 pub use error::Error;
+pub(crate) use exchange::HttpAnswer;
 pub use gate::Gate;
 pub(crate) use key::Key;
 #[cfg(test)]
 pub use list::FetchedList;
-pub(crate) use raw::RawAnswer;
+pub(crate) use user::RemoteUser;

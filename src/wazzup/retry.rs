@@ -11,8 +11,8 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    attempt::Call,
     client::Session,
+    exchange::Call,
     failure::{Failure, Retry},
 };
 use crate::{
@@ -70,6 +70,7 @@ const LONGEST_THROTTLE: Duration = Duration::from_mins(2);
 const LONGEST_CLOSURE: Duration = Duration::from_hours(1);
 
 /// Spaces out the requests of one process.
+#[derive(Debug)]
 pub(super) struct Pacer {
     limiter: DefaultDirectRateLimiter,
     /// The service asked to be left alone until then.
@@ -143,14 +144,15 @@ impl Session<'_> {
                 }
                 break Err(failure);
             };
-            events::request_retried(&events::Retry {
-                method: call.method.as_str(),
-                path: call.template,
-                attempt: attempt_number,
-                status: failure.status,
-                reason: &failure.reason,
+            let Failure { status, reason, .. } = &failure;
+            events::request_retried(
+                call.method.as_str(),
+                call.template,
+                attempt_number,
+                *status,
+                reason,
                 wait,
-            });
+            );
             previous = Some(failure);
             self.gate.stop.run_until_cancelled(sleep(wait)).await;
         };
@@ -169,7 +171,7 @@ impl Session<'_> {
         // Not by the first attempt itself: setting TLS up takes time, for which the lease may not last.
         self.client.http().await?;
         self.gate.stop.run_until_cancelled(pacer.limiter.until_ready()).await;
-        let passed = self.gate.pass(self.client.timeout());
+        let passed = self.gate.pass(self.client.timeout);
         passed.map_err(|reason| match previous {
             None => Failure::not_sent(reason),
             Some(failure) => Failure::unavailable(format!("{}; not tried again: {reason}", failure.reason)),

@@ -1,17 +1,14 @@
 //! Users as the service writes them. Ids can be numbers: they are kept as they are written and never go through a float.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    fmt,
-};
+use std::{collections::HashSet, fmt};
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::employee::EmployeeId;
 
 /// A user as Wazzup shows it. `Debug` hides what is personal.
-#[derive(PartialEq, Eq)]
+#[derive(PartialEq, Eq, Serialize)]
 pub struct RemoteUser {
     pub name: String,
     /// That there is none proves nothing: the service may leave the phone out.
@@ -24,40 +21,43 @@ impl fmt::Debug for RemoteUser {
     }
 }
 
-/// The fields of a user as they are written. A map, since serde would read the fields of a struct from an array, too.
+/// The fields of a user as they are written.
 #[derive(Deserialize)]
-#[serde(transparent)]
-pub(super) struct UserFields {
-    by_name: BTreeMap<String, Box<RawValue>>,
+pub(super) struct WrittenUser<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    phone: Option<&'a RawValue>,
 }
 
-impl UserFields {
+impl<'a> WrittenUser<'a> {
+    pub(super) fn parse(json: &'a [u8]) -> Option<Self> {
+        // serde would read the fields of a struct from an array, too.
+        let is_object = json.trim_ascii_start().starts_with(b"{");
+        serde_json::from_slice(json).ok().filter(|_| is_object)
+    }
+
     pub(super) fn id(&self) -> Option<String> {
-        let id = self.by_name.get("id").and_then(|raw| text_or_number(raw))?;
-        (!id.is_empty()).then_some(id)
+        self.id.and_then(text_or_number).filter(|id| !id.is_empty())
     }
 
     pub(super) fn name(&self) -> Option<String> {
-        let name = self.by_name.get("name").and_then(|raw| text(raw))?;
         // Postgres cannot store U+0000, and no name is the same with it.
-        Some(name.replace('\0', "\u{fffd}"))
-    }
-
-    fn phone(&self) -> Option<String> {
-        self.by_name.get("phone").and_then(|raw| text_or_number(raw))
+        Some(text(self.name?)?.replace('\0', "\u{fffd}"))
     }
 }
 
 /// Reads the answer of `GET /users/{id}`, which may leave the id out.
 pub(super) fn parse_user(body: &[u8], asked: &EmployeeId) -> Result<RemoteUser, &'static str> {
-    let fields: UserFields = serde_json::from_slice(body).map_err(|_| "it is not a user")?;
-    let has_id = fields.by_name.contains_key("id");
-    if has_id && fields.id().as_deref() != Some(asked.as_str()) {
+    let user = WrittenUser::parse(body).ok_or("it is not a user")?;
+    if user.id.is_some() && user.id().as_deref() != Some(asked.as_str()) {
         return Err("it shows another user than asked for");
     }
     Ok(RemoteUser {
-        name: fields.name().ok_or("it has no name")?,
-        phone: fields.phone(),
+        name: user.name().ok_or("it has no name")?,
+        phone: user.phone.and_then(text_or_number),
     })
 }
 

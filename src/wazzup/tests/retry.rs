@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::{Client, Gate, Settings, attempt::Call, failure::Failure, retry::Patience},
+    super::{Client, Gate, Settings, exchange::Call, failure::Failure, retry::Patience},
     client_with, open_gate,
 };
 use crate::{
@@ -60,7 +60,7 @@ struct Played {
 /// Runs attempts that come to what `script` says, one after the other; the last entry again and again.
 async fn run(client: &Client, gate: Gate, patience: Patience, script: &[Attempted]) -> Played {
     let session = client.session(gate).expect("a key");
-    let call = Call::get("users/{id}", "users/secret".to_owned());
+    let call = Call::get("users/{id}", "users/secret".to_owned(), 0);
     let start = Instant::now();
     let attempts = AtomicUsize::new(0);
     let attempt = async || {

@@ -199,7 +199,7 @@ async fn no_answer_ends_with_the_time_out() {
 #[tokio::test]
 async fn a_refusal_that_cannot_be_read_is_still_one() {
     let head = b"HTTP/1.1 400 X\r\ncontent-length: 99\r\n\r\n{".to_vec();
-    let long = format!(r#"{{"x":"{}","error":"ODD"}}"#, "x".repeat(70_000));
+    let long = format!(r#"{{"x":"{}","error":"ODD"}}"#, "x".repeat(1_000_000));
     for reply in [Reply::Hang(head.clone()), Reply::Cut(head), answer(400, "", &long)] {
         let server = Server::new(vec![reply]).await;
         let client = impatient(&server.base, Duration::from_millis(300));

@@ -91,12 +91,13 @@ fn small_worlds() -> Vec<SmallWorld> {
     ]
 }
 
-/// Explores the small worlds whose name contains `part`, two at a time.
+/// Explores the small worlds whose name contains `part`, two at a time, and prints a table in Markdown.
 fn explore(budget: Budget, part: &str) {
     let names: Vec<&str> = small_worlds().iter().map(|small_world| small_world.name).collect();
     let chosen: Vec<usize> = (0..names.len()).filter(|index| names[*index].contains(part)).collect();
     let began = Instant::now();
     let mut states = 0;
+    println!("| world | states | depth | put right within |\n|---|--:|--:|---|");
     for pair in chosen.chunks(2) {
         let mut results = Vec::new();
         thread::scope(|scope| {
@@ -111,13 +112,13 @@ fn explore(budget: Budget, part: &str) {
         for (index, result) in pair.iter().zip(results) {
             let explored = result.unwrap_or_else(|told| panic!("{}: {told}", names[*index]));
             println!(
-                "{}: {} states, depth {}, put right within {} cycles",
+                "| {} | {} | {} | {} cycles |",
                 names[*index], explored.states, explored.depth, explored.cycles_to_heal
             );
             states += explored.states;
         }
     }
-    println!("{budget:?}: {states} states in {:.0?}", began.elapsed());
+    println!("| **all**, {budget:?} | {states} | | {:.0?} |", began.elapsed());
 }
 
 fn number(variable: &str, usual: u8) -> u8 {
