@@ -141,6 +141,11 @@ impl Queue {
         }
     }
 
+    /// Parts of refused upserts are not tried any more.
+    pub(super) fn drop_upserts_put_back(&mut self) {
+        self.put_back.retain(Group::is_removal);
+    }
+
     /// Items of one kind for one request, as far as nobody has to hand over something first and there are seats.
     fn take_batch(&mut self) -> Vec<Item> {
         let mut batch = Vec::new();

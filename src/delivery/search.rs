@@ -7,8 +7,8 @@ use super::{
 };
 use crate::plan::{FailureKey, Operation};
 
-/// How many refusals of updates, because the account is over its user limit, are searched; what is refused after that
-/// stays pending.
+/// How many refusals of updates, because the account is over its user limit, are searched; after that, what was refused
+/// stays pending, whatever the reason.
 const MAX_REFUSALS_OVER_LIMIT: usize = 16;
 
 /// What the service said about a group.
@@ -37,6 +37,7 @@ impl Delivery {
             RefusalCode::UserLimitExceeded => {
                 self.refusals_over_limit += 1;
                 if self.refusals_over_limit > MAX_REFUSALS_OVER_LIMIT {
+                    self.queue.drop_upserts_put_back();
                     return;
                 }
             }
