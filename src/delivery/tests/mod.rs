@@ -1,5 +1,9 @@
 //! Single rules of the delivery, against a service that is a closure.
 
+mod order;
+mod refusals;
+mod seats;
+
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
@@ -7,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::*;
 use crate::{
     employee::{Employee, EmployeeId, FullName},
-    plan::{Failure, PlannedUpsert},
+    plan::{Failure, PlannedRemoval, PlannedUpsert},
 };
 
 fn upsert(id: &str, phone: Option<u64>, takes_seat: bool) -> PlannedUpsert {
@@ -65,20 +69,123 @@ fn deliver_after(
     plan: &Plan,
     mut service: impl FnMut(&[BatchEntry]) -> Verdict,
 ) -> (Report, Vec<Outcome>) {
+    deliver_requests(failures, plan, |request| match request {
+        Request::Upsert { entries, .. } => service(entries),
+        Request::Remove { .. } | Request::Ping => ACCEPTED,
+    })
+}
+
+/// The same to a service that is shown all requests.
+fn deliver_requests(
+    failures: Failures,
+    plan: &Plan,
+    mut service: impl FnMut(&Request) -> Verdict,
+) -> (Report, Vec<Outcome>) {
     let mut delivery = Delivery::new(plan, failures);
     let mut outcomes = Vec::new();
     let mut next = delivery.start();
     while let Some(request) = next {
-        let verdict = match &request {
-            Request::Upsert { entries, .. } => service(entries),
-            Request::Remove { .. } | Request::Ping => ACCEPTED,
-        };
+        let verdict = service(&request);
         let loss = Loss::None;
         let step = delivery.answered(Answer { verdict, loss });
         outcomes.extend(step.outcomes);
         next = step.next;
     }
     (delivery.finish(), outcomes)
+}
+
+fn refused(code: RefusalCode) -> Verdict {
+    Verdict::Refused(code.into())
+}
+
+/// A refusal that names entries: each with its place and the fields.
+fn refused_naming(invalid: &[(usize, &[&str])]) -> Verdict {
+    let named = invalid.iter().map(|(index, fields)| InvalidEntry {
+        index: Some(*index),
+        fields: fields.iter().map(ToString::to_string).collect(),
+    });
+    Verdict::Refused(Refusal {
+        invalid: named.collect(),
+        ..RefusalCode::InvalidUsersData.into()
+    })
+}
+
+fn id(text: &str) -> EmployeeId {
+    EmployeeId::parse(text).expect("an id")
+}
+
+/// A request as text: what it does, to whom (`+`: with a phone), and whether it is tried once only.
+fn told(request: &Request) -> String {
+    let attempts = |attempts: &Attempts| if *attempts == Attempts::One { " once" } else { "" };
+    match request {
+        Request::Ping => "ping".to_owned(),
+        Request::Remove {
+            user_ids,
+            attempts: tried,
+        } => {
+            let ids: Vec<&str> = user_ids.iter().map(EmployeeId::as_str).collect();
+            format!("remove {}{}", ids.join(" "), attempts(tried))
+        }
+        Request::Upsert {
+            entries,
+            attempts: tried,
+        } => {
+            let mut text = "upsert".to_owned();
+            for entry in entries {
+                let phone = entry.employee.phone.map_or("", |_| "+");
+                text = format!("{text} {}{phone}", entry.employee.id);
+            }
+            text + attempts(tried)
+        }
+    }
+}
+
+/// Who failed at what.
+fn failed(outcomes: &[Outcome]) -> Vec<(&str, Operation)> {
+    let mut failed = Vec::new();
+    for outcome in outcomes {
+        if let Outcome::Failed(attempt) = outcome {
+            failed.push((&*attempt.key.user_id, attempt.key.operation));
+        }
+    }
+    failed
+}
+
+fn delivered(report: &Report) -> BTreeSet<&str> {
+    report.delivered.iter().map(|delivered| delivered.id.as_str()).collect()
+}
+
+/// A plan that adds nobody, and changes these users; a `+` gives one a phone.
+fn changing(users: &[&str]) -> Plan {
+    let mut plan = Plan::default();
+    for (phone, user) in (79_260_000_001..).zip(users) {
+        let id = user.trim_end_matches('+');
+        plan.upserts
+            .push(upsert(id, user.ends_with('+').then_some(phone), false));
+    }
+    plan
+}
+
+/// A plan that adds so many users.
+fn adding(count: usize) -> Plan {
+    let mut plan = Plan::default();
+    for number in 0..count {
+        plan.upserts.push(upsert(&format!("n{number:03}"), None, true));
+    }
+    plan
+}
+
+/// The users `ids` leave.
+fn removing(ids: &[&str]) -> Plan {
+    let mut plan = Plan::default();
+    for removed in ids {
+        plan.removals.push(PlannedRemoval {
+            id: id(removed),
+            name: None,
+            approved: false,
+        });
+    }
+    plan
 }
 
 #[test]

@@ -1,0 +1,138 @@
+//! Additions and the seats of the account.
+
+use super::*;
+
+fn adding_with(count: usize, used: Option<usize>, limit: Option<usize>, tried_beyond: usize) -> Plan {
+    let mut plan = adding(count);
+    plan.seats = crate::plan::Seats {
+        used,
+        limit,
+        tried_beyond,
+    };
+    plan
+}
+
+/// A service with so many free seats, which names its limit.
+fn full_after(free: usize, limit: Option<usize>) -> impl FnMut(&[BatchEntry]) -> Verdict {
+    let mut left = free;
+    move |entries| {
+        let additions = entries.iter().filter(|entry| entry.change == Change::Add).count();
+        if additions > left {
+            return Verdict::Refused(Refusal {
+                limit,
+                ..RefusalCode::UserLimitExceeded.into()
+            });
+        }
+        left -= additions;
+        ACCEPTED
+    }
+}
+
+#[test]
+fn seats_that_are_taken_and_freed_are_counted() {
+    let mut plan = adding_with(3, Some(5), Some(10), 0);
+    plan.removals = removing(&["x", "y", "z"]).removals;
+    let (report, outcomes) = deliver_requests(Failures::new(), &plan, |request| match request {
+        Request::Remove { .. } => Verdict::Accepted { absent: vec![id("y")] },
+        _ => ACCEPTED,
+    });
+    assert_eq!(
+        outcomes,
+        [
+            Outcome::Removed { absent: vec![id("y")] },
+            Outcome::SeatsTaken(-2),
+            Outcome::Upserted,
+            Outcome::SeatsTaken(3)
+        ]
+    );
+    assert_eq!((report.seats_used, report.removed), (Some(6), 3));
+}
+
+#[test]
+fn only_additions_take_a_seat() {
+    let mut plan = changing(&["a", "b"]);
+    plan.seats.used = Some(5);
+    let (report, outcomes) = deliver(&plan, |_| ACCEPTED);
+    assert_eq!((outcomes, report.seats_used), (vec![Outcome::Upserted], Some(5)));
+}
+
+#[test]
+fn as_many_additions_are_sent_as_seats_are_free() {
+    let plan = adding_with(5, Some(7), Some(10), 0);
+    let (report, _) = deliver(&plan, full_after(3, Some(10)));
+    assert_eq!((report.requests, report.delivered.len()), (1, 3));
+    assert_eq!(report.waiting_for_seat, BTreeSet::from([id("n003"), id("n004")]));
+    assert!(report.pending.is_empty());
+    // A removal of the same cycle frees one more, unless the user had been gone before.
+    for (absent, sent) in [(Vec::new(), 4), (vec![id("x")], 3)] {
+        let mut plan = adding_with(5, Some(7), Some(10), 0);
+        plan.removals = removing(&["x"]).removals;
+        let (report, _) = deliver_requests(Failures::new(), &plan, |request| match request {
+            Request::Remove { .. } => Verdict::Accepted { absent: absent.clone() },
+            _ => ACCEPTED,
+        });
+        assert_eq!(report.delivered.len(), sent);
+    }
+}
+
+#[test]
+fn a_full_account_that_names_its_limit_gets_as_many_as_fit() {
+    let mut plan = adding_with(5, Some(8), Some(9), 100);
+    plan.upserts.insert(0, upsert("a", None, false));
+    let mut requests = Vec::new();
+    let mut service = full_after(2, Some(10));
+    let (report, outcomes) = deliver(&plan, |entries| {
+        requests.push(entries.len());
+        service(entries)
+    });
+    assert_eq!(requests, [6, 3]);
+    assert_eq!(
+        report.waiting_for_seat,
+        BTreeSet::from([id("n002"), id("n003"), id("n004")])
+    );
+    assert_eq!(
+        outcomes[0],
+        Outcome::SeatLimit {
+            limit: Some(10),
+            used: None
+        }
+    );
+    assert!(report.seats_exhausted);
+    assert_eq!((report.seats_limit, report.seats_used), (Some(10), Some(10)));
+}
+
+#[test]
+fn where_the_limit_is_unknown_additions_are_halved_until_one_is_refused() {
+    // Where nobody counted them, there are at least as many users as we manage.
+    for (counted, remembered) in [(Some(7), 10), (None, 2)] {
+        let mut plan = adding_with(6, counted, None, 0);
+        plan.managed = 2;
+        plan.upserts.insert(0, upsert("a", None, false));
+        let (report, outcomes) = deliver(&plan, full_after(3, None));
+        assert_eq!(report.delivered.len(), 4);
+        assert_eq!(report.waiting_for_seat.len(), 3);
+        assert!(report.failing.is_empty() && report.pending.is_empty());
+        // There are as many users as the account may have: that is remembered.
+        let limit = Some(remembered);
+        assert!(
+            outcomes.contains(&Outcome::SeatLimit { limit, used: limit }),
+            "{outcomes:?}"
+        );
+        assert_eq!(report.seats_used, limit);
+    }
+}
+
+#[test]
+fn once_the_account_is_full_no_further_addition_is_tried() {
+    let plan = adding_with(250, Some(10), None, 0);
+    let (report, _) = deliver(&plan, full_after(0, None));
+    assert_eq!((report.waiting_for_seat.len(), report.delivered.len()), (250, 0));
+    assert!(report.requests <= 10, "{}", report.requests);
+}
+
+#[test]
+fn a_limit_that_is_reached_exactly_stays_known() {
+    let plan = adding_with(2, Some(8), Some(10), 100);
+    let (_, outcomes) = deliver(&plan, |_| ACCEPTED);
+    assert_eq!(outcomes, [Outcome::Upserted, Outcome::SeatsTaken(2)]);
+}
