@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use anyhow::bail;
+
 use super::{
-    Context, Error, Exit,
-    holds::{HoldNames, counted_holds, grouped},
+    Context, Exit,
+    holds::{counted_holds, grouped},
     invocation::operator,
-    page::{Mark, Page, note},
-    question::{Consent, Question},
+    page::{Mark, Page, note, say},
+    question::Question,
     setup,
     text::{counted, listed_ids, noun_for},
 };
@@ -27,7 +29,7 @@ pub(super) async fn approve(
     ids: &[String],
     yes: bool,
     expected: Option<usize>,
-) -> Result<Exit, Error> {
+) -> anyhow::Result<Exit> {
     let state = setup::state(&context.config);
     let snapshot = state.peek().await?.snapshot;
     let selection = Selection::of(&snapshot, ids)?;
@@ -36,9 +38,7 @@ pub(super) async fn approve(
         && expected != count
     {
         let are = if count == 1 { "is" } else { "are" };
-        return Err(Error::Refused(format!(
-            "nothing was approved: {count} {are} held, and not {expected} as expected"
-        )));
+        bail!("nothing was approved: {count} {are} held, and not {expected} as expected");
     }
     let mut page = Page::new(MARGIN);
     if selection.approved_earlier > 0 {
@@ -57,17 +57,17 @@ pub(super) async fn approve(
     selection.write(&mut page, roster.as_ref());
     page.print()?;
     if !yes {
-        ask(&selection.question(), context)?;
+        let command = context.invocation.command("approve --yes");
+        selection
+            .question()
+            .ask("nothing was approved", "everything stays held", &command)?;
     }
     let operator = operator();
     state.order_approvals(&selection.approvals(), &operator).await?;
-    let mut page = Page::new(MARGIN);
-    page.paragraph(&format!(
-        "Approved by {}: {}. The next cycle does what was approved.",
-        operator,
-        selection.counted()
-    ));
-    page.print()?;
+    let approved = selection.counted();
+    say(&format!(
+        "Approved by {operator}: {approved}. The next cycle does what was approved."
+    ))?;
     Ok(Exit::Ok)
 }
 
@@ -85,15 +85,13 @@ impl<'a> Selection<'a> {
     /// The holds on `ids`, all of them if there are none.
     ///
     /// While the account is doubted, that is the only hold in question: the others belong to the account that is known.
-    fn of(snapshot: &'a Snapshot, ids: &[String]) -> Result<Self, Error> {
+    fn of(snapshot: &'a Snapshot, ids: &[String]) -> anyhow::Result<Self> {
         let held: BTreeSet<&str> = snapshot.holds.keys().filter_map(HoldKey::concerned_user).collect();
         let unknown: Vec<&str> = ids.iter().map(String::as_str).filter(|id| !held.contains(id)).collect();
         if !unknown.is_empty() {
             let ids = noun_for(unknown.len(), "id");
             let shown = listed_ids(unknown, IDS_SHOWN);
-            return Err(Error::Refused(format!(
-                "nothing was approved, because nothing is held about the {ids} {shown}"
-            )));
+            bail!("nothing was approved, because nothing is held about the {ids} {shown}");
         }
         let account = snapshot.holds.get(&HoldKey::account());
         let is_account_doubted = account.is_some_and(|hold| hold.approved.is_none());
@@ -140,7 +138,7 @@ impl<'a> Selection<'a> {
     fn write(&self, page: &mut Page, roster: Option<&Roster>) {
         let snapshot = self.snapshot;
         for group in grouped(self.holds.iter().copied()) {
-            page.rows(&group.rows(HoldNames { snapshot, roster }));
+            page.rows(&group.rows(snapshot, roster));
             page.marked("Held", Mark::Bad, &group.title(snapshot.users.len()));
             page.more(consequence(group.kind));
             page.blank();
@@ -173,24 +171,6 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// Asks, and refuses unless the answer is a clear yes.
-fn ask(question: &Question, context: &Context) -> Result<(), Error> {
-    let refusal = match (question.ask()?, question.number) {
-        (Consent::Given, _) => return Ok(()),
-        (Consent::NotAsked, _) => {
-            let command = context.invocation.command("approve --yes");
-            return Err(Error::Usage(format!(
-                "nothing was approved: there is no terminal to ask on; {command} approves without asking"
-            )));
-        }
-        (Consent::Refused, Some(number)) => {
-            format!("nothing was approved, since the answer was not {number}; everything stays held")
-        }
-        (Consent::Refused, None) => "nothing was approved; everything stays held".to_owned(),
-    };
-    Err(Error::Refused(refusal))
-}
-
 fn consequence(kind: HoldKind) -> &'static str {
     match kind {
         HoldKind::Account => {
@@ -204,7 +184,7 @@ fn consequence(kind: HoldKind) -> &'static str {
 }
 
 /// Reads the CRM for the names of take-overs. Without them the names in Wazzup have to do, and a note says why.
-async fn read_roster(context: &Context, selection: &Selection<'_>) -> Result<Option<Roster>, Error> {
+async fn read_roster(context: &Context, selection: &Selection<'_>) -> anyhow::Result<Option<Roster>> {
     if selection.count(HoldKind::Takeover) == 0 {
         return Ok(None);
     }

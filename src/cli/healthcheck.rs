@@ -2,10 +2,13 @@
 
 use jiff::SignedDuration;
 
-use super::{Context, Error, Exit, page::Page, setup, text::ago};
-use crate::{daemon, state::Account};
+use super::{Context, Exit, page::say, setup, text::ago};
+use crate::{
+    daemon,
+    state::{Account, HeldLease},
+};
 
-pub(super) async fn healthcheck(context: &Context) -> Result<Exit, Error> {
+pub(super) async fn healthcheck(context: &Context) -> anyhow::Result<Exit> {
     let state = setup::state(&context.config);
     let account = if state.is_there().await? {
         state.account_row().await?.unwrap_or_default()
@@ -18,9 +21,7 @@ pub(super) async fn healthcheck(context: &Context) -> Result<Exit, Error> {
         let status = context.invocation.command("status");
         sentence.push_str(&format!("; {status} and the log say why"));
     }
-    let mut page = Page::new(0);
-    page.paragraph(&sentence);
-    page.print()?;
+    say(&sentence)?;
     Ok(exit)
 }
 
@@ -28,31 +29,23 @@ pub(super) async fn healthcheck(context: &Context) -> Result<Exit, Error> {
 /// for a live one elsewhere.
 fn judge(account: &Account, host: &str, unhealthy_after: SignedDuration) -> (Exit, String) {
     let now = account.now;
-    let success = account.last_success_at;
-    if let Some(at) = success
-        && now.duration_since(at) <= unhealthy_after
-    {
-        let ago = ago(now, at);
-        return (
-            Exit::Ok,
-            format!("healthy: the last cycle that did not fail ended {ago}"),
-        );
+    let last = match account.last_success_at {
+        Some(at) => format!("the last cycle that did not fail ended {}", ago(now, at)),
+        None => "no cycle has succeeded yet".to_owned(),
+    };
+    let since_success = account.last_success_at.map(|at| now.duration_since(at));
+    if since_success.is_some_and(|duration| duration <= unhealthy_after) {
+        return (Exit::Ok, format!("healthy: {last}"));
     }
-    if let Some((holder, expires_at)) = &account.lease
+    if let Some(HeldLease { holder, expires_at }) = &account.lease
         && holder.host != host
         && *expires_at > now
     {
         let holder = &holder.name;
-        return (
-            Exit::Ok,
-            format!("healthy: standing by for {holder}, which holds the lease"),
-        );
+        let sentence = format!("healthy: standing by for {holder}, which holds the lease");
+        return (Exit::Ok, sentence);
     }
-    let sentence = match success {
-        Some(at) => format!("unhealthy: the last cycle that did not fail ended {}", ago(now, at)),
-        None => "unhealthy: no cycle has succeeded yet".to_owned(),
-    };
-    (Exit::Failed, sentence)
+    (Exit::Failed, format!("unhealthy: {last}"))
 }
 
 #[cfg(test)]
@@ -74,7 +67,10 @@ mod tests {
                     name: "there/1".to_owned(),
                     host: host.to_owned(),
                 };
-                (holder, now + SignedDuration::from_secs(seconds))
+                HeldLease {
+                    holder,
+                    expires_at: now + SignedDuration::from_secs(seconds),
+                }
             }),
             ..Account::default()
         };

@@ -1,15 +1,17 @@
 //! How holds are shown, in every verb alike: by kind and reason, with their share, and with names.
 
-use serde::Deserialize;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
     changes::Changes,
-    page::{CHANGE, REMOVAL, Row},
+    invocation::Invocation,
+    page::{Advice, CHANGE, REMOVAL, Row},
     text::{counted, natural_order, short_id},
 };
 use crate::{
-    employee::Roster,
-    plan::{Hold, HoldKey, HoldKind, LostContent, Snapshot},
+    employee::{FullName, Roster},
+    plan::{Hold, HoldKey, HoldKind, Holds, LostContent, LostEntry, Snapshot, User},
 };
 
 /// Holds of one kind with the same reason.
@@ -21,19 +23,55 @@ pub(super) struct HoldGroup<'a> {
     pub(super) holds: Vec<(&'a HoldKey, &'a Hold)>,
 }
 
-/// The names of held users, from where they can be had.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct HoldNames<'a> {
-    pub(super) snapshot: &'a Snapshot,
-    /// For the names of take-overs in the CRM; `None` if the CRM was not read.
-    pub(super) roster: Option<&'a Roster>,
-}
-
 /// What an update's hold is for.
 #[derive(Deserialize)]
 struct UpdateContent {
     name: String,
     phone: Option<String>,
+}
+
+/// An open hold, as `status` and `explain` serialise it.
+#[derive(Serialize)]
+struct HoldView<'a> {
+    /// `None`: the hold is on the whole account.
+    user_id: Option<&'a str>,
+    kind: HoldKind,
+    content: &'a str,
+    reason: &'a str,
+    since: Timestamp,
+    approved: bool,
+    approved_by: Option<&'a str>,
+    approved_at: Option<Timestamp>,
+}
+
+/// Serialises `holds` in the order of their kinds, and in the natural order of the ids.
+pub(super) fn serialize_holds<S: Serializer>(holds: &Holds, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut holds: Vec<_> = holds.iter().collect();
+    holds.sort_by(|(left, _), (right, _)| {
+        let kinds = left.kind.cmp(&right.kind);
+        kinds.then_with(|| natural_order(&left.user_id, &right.user_id))
+    });
+    serializer.collect_seq(holds.into_iter().map(|(key, hold)| {
+        let approval = hold.approved.as_ref();
+        HoldView {
+            user_id: key.concerned_user(),
+            kind: key.kind,
+            content: &hold.content,
+            reason: &hold.reason,
+            since: hold.since,
+            approved: approval.is_some(),
+            approved_by: approval.map(|approval| approval.by.as_str()),
+            approved_at: approval.map(|approval| approval.at),
+        }
+    }))
+}
+
+/// Rows without an id may be anybody's, so they hold removals.
+pub(super) fn missing_ids(count: usize, invocation: &Invocation) -> Advice {
+    let (rows, approve) = (counted(count, "row"), invocation.command("approve"));
+    Advice::warning(format!("{rows} without an id (MISSING_ID)")).with(format!(
+        "give each row an id: until then, nobody is removed without {approve}"
+    ))
 }
 
 /// Groups `holds`, in the order of the kinds.
@@ -84,19 +122,25 @@ impl HoldGroup<'_> {
         }
     }
 
-    /// One line for each user.
-    pub(super) fn rows(&self, names: HoldNames<'_>) -> Vec<Row> {
-        if self.kind == HoldKind::Account {
-            return Vec::new();
-        }
+    /// The users concerned; nobody for the whole account.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.holds.iter().filter_map(|(key, _)| key.concerned_user())
+    }
+
+    /// One line for each user. The `roster` has the names of take-overs in the CRM, if the CRM was read.
+    pub(super) fn rows(&self, snapshot: &Snapshot, roster: Option<&Roster>) -> Vec<Row> {
         let style = if self.kind == HoldKind::Remove { REMOVAL } else { CHANGE };
         let mut rows = Vec::new();
         for (key, hold) in &self.holds {
+            let Some(id) = key.concerned_user() else { continue };
+            let lost = snapshot.lost.get(id).map_or(&[][..], Vec::as_slice);
+            let entry = roster.and_then(|roster| roster.get(id));
+            let crm_name = entry.map(|entry| entry.employee.name.as_str());
             rows.push(Row {
                 style,
                 label: "hold",
-                id: short_id(&key.user_id),
-                text: names.describe(key, hold),
+                id: short_id(id),
+                text: hold_in_words(key.kind, hold, snapshot.users.get(id), lost, crm_name),
             });
         }
         rows
@@ -110,48 +154,34 @@ fn share(count: usize, managed: usize) -> String {
     format!("{count} of {}", counted(managed, "user"))
 }
 
-impl HoldNames<'_> {
-    /// What exactly is held about the user.
-    pub(super) fn describe(&self, key: &HoldKey, hold: &Hold) -> String {
-        match key.kind {
-            HoldKind::Account => String::new(),
-            HoldKind::Remove => shown_name(last_name(self.snapshot, &key.user_id)).to_owned(),
-            HoldKind::Update => self.describe_update(key, hold),
-            HoldKind::Takeover => {
-                let in_wazzup = &hold.content;
-                let entry = self.roster.and_then(|roster| roster.get(&key.user_id));
-                match entry {
-                    Some(entry) => format!("“{in_wazzup}” → “{}”", entry.employee.name),
-                    None => format!("“{in_wazzup}” in Wazzup"),
-                }
-            }
+/// What exactly is held about somebody: a managed `user`, of whom entries may be `lost`, and whom the CRM calls `crm_name`.
+pub(super) fn hold_in_words(
+    kind: HoldKind,
+    hold: &Hold,
+    user: Option<&User>,
+    lost: &[LostEntry],
+    crm_name: Option<&str>,
+) -> String {
+    let acknowledged = user.and_then(|user| user.acknowledged.as_ref());
+    match kind {
+        HoldKind::Account => String::new(),
+        HoldKind::Remove => {
+            let sent = lost.iter().rev().find_map(|entry| match &entry.content {
+                LostContent::Upsert { name, .. } => Some(name),
+                LostContent::Removal => None,
+            });
+            let name = acknowledged.map(|user| &user.name).or(sent);
+            shown_name(name.map(FullName::as_str)).to_owned()
         }
+        HoldKind::Update => match serde_json::from_str::<UpdateContent>(&hold.content) {
+            Ok(UpdateContent { name, phone }) => Changes::between(acknowledged, name, phone).to_string(),
+            Err(_) => String::new(),
+        },
+        HoldKind::Takeover => match crm_name {
+            Some(name) => format!("“{}” → “{name}”", hold.content),
+            None => format!("“{}” in Wazzup", hold.content),
+        },
     }
-
-    fn describe_update(&self, key: &HoldKey, hold: &Hold) -> String {
-        let Ok(content) = serde_json::from_str::<UpdateContent>(&hold.content) else {
-            return String::new();
-        };
-        let user = self.snapshot.users.get(&*key.user_id);
-        let before = user.and_then(|user| user.acknowledged.as_ref());
-        Changes::between(before, content.name, content.phone).to_string()
-    }
-}
-
-/// The last name that is known of a managed user.
-fn last_name<'s>(snapshot: &'s Snapshot, id: &str) -> Option<&'s str> {
-    let (id, user) = snapshot.users.get_key_value(id)?;
-    if let Some(acknowledged) = &user.acknowledged {
-        return Some(acknowledged.name.as_str());
-    }
-    let mut names = snapshot
-        .lost_entries(id)
-        .iter()
-        .filter_map(|entry| match &entry.content {
-            LostContent::Upsert { name, .. } => Some(name.as_str()),
-            LostContent::Removal => None,
-        });
-    names.next_back()
 }
 
 /// A name as people see it.

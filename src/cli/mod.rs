@@ -8,8 +8,6 @@ mod explain;
 mod healthcheck;
 mod holds;
 mod invocation;
-#[cfg(test)]
-mod json_docs;
 mod once;
 mod page;
 mod plan;
@@ -19,18 +17,19 @@ mod retry;
 mod run;
 mod setup;
 mod status;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, parser::ValueSource};
+use serde::Serialize;
 
-use self::invocation::Invocation;
+use self::{invocation::Invocation, page::Page};
 use crate::{
     config::{self, Config, ConfigError},
-    crm, state,
     telemetry::{self, LogLevel},
-    wazzup,
 };
 
 /// Keeps a company's Wazzup users in step with the employee table of its CRM, one way.
@@ -39,7 +38,6 @@ use crate::{
     name = "wazzup-sync",
     bin_name = "wazzup-sync",
     version = crate::VERSION,
-    disable_help_subcommand = true,
     subcommand_value_name = "VERB",
     subcommand_help_heading = "Verbs",
     max_term_width = 100,
@@ -84,7 +82,7 @@ enum Verb {
         #[arg(long)]
         exit_code: bool,
         /// How the answer is printed
-        #[arg(long, value_enum, default_value_t = Format::Text)]
+        #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
     /// Test the set-up item by item; writes nothing
@@ -99,13 +97,13 @@ enum Verb {
         #[arg(long, requires = "probe")]
         yes: bool,
         /// How the answer is printed
-        #[arg(long, value_enum, default_value_t = Format::Text)]
+        #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
     /// Show how the account stands: last cycles, counts, failing employees, holds
     Status {
         /// How the answer is printed
-        #[arg(long, value_enum, default_value_t = Format::Text)]
+        #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
     /// Show everything about one person, from the CRM's row to what to do
@@ -114,7 +112,7 @@ enum Verb {
         #[arg(allow_negative_numbers = true)]
         id: String,
         /// How the answer is printed
-        #[arg(long, value_enum, default_value_t = Format::Text)]
+        #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
     /// List what is held and approve exactly that
@@ -143,20 +141,30 @@ enum Verb {
     },
     /// Tell whether this copy is healthy; for the container
     Healthcheck,
-    /// Print this help, or that of a verb
-    Help {
-        /// The verb
-        verb: Option<String>,
-    },
 }
 
 /// How an answer is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
 enum Format {
     /// For people
+    #[default]
     Text,
     /// For programs; see docs/json.md
     Json,
+}
+
+impl Format {
+    /// Prints `answer`: for people as `write` writes it, with labels `margin` columns wide.
+    fn print(self, answer: &impl Serialize, margin: usize, write: impl FnOnce(&mut Page)) -> io::Result<()> {
+        match self {
+            Self::Text => {
+                let mut page = Page::new(margin);
+                write(&mut page);
+                page.print()
+            }
+            Self::Json => page::print_json(answer),
+        }
+    }
 }
 
 /// The exit codes of the contract.
@@ -182,47 +190,10 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A command that did not do its work.
+/// The command line cannot be followed.
 #[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The command line cannot be followed.
-    #[error("{0}")]
-    Usage(String),
-    /// The command was understood, and not followed.
-    #[error("{0}")]
-    Refused(String),
-    #[error("the cycle was interrupted; nothing is lost, and the next one continues")]
-    Interrupted,
-    #[error(transparent)]
-    State(#[from] state::Error),
-    #[error(transparent)]
-    Crm(#[from] crm::Error),
-    #[error(transparent)]
-    Wazzup(#[from] wazzup::Error),
-    #[error("the answer cannot be written: {0}")]
-    Output(#[from] io::Error),
-}
-
-impl Error {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Config(_) | Self::Usage(_) => Exit::Usage,
-            Self::Refused(_)
-            | Self::Interrupted
-            | Self::State(_)
-            | Self::Crm(_)
-            | Self::Wazzup(_)
-            | Self::Output(_) => Exit::Failed,
-        }
-    }
-
-    /// A reader that has seen enough (`| head`) is no failure.
-    fn is_closed_pipe(&self) -> bool {
-        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
-    }
-}
+#[error("{0}")]
+struct UsageError(String);
 
 /// What a verb works with.
 #[derive(Debug)]
@@ -247,21 +218,26 @@ pub fn main() -> ExitCode {
     let result = Cli::from_arg_matches(&matches)
         .map_err(|error| error.exit())
         .and_then(|cli| run(cli, &matches));
-    match result {
-        Ok(exit) => exit.into(),
-        Err(error) if error.is_closed_pipe() => Exit::Ok.into(),
-        Err(error) => {
-            // If stderr is gone, nobody is left to tell.
-            _ = page::note(&error.to_string());
-            error.exit().into()
-        }
+    let error = match result {
+        Ok(exit) => return exit.into(),
+        Err(error) => error,
+    };
+    let message = match error.downcast_ref::<io::Error>() {
+        // A reader that has seen enough (`| head`) is no failure.
+        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Ok.into(),
+        Some(error) => format!("the answer cannot be written: {error}"),
+        None => error.to_string(),
+    };
+    // If stderr is gone, nobody is left to tell.
+    _ = page::note(&message);
+    if error.is::<ConfigError>() || error.is::<UsageError>() {
+        Exit::Usage.into()
+    } else {
+        Exit::Failed.into()
     }
 }
 
-fn run(cli: Cli, matches: &ArgMatches) -> Result<Exit, Error> {
-    if let Verb::Help { verb } = cli.verb {
-        return help(verb.as_deref());
-    }
+fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<Exit> {
     let is_given = matches.value_source("config") == Some(ValueSource::CommandLine);
     let invocation = Invocation::new(cli.config.as_deref().filter(|_| is_given));
     let config_path = cli.config.unwrap_or_else(config::default_path);
@@ -285,7 +261,7 @@ fn run(cli: Cli, matches: &ArgMatches) -> Result<Exit, Error> {
     exit
 }
 
-async fn follow(verb: Verb, context: &Context) -> Result<Exit, Error> {
+async fn follow(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
     match verb {
         Verb::Run => Box::pin(run::run(context)).await,
         Verb::Once => once::once(context).await,
@@ -307,47 +283,5 @@ async fn follow(verb: Verb, context: &Context) -> Result<Exit, Error> {
         Verb::Retry { ids } => retry::retry(context, &ids).await,
         Verb::Erase { id } => erase::erase(context, &id).await,
         Verb::Healthcheck => healthcheck::healthcheck(context).await,
-        Verb::Help { verb } => help(verb.as_deref()),
-    }
-}
-
-/// The help of the program, or of one verb.
-fn help(verb: Option<&str>) -> Result<Exit, Error> {
-    let mut command = command();
-    command.build();
-    let Some(verb) = verb else {
-        command.print_help()?;
-        return Ok(Exit::Ok);
-    };
-    let Some(subcommand) = command.find_subcommand_mut(verb) else {
-        return Err(Error::Usage(format!(
-            "there is no verb {verb}; `wazzup-sync help` lists them all"
-        )));
-    };
-    subcommand.print_help()?;
-    Ok(Exit::Ok)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        command().debug_assert();
-    }
-
-    #[test]
-    fn the_named_file_is_told_from_the_default() {
-        for (arguments, is_given) in [
-            (&["wazzup-sync", "status"][..], false),
-            (&["wazzup-sync", "-c", "x", "status"], true),
-            (&["wazzup-sync", "status", "--config", "x"], true),
-        ] {
-            let matches = command().try_get_matches_from(arguments).unwrap();
-            let source = matches.value_source("config");
-            assert_eq!(source == Some(ValueSource::CommandLine), is_given, "{arguments:?}");
-            assert_eq!(Cli::from_arg_matches(&matches).unwrap().config.is_some(), is_given);
-        }
     }
 }

@@ -2,21 +2,31 @@
 
 use std::io::{self, IsTerminal as _};
 
-use super::{Context, Error, Exit, invocation::Invocation, page::Page, setup, text::counted};
+use anyhow::bail;
+
+use super::{
+    Context, Exit,
+    invocation::Invocation,
+    page::say,
+    setup,
+    text::{counted, listed_counts},
+};
 use crate::{
     cycle::{CycleError, CycleReport, Memory, report_failure_without_state},
     daemon::{self, Once},
     events,
-    state::{CycleOutcome, Finished},
+    state::CycleOutcome,
 };
 
-pub(super) async fn once(context: &Context) -> Result<Exit, Error> {
+pub(super) async fn once(context: &Context) -> anyhow::Result<Exit> {
     let stop = daemon::stop_signal()?;
     setup::report_unverified_tls(&context.config);
     let engine = setup::engine(&context.config);
     let (exit, sentence) = match daemon::once(&engine, context.config.state.lease, &stop).await {
         Ok(Once::Done(report)) => (exit(&report), sentence(&report, &context.invocation)),
-        Ok(Once::Interrupted) => return Err(Error::Interrupted),
+        Ok(Once::Interrupted) => {
+            bail!("the cycle was interrupted; nothing is lost, and the next one continues");
+        }
         Ok(Once::HeldBy(holder, expires_in)) => {
             events::lease_held_by_another(&holder.name, expires_in.as_secs());
             let sentence = format!("Nothing was done: {} holds the lease and runs the cycles.", holder.name);
@@ -30,9 +40,7 @@ pub(super) async fn once(context: &Context) -> Result<Exit, Error> {
     };
     // A script has the log and the exit code; this is for somebody who looks.
     if io::stdout().is_terminal() {
-        let mut page = Page::new(0);
-        page.paragraph(&sentence);
-        page.print()?;
+        say(&sentence)?;
     }
     Ok(exit)
 }
@@ -52,7 +60,11 @@ fn sentence(report: &CycleReport, invocation: &Invocation) -> String {
     let Some(finished) = &report.finished else {
         return "The cycle failed: the state database could not be used.".to_owned();
     };
-    let done = done(finished);
+    let mut done = format!("{} added", finished.added);
+    if finished.adopted > 0 {
+        done.push_str(&format!(", {} adopted", finished.adopted));
+    }
+    done.push_str(&format!(", {} changed, {} removed", finished.updated, finished.removed));
     if let Some(error) = &finished.error {
         let failure = format!("The cycle failed: {}.", error.message);
         let is_anything_done = finished.added + finished.adopted + finished.updated + finished.removed > 0;
@@ -64,45 +76,29 @@ fn sentence(report: &CycleReport, invocation: &Invocation) -> String {
     }
     let counts = finished.counts.unwrap_or_default();
     let in_sync = format!("{done}; {} of {} in sync.", counts.in_sync, counts.eligible);
-    let mut open = Vec::new();
-    for (count, what) in [
+    let mut open = listed_counts([
         (counts.failing, "failing"),
         (counts.waiting_for_seat, "waiting for a seat"),
         (counts.pending, "pending"),
         (finished.held, "held"),
-    ] {
-        if count > 0 {
-            open.push(format!("{count} {what}"));
-        }
-    }
+    ]);
     if counts.missing_ids > 0 {
         open.push(format!("{} without an id", counted(counts.missing_ids, "row")));
     }
-    if open.is_empty() && finished.outcome == CycleOutcome::InSync {
-        return in_sync;
+    if open.is_empty() {
+        if finished.outcome == CycleOutcome::InSync {
+            return in_sync;
+        }
+        open.push("a removal was not done".to_owned());
     }
     let status = invocation.command("status");
-    if open.is_empty() {
-        return format!("{in_sync} {status} says what is open.");
-    }
     format!("{in_sync} {}: {status} says more.", open.join(", "))
-}
-
-fn done(finished: &Finished) -> String {
-    let adopted = match finished.adopted {
-        0 => String::new(),
-        adopted => format!(", {adopted} adopted"),
-    };
-    format!(
-        "{} added{adopted}, {} changed, {} removed",
-        finished.added, finished.updated, finished.removed
-    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{Counts, CycleFailure};
+    use crate::state::{Counts, CycleFailure, Finished};
 
     fn finished(outcome: CycleOutcome, counts: Counts) -> Finished {
         Finished {

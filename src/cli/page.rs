@@ -43,19 +43,11 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    fn sign(self) -> &'static str {
+    fn sign(self) -> (&'static str, Style) {
         match self {
-            Self::Good => "✓",
-            Self::Warning => "!",
-            Self::Bad => "✗",
-        }
-    }
-
-    fn style(self) -> Style {
-        match self {
-            Self::Good => ADDITION,
-            Self::Warning => CHANGE,
-            Self::Bad => REMOVAL,
+            Self::Good => ("✓", ADDITION),
+            Self::Warning => ("!", CHANGE),
+            Self::Bad => ("✗", REMOVAL),
         }
     }
 }
@@ -83,7 +75,7 @@ impl Advice {
         Self::new(Mark::Bad, reason)
     }
 
-    fn new(mark: Mark, reason: impl Into<String>) -> Self {
+    pub(super) fn new(mark: Mark, reason: impl Into<String>) -> Self {
         Self {
             mark,
             reason: reason.into(),
@@ -116,6 +108,8 @@ pub(super) struct Page {
     width: usize,
     /// Columns of the labels.
     margin: usize,
+    /// Of several paragraphs with the same label, only the first one shows it.
+    last_label: String,
 }
 
 impl Page {
@@ -130,6 +124,7 @@ impl Page {
             text: String::new(),
             width,
             margin,
+            last_label: String::new(),
         }
     }
 
@@ -153,33 +148,30 @@ impl Page {
 
     /// A paragraph beside its label.
     pub(super) fn line(&mut self, label: &str, text: &str) {
-        let label = padded(LABEL, label, self.margin);
+        let label = self.label(label);
         self.wrapped(&label, self.margin, PLAIN, text);
     }
 
     /// A paragraph beside its label that says how it stands: `Held         ✗ 3 removals: …`.
     pub(super) fn marked(&mut self, label: &str, mark: Mark, text: &str) {
-        let label = padded(LABEL, label, self.margin);
-        self.wrapped(&label, self.margin, mark.style(), &format!("{} {text}", mark.sign()));
+        let label = self.label(label);
+        let (sign, style) = mark.sign();
+        self.wrapped(&label, self.margin, style, &format!("{sign} {text}"));
     }
 
     /// The same, with what to do about it.
     pub(super) fn advice(&mut self, label: &str, advice: &Advice) {
         self.marked(label, advice.mark, &advice.reason);
-        self.remedy_of(advice);
-    }
-
-    /// An item of a list, which starts with how it stands: `✓ CRM        …`.
-    pub(super) fn item(&mut self, label: &str, advice: &Advice) {
-        let sign = padded(advice.mark.style(), advice.mark.sign(), 2);
-        let label = format!("{sign}{}", padded(PLAIN, label, self.margin.saturating_sub(2)));
-        self.wrapped(&label, self.margin, PLAIN, &advice.reason);
-        self.remedy_of(advice);
+        if let Some(remedy) = &advice.remedy {
+            self.remedy(remedy);
+        }
     }
 
     /// A paragraph that belongs to the one above.
     pub(super) fn more(&mut self, text: &str) {
-        self.line("", text);
+        if !text.is_empty() {
+            self.line("", text);
+        }
     }
 
     /// What to do about the paragraph above.
@@ -188,14 +180,9 @@ impl Page {
         self.wrapped(&arrow, self.margin + 2, PLAIN, text);
     }
 
-    fn remedy_of(&mut self, advice: &Advice) {
-        if let Some(remedy) = &advice.remedy {
-            self.remedy(remedy);
-        }
-    }
-
     /// An empty line, unless the page is empty.
     pub(super) fn blank(&mut self) {
+        self.last_label.clear();
         if !self.text.is_empty() {
             self.text.push('\n');
         }
@@ -209,18 +196,26 @@ impl Page {
         let id_width = widths.filter(|width| *width <= limit).max().unwrap_or_default();
         let indent = self.margin + id_width + 2;
         for row in rows {
-            let label = padded(row.style, row.label, self.margin);
+            let mut first = padded(row.style, row.label, self.margin);
             let id = printable(&row.id);
-            if id.width() <= id_width {
-                let first = format!("{label}{}", padded(PLAIN, &id, id_width + 2));
-                self.wrapped(&first, indent, PLAIN, &row.text);
+            if id.width() > id_width {
+                self.wrapped(&first, self.margin, PLAIN, &id);
+                first = " ".repeat(indent);
             } else {
-                self.wrapped(&label, self.margin, PLAIN, &id);
-                if !row.text.is_empty() {
-                    self.wrapped(&" ".repeat(indent), indent, PLAIN, &row.text);
-                }
+                first.push_str(&padded(PLAIN, &id, id_width + 2));
             }
+            self.wrapped(&first, indent, PLAIN, &row.text);
         }
+    }
+
+    fn label(&mut self, label: &str) -> String {
+        if label == self.last_label {
+            return padded(PLAIN, "", self.margin);
+        }
+        if !label.is_empty() {
+            label.clone_into(&mut self.last_label);
+        }
+        padded(LABEL, label, self.margin)
     }
 
     /// Writes `text` behind `first`, which is `indent` columns wide, and the following lines below `text`.
@@ -234,6 +229,13 @@ impl Page {
             before = &blanks;
         }
     }
+}
+
+/// Answers with one paragraph.
+pub(super) fn say(text: &str) -> io::Result<()> {
+    let mut page = Page::new(0);
+    page.paragraph(text);
+    page.print()
 }
 
 /// Writes a note to standard error, beside an answer and not part of it; wrapped on a terminal only, since others search
@@ -275,36 +277,17 @@ fn padded(style: Style, text: &str, width: usize) -> String {
 const KEPT_BLANK: &str = "\u{e000}";
 
 /// `text` in lines of at most `width` columns, broken at blanks where there are any. A command between backticks stays in
-/// one piece if it fits, and a number stays with its unit.
+/// one piece if it fits.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let options = textwrap::Options::new(width.max(1)).word_splitter(textwrap::WordSplitter::NoHyphenation);
     let mut parts = Vec::new();
     for (number, part) in text.split('`').enumerate() {
         let is_code = number % 2 == 1 && part.width() + 2 <= width;
-        parts.push(if is_code {
-            part.replace(' ', KEPT_BLANK)
-        } else {
-            keep_units(part)
-        });
+        parts.push(part.replace(' ', if is_code { KEPT_BLANK } else { " " }));
     }
     let text = parts.join("`");
     let lines = textwrap::wrap(&text, options);
     lines.iter().map(|line| line.replace(KEPT_BLANK, " ")).collect()
-}
-
-/// `text` with a kept blank behind each number.
-fn keep_units(text: &str) -> String {
-    let mut kept = String::with_capacity(text.len());
-    for word in text.split_inclusive(' ') {
-        match word.strip_suffix(' ') {
-            Some(number) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => {
-                kept.push_str(number);
-                kept.push_str(KEPT_BLANK);
-            }
-            _ => kept.push_str(word),
-        }
-    }
-    kept
 }
 
 #[cfg(test)]
@@ -320,7 +303,6 @@ mod tests {
         assert_eq!(wrap("🙂🙂🙂", 4), ["🙂🙂", "🙂"]);
         assert_eq!(wrap("", 4), [""]);
         assert_eq!(wrap("say `a b c` twice", 10), ["say", "`a b c`", "twice"]);
-        assert_eq!(wrap("expires in 12 s", 13), ["expires in", "12 s"]);
     }
 
     fn row(label: &'static str, id: &str, text: &str) -> Row {

@@ -5,18 +5,13 @@
 
 use std::io;
 
+use anyhow::bail;
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Context, Error, Exit, Format,
-    page::{self, Page},
-    question::{Consent, Question},
-    setup,
-    text::printable,
-};
+use super::{Context, Exit, Format, UsageError, page::say, question::Question, setup, text::printable};
 use crate::{
     employee::Phone,
     wazzup::{Client, Error as WazzupError, Gate, HttpAnswer, Session},
@@ -47,7 +42,7 @@ struct Finding {
 
 /// Probes, after a question unless `yes`. `phone` is given to the two users, one after the other; without it nothing is asked
 /// about phones.
-pub(super) async fn probe(context: &Context, phone: Option<&str>, yes: bool, format: Format) -> Result<Exit, Error> {
+pub(super) async fn probe(context: &Context, phone: Option<&str>, yes: bool, format: Format) -> anyhow::Result<Exit> {
     let phone = phone.map(|text| read_phone(context, text)).transpose()?;
     let client = Client::new(context.config.wazzup.clone());
     let session = client.session(Gate::without_lease(CancellationToken::new()))?;
@@ -57,7 +52,12 @@ pub(super) async fn probe(context: &Context, phone: Option<&str>, yes: bool, for
     };
     if !yes {
         explain(context, phone)?;
-        ask(context)?;
+        let question = Question {
+            text: "Create and remove these two users?".to_owned(),
+            number: None,
+        };
+        let command = context.invocation.command("check --probe --yes");
+        question.ask("nothing was probed", "nobody was created", &command)?;
     }
     probe.remove_leftovers().await?;
     probe.refuse_without_seats(context).await?;
@@ -66,34 +66,20 @@ pub(super) async fn probe(context: &Context, phone: Option<&str>, yes: bool, for
     let removed = probe.remove_users().await;
     let findings = asked?;
     removed?;
-    match format {
-        Format::Json => page::print_json(&findings)?,
-        Format::Text => findings.print()?,
-    }
+    format.print(&findings, MARGIN, |page| {
+        for finding in &findings.findings {
+            page.line(finding.question, &finding.answer);
+        }
+        page.blank();
+        page.paragraph("Both users are removed again. This answer has no personal data and no key.");
+    })?;
     Ok(Exit::Ok)
 }
 
-fn read_phone(context: &Context, text: &str) -> Result<Phone, Error> {
+fn read_phone(context: &Context, text: &str) -> anyhow::Result<Phone> {
     match context.config.crm.phone_reader.read(text) {
         Ok(Some((phone, _))) => Ok(phone),
-        Ok(None) | Err(_) => Err(Error::Usage("--phone: this is no phone number".to_owned())),
-    }
-}
-
-fn ask(context: &Context) -> Result<(), Error> {
-    let question = Question {
-        text: "Create and remove these two users?".to_owned(),
-        number: None,
-    };
-    match question.ask()? {
-        Consent::Given => Ok(()),
-        Consent::Refused => Err(Error::Refused("nothing was probed".to_owned())),
-        Consent::NotAsked => {
-            let command = context.invocation.command("check --probe --yes");
-            Err(Error::Usage(format!(
-                "nothing was probed: there is no terminal to ask on; {command} probes without asking"
-            )))
-        }
+        Ok(None) | Err(_) => bail!(UsageError("--phone: this is no phone number".to_owned())),
     }
 }
 
@@ -103,26 +89,12 @@ fn explain(context: &Context, phone: Option<Phone>) -> io::Result<()> {
         Some(phone) => format!("They are given the phone {phone}, one after the other. "),
         None => "They get no phone, so nothing is found out about phones: --phone NUMBER names one. ".to_owned(),
     };
-    let mut page = Page::new(MARGIN);
-    page.paragraph(&printable(&format!(
+    say(&printable(&format!(
         "This creates two users in the Wazzup account behind {}: {FIRST} and {SECOND}, both with a name that begins with \
          “{NAME}”. It changes them, sends one request that should be refused, and removes both. {phone}For some seconds \
          they take two seats. No other user is changed or removed, and nothing is written into the state.",
         context.config.wazzup.base_url
-    )));
-    page.print()
-}
-
-impl Findings {
-    fn print(&self) -> io::Result<()> {
-        let mut page = Page::new(MARGIN);
-        for finding in &self.findings {
-            page.line(finding.question, &finding.answer);
-        }
-        page.blank();
-        page.paragraph("Both users are removed again. This answer has no personal data and no key.");
-        page.print()
-    }
+    )))
 }
 
 /// A probe under way.
@@ -133,14 +105,12 @@ struct Probe<'a> {
 
 impl Probe<'_> {
     /// Removes what a killed probe left behind.
-    async fn remove_leftovers(&self) -> Result<(), Error> {
+    async fn remove_leftovers(&self) -> anyhow::Result<()> {
         let mut is_there = false;
         for id in [FIRST, SECOND] {
             let Some(user) = self.user(id).await? else { continue };
             if !user["name"].as_str().unwrap_or_default().starts_with(NAME) {
-                return Err(Error::Refused(format!(
-                    "nothing was probed: there is a user {id} in Wazzup who is not the probe's"
-                )));
+                bail!("nothing was probed: there is a user {id} in Wazzup who is not the probe's");
             }
             is_there = true;
         }
@@ -151,7 +121,7 @@ impl Probe<'_> {
     }
 
     /// Refuses where the state knows of a user limit that leaves no two seats.
-    async fn refuse_without_seats(&self, context: &Context) -> Result<(), Error> {
+    async fn refuse_without_seats(&self, context: &Context) -> anyhow::Result<()> {
         let Ok(peek) = setup::state(&context.config).peek().await else {
             return Ok(());
         };
@@ -159,14 +129,12 @@ impl Probe<'_> {
         if let (Some(limit), Some(used)) = (account.seats_limit, account.seats_used)
             && used + 2 > limit
         {
-            return Err(Error::Refused(format!(
-                "nothing was probed: it needs two free seats, and {used} of {limit} are used"
-            )));
+            bail!("nothing was probed: it needs two free seats, and {used} of {limit} are used");
         }
         Ok(())
     }
 
-    async fn ask_everything(&self) -> Result<Findings, Error> {
+    async fn ask_everything(&self) -> anyhow::Result<Findings> {
         let mut findings = Vec::new();
         let mut found = |question, answer| findings.push(Finding { question, answer });
         let created = self
@@ -174,7 +142,7 @@ impl Probe<'_> {
             .await?;
         if !created.is_success() {
             let error = error_shape(&created);
-            return Err(Error::Refused(format!("the two users cannot be created: {error}")));
+            bail!("the two users cannot be created: {error}");
         }
         found("answer to an upsert", success_shape(&created));
         self.ask_about_list(&mut found).await?;
@@ -189,7 +157,7 @@ impl Probe<'_> {
         Ok(Findings { version: 1, findings })
     }
 
-    async fn ask_about_list(&self, found: &mut impl FnMut(&'static str, String)) -> Result<(), Error> {
+    async fn ask_about_list(&self, found: &mut impl FnMut(&'static str, String)) -> anyhow::Result<()> {
         let whole = self.get("users").await?;
         let Some(list) = whole.json() else {
             found("list", format!("HTTP {}, no JSON", whole.status));
@@ -212,7 +180,7 @@ impl Probe<'_> {
     }
 
     /// A request with one entry that can be taken and one that cannot.
-    async fn ask_about_refusal(&self, found: &mut impl FnMut(&'static str, String)) -> Result<(), Error> {
+    async fn ask_about_refusal(&self, found: &mut impl FnMut(&'static str, String)) -> anyhow::Result<()> {
         let changed = format!("{NAME}, changed");
         let refused = self
             .upsert(&[user(FIRST, &changed, None), user(SECOND, "", None)])
@@ -229,7 +197,7 @@ impl Probe<'_> {
         Ok(())
     }
 
-    async fn ask_about_phones(&self, phone: Phone, found: &mut impl FnMut(&'static str, String)) -> Result<(), Error> {
+    async fn ask_about_phones(&self, phone: Phone, found: &mut impl FnMut(&'static str, String)) -> anyhow::Result<()> {
         let phone = phone.to_string();
         let taken = self.upsert(&[user(FIRST, NAME, Some(&phone))]).await?;
         let shown = self.user(FIRST).await?.unwrap_or_default();
@@ -266,13 +234,11 @@ impl Probe<'_> {
         Ok(())
     }
 
-    async fn remove_users(&self) -> Result<(), Error> {
+    async fn remove_users(&self) -> anyhow::Result<()> {
         self.bulk_delete(&[FIRST, SECOND]).await?;
         for id in [FIRST, SECOND] {
             if self.user(id).await?.is_some() {
-                return Err(Error::Refused(format!(
-                    "the user {id} is still in Wazzup: run this again, or remove the user by hand"
-                )));
+                bail!("the user {id} is still in Wazzup: run this again, or remove the user by hand");
             }
         }
         Ok(())
@@ -399,7 +365,7 @@ fn described_error(body: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::json_docs;
+    use crate::cli::tests::json_docs;
 
     #[test]
     fn the_json_is_documented() {

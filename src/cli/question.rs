@@ -2,9 +2,10 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
-use super::page::Page;
+use anyhow::bail;
 
-/// What is asked.
+use super::{UsageError, page::say};
+
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) text: String,
@@ -12,26 +13,18 @@ pub(super) struct Question {
     pub(super) number: Option<usize>,
 }
 
-/// What was answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Consent {
-    Given,
-    Refused,
-    /// There is no terminal to ask on.
-    NotAsked,
-}
-
 impl Question {
-    /// Asks. Only a clear yes is consent.
-    pub(super) fn ask(&self) -> io::Result<Consent> {
+    /// Asks, and fails unless the answer is a clear yes: `undone` says what was not done then, `instead` what is so
+    /// instead. `command` does it without asking.
+    pub(super) fn ask(&self, undone: &str, instead: &str, command: &str) -> anyhow::Result<()> {
         let stdin = io::stdin();
         if !stdin.is_terminal() {
-            return Ok(Consent::NotAsked);
+            bail!(UsageError(format!(
+                "{undone}: there is no terminal to ask on; {command} does it without asking"
+            )));
         }
         let prompt = if self.number.is_some() {
-            let mut page = Page::new(0);
-            page.paragraph(&self.text);
-            page.print()?;
+            say(&self.text)?;
             "Type the number of users to approve: ".to_owned()
         } else {
             format!("{} [y/N] ", self.text)
@@ -46,11 +39,11 @@ impl Question {
             // Ctrl-D leaves the cursor behind the question.
             err.write_all(b"\n")?;
         }
-        Ok(if self.is_confirmed_by(&answer) {
-            Consent::Given
-        } else {
-            Consent::Refused
-        })
+        match self.number {
+            _ if self.is_confirmed_by(&answer) => Ok(()),
+            Some(number) => bail!("{undone}, since the answer was not {number}; {instead}"),
+            None => bail!("{undone}; {instead}"),
+        }
     }
 
     pub(super) fn is_confirmed_by(&self, answer: &str) -> bool {

@@ -1,9 +1,9 @@
 //! `run`: the daemon. What it has to say is in the log.
 
-use super::{Context, Error, Exit, setup};
+use super::{Context, Exit, setup};
 use crate::daemon::{self, Listener, Schedule};
 
-pub(super) async fn run(context: &Context) -> Result<Exit, Error> {
+pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     let config = &context.config;
     let stop = daemon::stop_signal()?;
     setup::report_unverified_tls(config);

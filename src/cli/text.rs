@@ -1,6 +1,6 @@
 //! Words for people: counted nouns, times, lists of ids; and nothing in them that could control a terminal.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, fmt::Display};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -52,6 +52,15 @@ pub(super) fn noun_for(count: usize, noun: &str) -> String {
     format!("{noun}{plural}")
 }
 
+/// `3 added`, `1 removed`; nothing for a count of 0.
+pub(super) fn listed_counts<Count>(counts: impl IntoIterator<Item = (Count, &'static str)>) -> Vec<String>
+where
+    Count: Default + PartialEq + Display,
+{
+    let counts = counts.into_iter().filter(|(count, _)| *count != Count::default());
+    counts.map(|(count, what)| format!("{count} {what}")).collect()
+}
+
 /// `once`, `2 times`.
 pub(super) fn times(count: u32) -> String {
     if count == 1 {
@@ -77,10 +86,10 @@ pub(super) fn ago(now: Timestamp, at: Timestamp) -> String {
     format!("{} ago", in_words(now.duration_since(at)))
 }
 
-/// `in 3 min`, or `due now`.
+/// `in 3 min`, or `in the next cycle`.
 pub(super) fn until(now: Timestamp, at: Timestamp) -> String {
     if at <= now {
-        "due now".to_owned()
+        "in the next cycle".to_owned()
     } else {
         format!("in {}", in_words(at.duration_since(now)))
     }

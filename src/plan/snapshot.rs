@@ -24,8 +24,9 @@ pub struct Snapshot {
     pub account: AccountFacts,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct User {
+    #[serde(flatten)]
     pub acknowledged: Option<Acknowledged>,
     /// Since when the CRM does not name the user any more.
     pub absent_since: Option<Timestamp>,
@@ -34,11 +35,12 @@ pub struct User {
 }
 
 /// A user as Wazzup acknowledged it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Acknowledged {
     pub name: FullName,
     pub phone: Option<Phone>,
     /// How the CRM spells the phone, so that an unchanged spelling need not be read again.
+    #[serde(skip)]
     pub phone_spelling: Option<Spelling>,
 }
 

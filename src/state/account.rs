@@ -44,36 +44,55 @@ pub struct Counts {
     pub missing_ids: usize,
 }
 
-#[derive(Debug, Clone, Default)]
+/// What `status` shows is serialised; `docs/json.md` documents it.
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Account {
     /// The database's clock when the row was read.
+    #[serde(skip)]
     pub now: Timestamp,
-    /// Who holds the lease, and until when.
-    pub lease: Option<(Holder, Timestamp)>,
+    pub lease: Option<HeldLease>,
     pub last_cycle: Option<LastCycle>,
     /// When a cycle last ended without failing.
     pub last_success_at: Option<Timestamp>,
     /// When the first of the cycles began that have failed since the last success.
     pub failing_since: Option<Timestamp>,
     /// When the log last reported the current failure as an error.
+    #[serde(skip)]
     pub error_reported_at: Option<Timestamp>,
     /// When the log last reported holds as an error.
+    #[serde(skip)]
     pub holds_reported_at: Option<Timestamp>,
     /// When a cycle last ended without failing that had a list of Wazzup's.
     pub list_read_at: Option<Timestamp>,
     /// When a list last passed: it was complete and is this account's.
     pub list_passed_at: Option<Timestamp>,
     /// The fingerprint of address and key with which a list last passed.
+    #[serde(skip)]
     pub fingerprint: Option<String>,
-    /// Users in the account, foreign ones included: as last counted, and changed by our own additions and removals since.
-    pub seats_used: Option<usize>,
-    /// Users in the account that are not ours, as last counted.
-    pub foreign_users: Option<usize>,
-    /// The most users that the account may have, once Wazzup has named it.
-    pub seats_limit: Option<usize>,
-    pub seats_counted_at: Option<Timestamp>,
+    pub seats: KnownSeats,
     /// Employees who waited for a seat at the end of the last cycle.
+    #[serde(skip)]
     pub waiting_for_seat: BTreeSet<EmployeeId>,
+}
+
+/// Who holds the lease, and until when.
+#[derive(Debug, Clone, Serialize)]
+pub struct HeldLease {
+    #[serde(flatten)]
+    pub holder: Holder,
+    pub expires_at: Timestamp,
+}
+
+/// The seats of an account, as far as they are known.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct KnownSeats {
+    /// Users in the account, foreign ones included: as last counted, and changed by our own additions and removals since.
+    pub used: Option<usize>,
+    /// Users in the account that are not ours, as last counted.
+    pub foreign: Option<usize>,
+    /// The most users that the account may have, once Wazzup has named it.
+    pub limit: Option<usize>,
+    pub counted_at: Option<Timestamp>,
 }
 
 /// The last cycle that ended, quiet ones included.
@@ -142,7 +161,10 @@ impl Transaction<'_> {
         let lease = match (row.lease_holder, row.lease_expires_at) {
             (Some(name), Some(expires_at)) if expires_at.to_jiff() <= row.now.to_jiff() + FARTHEST_EXPIRY => {
                 let host = row.lease_host.unwrap_or_default();
-                Some((Holder { name, host }, expires_at.to_jiff()))
+                Some(HeldLease {
+                    holder: Holder { name, host },
+                    expires_at: expires_at.to_jiff(),
+                })
             }
             _ => None,
         };
@@ -175,10 +197,12 @@ impl Transaction<'_> {
             list_read_at: read_time(row.list_read_at),
             list_passed_at: read_time(row.list_passed_at),
             fingerprint: row.fingerprint,
-            seats_used: row.seats_used.map(read_count),
-            foreign_users: row.foreign_users.map(read_count),
-            seats_limit: row.seats_limit.map(read_count),
-            seats_counted_at: read_time(row.seats_counted_at),
+            seats: KnownSeats {
+                used: row.seats_used.map(read_count),
+                foreign: row.foreign_users.map(read_count),
+                limit: row.seats_limit.map(read_count),
+                counted_at: read_time(row.seats_counted_at),
+            },
             waiting_for_seat: waiting_ids.filter_map(|id| EmployeeId::parse(id).ok()).collect(),
         }))
     }

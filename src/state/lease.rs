@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use serde::Serialize;
 use sqlx::{Postgres, postgres::PgArguments, query::Query};
 use tokio::{sync::watch, time::Instant};
 
 use super::{Error, SchemaVersion, State, Transaction, interval, read_time};
 
 /// Who asks for the lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Holder {
     /// Distinct for each process, and readable: host, process id and a random part.
+    #[serde(rename = "holder")]
     pub name: String,
     pub host: String,
 }

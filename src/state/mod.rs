@@ -37,13 +37,15 @@ use sqlx::{
     query::Query,
 };
 
-pub use account::{Account, Counts, CycleOutcome, LastCycle};
+#[cfg(test)]
+pub use account::KnownSeats;
+pub use account::{Account, Counts, CycleOutcome, HeldLease, LastCycle};
 pub use finish::{CycleFailure, Finished, ListPassed, SeatsCounted};
 pub use history::{Erasure, ErasureRefusal, HistoryEntry, HistoryOperation};
 pub use lease::{Acquired, Holder, Lease};
 pub use opening::{OpenCycle, Opening, Peek};
 pub use orders::DroppedOrder;
-pub use overview::{OpenHold, Overview, PastCycle};
+pub use overview::{Overview, PastCycle};
 pub use schema::{ForeignOwner, Rights, SchemaVersion};
 
 use crate::{

@@ -4,12 +4,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Account, CycleOutcome, Error, State, Transaction, orders::apply_orders, snapshot::Contents};
-use crate::plan::{Failure, Hold, HoldKey, HoldKind, Snapshot};
+use crate::plan::{Failure, HoldKey, HoldKind, Holds, Snapshot};
 
-/// How an account stands.
-#[derive(Debug, Default)]
+/// How an account stands. `status` serialises it; `docs/json.md` documents it.
+#[derive(Debug, Default, Serialize)]
 pub struct Overview {
     /// The account; its defaults, but for the time, if nobody ever held its lease.
+    #[serde(flatten)]
     pub account: Account,
     /// Users whom Wazzup acknowledged to us.
     pub managed: u64,
@@ -18,21 +19,14 @@ pub struct Overview {
     /// Users in a request whose answer is outstanding, or was lost and is not settled yet.
     pub unsettled: u64,
     /// The open failures, by id. Those that waiting orders retry are due now.
-    pub failures: Vec<Failure>,
-    /// The open holds, approved ones included.
-    pub holds: Vec<OpenHold>,
+    pub failing: Vec<Failure>,
+    /// The open holds, approved ones included. An approval that the next cycle will take counts as given.
+    #[serde(skip)]
+    pub holds: Holds,
     /// Who was added in the last 7 days and is still managed.
     pub added_lately: Vec<String>,
     /// The newest cycles that did or failed something, newest first.
-    pub cycles: Vec<PastCycle>,
-}
-
-/// An open hold.
-#[derive(Debug, Clone)]
-pub struct OpenHold {
-    pub key: HoldKey,
-    /// An approval that the next cycle will take counts as given.
-    pub hold: Hold,
+    pub recent_cycles: Vec<PastCycle>,
 }
 
 /// A cycle that did or failed something.
@@ -68,14 +62,13 @@ impl State {
                 unsettled: snapshot.lost.len() as u64,
                 account,
                 added_lately: tx.list_added_lately().await?,
-                cycles: tx.list_cycles(cycles).await?,
+                recent_cycles: tx.list_cycles(cycles).await?,
                 ..Overview::default()
             };
             apply_orders(tx.load_orders().await?, &mut snapshot, now);
             overview.count_users(&snapshot);
-            overview.failures = snapshot.failures.into_values().collect();
-            let holds = snapshot.holds.into_iter();
-            overview.holds = holds.map(|(key, hold)| OpenHold { key, hold }).collect();
+            overview.failing = snapshot.failures.into_values().collect();
+            overview.holds = snapshot.holds;
             Ok(overview)
         })
         .await

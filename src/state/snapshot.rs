@@ -45,8 +45,8 @@ impl Transaction<'_> {
             users: self.load_users().await?,
             account: AccountFacts {
                 fingerprint: account.fingerprint.clone(),
-                seats_used: account.seats_used,
-                seats_limit: account.seats_limit,
+                seats_used: account.seats.used,
+                seats_limit: account.seats.limit,
                 waiting_for_seat: account.waiting_for_seat.clone(),
                 retry_seats: false,
             },

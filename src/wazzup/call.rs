@@ -76,6 +76,14 @@ impl Session<'_> {
         Answer { verdict, loss }
     }
 
+    /// Whether the service answers, and accepts the key.
+    pub(crate) async fn confirm_usable(&self) -> Result<(), Error> {
+        match self.ping().await.verdict {
+            Verdict::Interrupted(interruption) => Err(interruption.into()),
+            Verdict::Accepted { .. } | Verdict::Refused(_) | Verdict::NoDecision(_) => Ok(()),
+        }
+    }
+
     /// One attempt of `GET /users`, of which only the beginning is read.
     async fn ping(&self) -> Answer {
         let call = Call::get(USERS, USERS.to_owned(), BEGINNING);

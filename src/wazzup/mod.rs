@@ -33,3 +33,4 @@ pub use gate::Gate;
 pub(crate) use key::Key;
 #[cfg(test)]
 pub use list::FetchedList;
+pub(crate) use user::RemoteUser;

@@ -2,13 +2,13 @@
 
 use std::{collections::HashSet, fmt};
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::employee::EmployeeId;
 
 /// A user as Wazzup shows it. `Debug` hides what is personal.
-#[derive(PartialEq, Eq)]
+#[derive(PartialEq, Eq, Serialize)]
 pub struct RemoteUser {
     pub name: String,
     /// That there is none proves nothing: the service may leave the phone out.

@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::{crm::CrmFindings, state::StateFindings};
 use super::{
-    Context, Error, Exit, Format,
+    Context, Exit, Format,
     invocation::Invocation,
-    page::{self, Advice, Mark, Page},
+    page::{Advice, Mark, Page},
     plan::{self, PlanView},
     setup,
 };
@@ -25,8 +25,8 @@ use crate::{
     wazzup::{Client, Error as WazzupError, Gate},
 };
 
-/// Columns of the sign and the labels.
-const MARGIN: usize = 16;
+/// Columns of the labels.
+const MARGIN: usize = 14;
 
 /// How many ids, columns, tables or roles an item names.
 const NAMES_SHOWN: usize = 6;
@@ -70,7 +70,7 @@ struct Setup<'a> {
     invocation: &'a Invocation,
 }
 
-pub(super) async fn check(context: &Context, format: Format) -> Result<Exit, Error> {
+pub(super) async fn check(context: &Context, format: Format) -> anyhow::Result<Exit> {
     let findings = find_out(context).await?;
     let setup = Setup {
         config: &context.config,
@@ -79,18 +79,11 @@ pub(super) async fn check(context: &Context, format: Format) -> Result<Exit, Err
     let mut report = Report::new();
     files::report(&mut report, setup, &context.config_path);
     report.add_findings(setup, &findings);
-    match format {
-        Format::Text => {
-            let mut page = Page::new(MARGIN);
-            report.write(&mut page);
-            page.print()?;
-        }
-        Format::Json => page::print_json(&report)?,
-    }
+    format.print(&report, MARGIN, |page| report.write(page))?;
     Ok(if report.ok { Exit::Ok } else { Exit::Failed })
 }
 
-async fn find_out(context: &Context) -> Result<Findings, Error> {
+async fn find_out(context: &Context) -> anyhow::Result<Findings> {
     let engine = setup::engine(&context.config);
     // At the same time: where all three are down, their time limits are waited for once.
     let ((mut crm, rows), (state, peek), wazzup) = tokio::join!(
@@ -152,7 +145,7 @@ impl Report {
 
     fn write(&self, page: &mut Page) {
         for item in &self.items {
-            page.item(item.label, &item.advice);
+            page.advice(item.label, &item.advice);
         }
         page.blank();
         page.paragraph(&self.summary());

@@ -44,7 +44,7 @@ fn seats(view: &PlanView, account: Option<&Account>) -> Advice {
     let plan = &view.plan;
     let used = view.list.len();
     // A limit that is exceeded has been raised since.
-    let known = account.and_then(|account| account.seats_limit);
+    let known = account.and_then(|account| account.seats.limit);
     let known = known.filter(|limit| *limit >= used);
     let limit = known.unwrap_or(DOCUMENTED_SEATS);
     let source = if known.is_some() { "" } else { " (documented)" };

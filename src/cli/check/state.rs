@@ -3,7 +3,7 @@
 use super::{
     super::{
         page::Advice,
-        status::{LeaseView, lease_in_words},
+        status::lease_in_words,
         text::{counted, listed_ids},
     },
     Findings, NAMES_SHOWN, Report, Setup,
@@ -85,8 +85,7 @@ pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings)
         report.add("Account", Advice::warning(reason).with(remedy));
     }
     if let Some(account) = &state.account {
-        let lease = LeaseView::of(account);
-        report.add("Lease", Advice::good(lease_in_words(lease.as_ref(), account.now)));
+        report.add("Lease", Advice::good(lease_in_words(account)));
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    super::{json_docs, plan::tests as plan_tests},
+    super::{plan::tests as plan_tests, tests::json_docs},
     *,
 };
 use crate::{
@@ -174,85 +174,84 @@ fn shown(findings: &Findings, sslmode: &str, width: usize) -> String {
 fn everything_works() {
     let findings = working();
     insta::assert_snapshot!(shown(&findings, "disable", 60), @r#"
-    ✓ CRM           the database at db:5432 answers
-    ✓ CRM query     11 employees; all columns are there
-    ! Rows          1 employee rejected, INVALID_NAME: the name
-                    is blank or longer than 200 characters (24)
-                    → correct it in the CRM
-    ! Phones        1 employee without phone, INVALID_PHONE: the
-                    phone is not a valid number; the rest of the
-                    row is synced (12)
-                    → correct it in the CRM
-    ✓ CRM role      "reader" may only read
-    ✓ State         the schema wazzup_sync is up to date;
-                    7 managed users
-    ✓ Lease         free: no process is running for this account
-    ✓ Wazzup        https://api.wazzup24.com/v3 answers
-    ✓ API key       accepted
-    ✓ User list     complete: 10 users
-    ✓ Seats         10 of 1000 (documented) used, 3 of them by
-                    users that are not ours; 10 after the next
-                    cycle
-    ✓ Next cycle    would add 2, adopt 1, change 3, remove 2, in
-                    3 requests; 0 unchanged, 2 waiting
-    ! Held          would be held: 1 take-over: this id belongs
-                    to a user in Wazzup with another name, whom
-                    we did not create
-                    → are these users the same people
-                      (`wazzup-sync plan` shows both names)? If
-                      so, once a cycle has held this:
-                      `wazzup-sync approve`
+    CRM           ✓ the database at db:5432 answers
+    CRM query     ✓ 11 employees; all columns are there
+    Rows          ! 1 employee rejected, INVALID_NAME: the name
+                  is blank or longer than 200 characters (24)
+                  → correct it in the CRM
+    Phones        ! 1 employee without phone, INVALID_PHONE: the
+                  phone is not a valid number; the rest of the
+                  row is synced (12)
+                  → correct it in the CRM
+    CRM role      ✓ "reader" may only read
+    State         ✓ the schema wazzup_sync is up to date; 7
+                  managed users
+    Lease         ✓ free: no process is running for this account
+    Wazzup        ✓ https://api.wazzup24.com/v3 answers
+    API key       ✓ accepted
+    User list     ✓ complete: 10 users
+    Seats         ✓ 10 of 1000 (documented) used, 3 of them by
+                  users that are not ours; 10 after the next
+                  cycle
+    Next cycle    ✓ would add 2, adopt 1, change 3, remove 2, in
+                  3 requests; 0 unchanged, 2 waiting
+    Held          ! would be held: 1 take-over: this id belongs
+                  to a user in Wazzup with another name, whom we
+                  did not create
+                  → are these users the same people
+                    (`wazzup-sync plan` shows both names)? If
+                    so, once a cycle has held this:
+                    `wazzup-sync approve`
 
-    Everything that a cycle needs is there, and there are
-    3 warnings.
+    Everything that a cycle needs is there, and there are 3
+    warnings.
     "#);
     insta::assert_snapshot!(shown(&findings, "disable", 80), @r#"
-    ✓ CRM           the database at db:5432 answers
-    ✓ CRM query     11 employees; all columns are there
-    ! Rows          1 employee rejected, INVALID_NAME: the name is blank or longer
-                    than 200 characters (24)
-                    → correct it in the CRM
-    ! Phones        1 employee without phone, INVALID_PHONE: the phone is not a
-                    valid number; the rest of the row is synced (12)
-                    → correct it in the CRM
-    ✓ CRM role      "reader" may only read
-    ✓ State         the schema wazzup_sync is up to date; 7 managed users
-    ✓ Lease         free: no process is running for this account
-    ✓ Wazzup        https://api.wazzup24.com/v3 answers
-    ✓ API key       accepted
-    ✓ User list     complete: 10 users
-    ✓ Seats         10 of 1000 (documented) used, 3 of them by users that are not
-                    ours; 10 after the next cycle
-    ✓ Next cycle    would add 2, adopt 1, change 3, remove 2, in 3 requests;
-                    0 unchanged, 2 waiting
-    ! Held          would be held: 1 take-over: this id belongs to a user in Wazzup
-                    with another name, whom we did not create
-                    → are these users the same people (`wazzup-sync plan` shows both
-                      names)? If so, once a cycle has held this:
-                      `wazzup-sync approve`
+    CRM           ✓ the database at db:5432 answers
+    CRM query     ✓ 11 employees; all columns are there
+    Rows          ! 1 employee rejected, INVALID_NAME: the name is blank or longer
+                  than 200 characters (24)
+                  → correct it in the CRM
+    Phones        ! 1 employee without phone, INVALID_PHONE: the phone is not a
+                  valid number; the rest of the row is synced (12)
+                  → correct it in the CRM
+    CRM role      ✓ "reader" may only read
+    State         ✓ the schema wazzup_sync is up to date; 7 managed users
+    Lease         ✓ free: no process is running for this account
+    Wazzup        ✓ https://api.wazzup24.com/v3 answers
+    API key       ✓ accepted
+    User list     ✓ complete: 10 users
+    Seats         ✓ 10 of 1000 (documented) used, 3 of them by users that are not
+                  ours; 10 after the next cycle
+    Next cycle    ✓ would add 2, adopt 1, change 3, remove 2, in 3 requests; 0
+                  unchanged, 2 waiting
+    Held          ! would be held: 1 take-over: this id belongs to a user in Wazzup
+                  with another name, whom we did not create
+                  → are these users the same people (`wazzup-sync plan` shows both
+                    names)? If so, once a cycle has held this: `wazzup-sync approve`
 
     Everything that a cycle needs is there, and there are 3 warnings.
     "#);
     insta::assert_snapshot!(shown(&findings, "disable", 120), @r#"
-    ✓ CRM           the database at db:5432 answers
-    ✓ CRM query     11 employees; all columns are there
-    ! Rows          1 employee rejected, INVALID_NAME: the name is blank or longer than 200 characters (24)
-                    → correct it in the CRM
-    ! Phones        1 employee without phone, INVALID_PHONE: the phone is not a valid number; the rest of the row is synced
-                    (12)
-                    → correct it in the CRM
-    ✓ CRM role      "reader" may only read
-    ✓ State         the schema wazzup_sync is up to date; 7 managed users
-    ✓ Lease         free: no process is running for this account
-    ✓ Wazzup        https://api.wazzup24.com/v3 answers
-    ✓ API key       accepted
-    ✓ User list     complete: 10 users
-    ✓ Seats         10 of 1000 (documented) used, 3 of them by users that are not ours; 10 after the next cycle
-    ✓ Next cycle    would add 2, adopt 1, change 3, remove 2, in 3 requests; 0 unchanged, 2 waiting
-    ! Held          would be held: 1 take-over: this id belongs to a user in Wazzup with another name, whom we did not
-                    create
-                    → are these users the same people (`wazzup-sync plan` shows both names)? If so, once a cycle has held
-                      this: `wazzup-sync approve`
+    CRM           ✓ the database at db:5432 answers
+    CRM query     ✓ 11 employees; all columns are there
+    Rows          ! 1 employee rejected, INVALID_NAME: the name is blank or longer than 200 characters (24)
+                  → correct it in the CRM
+    Phones        ! 1 employee without phone, INVALID_PHONE: the phone is not a valid number; the rest of the row is synced
+                  (12)
+                  → correct it in the CRM
+    CRM role      ✓ "reader" may only read
+    State         ✓ the schema wazzup_sync is up to date; 7 managed users
+    Lease         ✓ free: no process is running for this account
+    Wazzup        ✓ https://api.wazzup24.com/v3 answers
+    API key       ✓ accepted
+    User list     ✓ complete: 10 users
+    Seats         ✓ 10 of 1000 (documented) used, 3 of them by users that are not ours; 10 after the next cycle
+    Next cycle    ✓ would add 2, adopt 1, change 3, remove 2, in 3 requests; 0 unchanged, 2 waiting
+    Held          ! would be held: 1 take-over: this id belongs to a user in Wazzup with another name, whom we did not
+                  create
+                  → are these users the same people (`wazzup-sync plan` shows both names)? If so, once a cycle has held
+                    this: `wazzup-sync approve`
 
     Everything that a cycle needs is there, and there are 3 warnings.
     "#);
@@ -263,54 +262,53 @@ fn much_is_suspicious() {
     let report = report_of(&suspicious(), "require");
     assert!(report.ok);
     insta::assert_snapshot!(shown(&suspicious(), "require", 80), @r#"
-    ✓ CRM           the database at db:5432 answers
-    ! CRM           crm.url: sslmode=require accepts any certificate, so anybody on
-                    the way can pose as the database and read the password; write
-                    sslmode=verify-full, with sslrootcert=… for a private CA
-    ! CRM table     crm.table names no schema: public.employees is read, but the
-                    schema archive also has a table employees
-                    → write `table = "public.employees"`
-    ✓ CRM query     11 employees; all columns are there
-    ! Rows          values that cannot be converted to UTF-8 are left out: in the
-                    name or phone of 1 employee (7), and in the id of 1 row; the
-                    database's encoding is WIN1251
-                    → correct these values in the CRM; this query shows them:
-                      `SELECT …`
-    ! Rows          1 employee rejected, INVALID_NAME: the name is blank or longer
-                    than 200 characters (24)
-                    → correct it in the CRM
-    ! Phones        1 employee without phone, INVALID_PHONE: the phone is not a
-                    valid number; the rest of the row is synced (12)
-                    → correct it in the CRM
-    ✓ CRM role      "syncer" may only read
-    ✓ State         the schema wazzup_sync is up to date; 7 managed users
-    ! State         state.url: sslmode=require accepts any certificate, so anybody
-                    on the way can pose as the database and read the password; write
-                    sslmode=verify-full, with sslrootcert=… for a private CA
-    ! State access  "syncer" is the role of both crm.url and state.url, so it may do
-                    more than either needs
-                    → use two roles: one that may only read the employees, and one
-                      that owns nothing but the state's schema
-    ! State access  other roles may write in the schema wazzup_sync, and so have
-                    anybody removed from Wazzup: PUBLIC, anna\u{1b}[2J
-                    → revoke these rights: the schema is as sensitive as the API
-                      key, and "syncer" alone needs it
-    ! Account       the state does not know the account "main"; it knows: pilot
-                    → correct `account`, unless this is a new account: under a wrong
-                      name, no user in Wazzup is known to be ours
-    ✓ Lease         free: no process is running for this account
-    ✓ Wazzup        https://api.wazzup24.com/v3 answers
-    ✓ API key       accepted
-    ✓ User list     complete: 10 users
-    ✓ Seats         10 of 1000 (documented) used, 3 of them by users that are not
-                    ours; 10 after the next cycle
-    ✓ Next cycle    would add 2, adopt 1, change 3, remove 2, in 3 requests;
-                    0 unchanged, 2 waiting
-    ! Held          would be held: 1 take-over: this id belongs to a user in Wazzup
-                    with another name, whom we did not create
-                    → are these users the same people (`wazzup-sync plan` shows both
-                      names)? If so, once a cycle has held this:
-                      `wazzup-sync approve`
+    CRM           ✓ the database at db:5432 answers
+                  ! crm.url: sslmode=require accepts any certificate, so anybody on
+                  the way can pose as the database and read the password; write
+                  sslmode=verify-full, with sslrootcert=… for a private CA
+    CRM table     ! crm.table names no schema: public.employees is read, but the
+                  schema archive also has a table employees
+                  → write `table = "public.employees"`
+    CRM query     ✓ 11 employees; all columns are there
+    Rows          ! values that cannot be converted to UTF-8 are left out: in the
+                  name or phone of 1 employee (7), and in the id of 1 row; the
+                  database's encoding is WIN1251
+                  → correct these values in the CRM; this query shows them:
+                    `SELECT …`
+                  ! 1 employee rejected, INVALID_NAME: the name is blank or longer
+                  than 200 characters (24)
+                  → correct it in the CRM
+    Phones        ! 1 employee without phone, INVALID_PHONE: the phone is not a
+                  valid number; the rest of the row is synced (12)
+                  → correct it in the CRM
+    CRM role      ✓ "syncer" may only read
+    State         ✓ the schema wazzup_sync is up to date; 7 managed users
+                  ! state.url: sslmode=require accepts any certificate, so anybody
+                  on the way can pose as the database and read the password; write
+                  sslmode=verify-full, with sslrootcert=… for a private CA
+    State access  ! "syncer" is the role of both crm.url and state.url, so it may do
+                  more than either needs
+                  → use two roles: one that may only read the employees, and one
+                    that owns nothing but the state's schema
+                  ! other roles may write in the schema wazzup_sync, and so have
+                  anybody removed from Wazzup: PUBLIC, anna\u{1b}[2J
+                  → revoke these rights: the schema is as sensitive as the API key,
+                    and "syncer" alone needs it
+    Account       ! the state does not know the account "main"; it knows: pilot
+                  → correct `account`, unless this is a new account: under a wrong
+                    name, no user in Wazzup is known to be ours
+    Lease         ✓ free: no process is running for this account
+    Wazzup        ✓ https://api.wazzup24.com/v3 answers
+    API key       ✓ accepted
+    User list     ✓ complete: 10 users
+    Seats         ✓ 10 of 1000 (documented) used, 3 of them by users that are not
+                  ours; 10 after the next cycle
+    Next cycle    ✓ would add 2, adopt 1, change 3, remove 2, in 3 requests; 0
+                  unchanged, 2 waiting
+    Held          ! would be held: 1 take-over: this id belongs to a user in Wazzup
+                  with another name, whom we did not create
+                  → are these users the same people (`wazzup-sync plan` shows both
+                    names)? If so, once a cycle has held this: `wazzup-sync approve`
 
     Everything that a cycle needs is there, and there are 10 warnings.
     "#);
@@ -320,34 +318,34 @@ fn much_is_suspicious() {
 fn nothing_works() {
     assert!(!report_of(&broken(), "disable").ok);
     insta::assert_snapshot!(shown(&broken(), "disable", 80), @r#"
-    ✓ CRM           the database at db:5432 answers
-    ✗ CRM query     relation "employees" does not exist (SQLSTATE 42P01)
-                    → correct crm.table; did you mean one of these: hr.employee?
-    ✗ State         the state schema wazzup_sync is owned by the role mallory, whose
-                    code could run with our rights: the role of state.url has to own
-                    the schema and everything in it
-                    → set state.schema to a new schema, or, if the schema is empty,
-                      run `ALTER SCHEMA "wazzup_sync" OWNER TO "syncer"`
-    ✓ Wazzup        https://api.wazzup24.com/v3 answers
-    ✗ API key       refused (401): it is not, or no longer, a key of a Wazzup
-                    account
-                    → put an API key from the account's settings in place; no
-                      restart is needed
-    ! Next cycle    what the next cycle would do cannot be told yet
-                    → first correct the items above
+    CRM           ✓ the database at db:5432 answers
+    CRM query     ✗ relation "employees" does not exist (SQLSTATE 42P01)
+                  → correct crm.table; did you mean one of these: hr.employee?
+    State         ✗ the state schema wazzup_sync is owned by the role mallory, whose
+                  code could run with our rights: the role of state.url has to own
+                  the schema and everything in it
+                  → set state.schema to a new schema, or, if the schema is empty,
+                    run `ALTER SCHEMA "wazzup_sync" OWNER TO "syncer"`
+    Wazzup        ✓ https://api.wazzup24.com/v3 answers
+    API key       ✗ refused (401): it is not, or no longer, a key of a Wazzup
+                  account
+                  → put an API key from the account's settings in place; no restart
+                    is needed
+    Next cycle    ! what the next cycle would do cannot be told yet
+                  → first correct the items above
 
     3 items have to be corrected, and there is 1 warning.
     "#);
     insta::assert_snapshot!(shown(&down(), "disable", 80), @r"
-    ✗ CRM           cannot connect to db:5432: connection refused
-                    → check that the database is running and that crm.url is right
-    ✗ State         cannot connect to db:5432: connection refused
-                    → check that the database is running and that state.url is right
-    ✗ Wazzup        https://api.wazzup24.com/v3: no answer
-                    → correct wazzup.base_url, or look at DNS, firewall and proxy;
-                      an outage of Wazzup passes by itself
-    ! Next cycle    what the next cycle would do cannot be told yet
-                    → first correct the items above
+    CRM           ✗ cannot connect to db:5432: connection refused
+                  → check that the database is running and that crm.url is right
+    State         ✗ cannot connect to db:5432: connection refused
+                  → check that the database is running and that state.url is right
+    Wazzup        ✗ https://api.wazzup24.com/v3: no answer
+                  → correct wazzup.base_url, or look at DNS, firewall and proxy; an
+                    outage of Wazzup passes by itself
+    Next cycle    ! what the next cycle would do cannot be told yet
+                  → first correct the items above
 
     3 items have to be corrected, and there is 1 warning.
     ");
@@ -376,11 +374,11 @@ fn files_that_others_can_read_or_write() {
     assert!(!shown(0o600, 0o644).contains('!'));
     assert!(!shown(0o640, 0o644).contains('!'));
     insta::assert_snapshot!(shown(0o644, 0o646), @r#"
-    ✓ Configuration /etc/wazzup-sync.toml, account "main"
-    ! Files         every user of this machine can change /etc/wazzup-sync.toml
-                    → run `chmod o-w /etc/wazzup-sync.toml`; the daemon's own user must still be able to read it
-    ! Files         every user of this machine can read /etc/key
-                    → run `chmod o-r /etc/key`; the daemon's own user must still be able to read it
+    Configuration ✓ /etc/wazzup-sync.toml, account "main"
+    Files         ! every user of this machine can change /etc/wazzup-sync.toml
+                  → run `chmod o-w /etc/wazzup-sync.toml`; the daemon's own user must still be able to read it
+                  ! every user of this machine can read /etc/key
+                  → run `chmod o-r /etc/key`; the daemon's own user must still be able to read it
 
     Everything that a cycle needs is there, and there are 2 warnings.
     "#);

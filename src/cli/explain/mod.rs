@@ -8,21 +8,17 @@ mod tests;
 mod text;
 mod verdict;
 
+use anyhow::bail;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::{
-    Context, Error, Exit, Format,
-    invocation::Invocation,
-    page::{self, Advice, Page},
-    setup,
-    status::serialize_holds,
-};
+use super::{Context, Exit, Format, UsageError, holds::serialize_holds, invocation::Invocation, page::Advice, setup};
 use crate::{
     crm::CrmRow,
-    employee::RowProblem,
-    plan::{Failure, LostEntry, Operation, Plan},
-    state::{HistoryEntry, OpenHold},
+    employee::{Employee, RowProblem},
+    plan::{Failure, Holds, LostEntry, Operation, Plan, User},
+    state::HistoryEntry,
+    wazzup::RemoteUser,
 };
 
 /// The answer. Serialised, it is the one for programs; `docs/json.md` documents it.
@@ -41,21 +37,18 @@ struct Findings {
     /// `None` if the CRM cannot be read.
     crm: Option<InCrm>,
     crm_error: Option<String>,
-    to_send: Option<NameAndPhone>,
+    to_send: Option<Employee>,
     /// The user as we know it, if it is one of ours.
-    snapshot: Option<KnownUser>,
+    snapshot: Option<User>,
     state_error: Option<String>,
     /// Oldest first.
     lost: Vec<LostEntry>,
     wazzup: Live,
     failures: Vec<Failure>,
     #[serde(serialize_with = "serialize_holds")]
-    held: Vec<OpenHold>,
+    held: Holds,
     /// Newest first.
     history: Vec<HistoryEntry>,
-    /// What exactly is held, in words; one for each of `held`.
-    #[serde(skip)]
-    held_in_words: Vec<String>,
     /// What the next cycle does; `None` if the CRM or the state cannot be read.
     #[serde(skip)]
     plan: Option<Plan>,
@@ -87,27 +80,11 @@ struct InCrm {
     missing_ids: usize,
 }
 
-#[derive(Serialize)]
-struct NameAndPhone {
-    name: String,
-    phone: Option<String>,
-}
-
-/// One of our users.
-#[derive(Serialize)]
-struct KnownUser {
-    /// `None` if Wazzup has not acknowledged anything.
-    #[serde(flatten)]
-    acknowledged: Option<NameAndPhone>,
-    synced_at: Option<Timestamp>,
-    absent_since: Option<Timestamp>,
-}
-
 /// What Wazzup says right now.
 #[derive(Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 enum Live {
-    There(NameAndPhone),
+    There(RemoteUser),
     Absent,
     /// Wazzup could not be asked, or gave no answer.
     Unknown {
@@ -115,27 +92,19 @@ enum Live {
     },
 }
 
-pub(super) async fn explain(context: &Context, id: &str, format: Format) -> Result<Exit, Error> {
+pub(super) async fn explain(context: &Context, id: &str, format: Format) -> anyhow::Result<Exit> {
     if id.trim().is_empty() {
-        let problem = if id.is_empty() { "is empty" } else { "is blank" };
         let plan = context.invocation.command("plan");
-        return Err(Error::Usage(format!(
-            "the id {problem}, and no user can have such an id; {plan} counts the CRM's rows without an id"
+        bail!(UsageError(format!(
+            "the id is blank, and no user can have such an id; {plan} counts the CRM's rows without an id"
         )));
     }
     let engine = setup::engine(&context.config);
     let findings = evidence::gather(&engine, id, &context.invocation).await;
-    let is_anything_known = findings.crm_error.is_none() || findings.state_error.is_none();
     let explanation = Explanation::new(findings);
-    match format {
-        Format::Text => {
-            let mut page = Page::new(text::MARGIN);
-            text::write(&mut page, &explanation);
-            page.print()?;
-        }
-        Format::Json => page::print_json(&explanation)?,
-    }
-    Ok(if is_anything_known { Exit::Ok } else { Exit::Failed })
+    format.print(&explanation, text::MARGIN, |page| text::write(page, &explanation))?;
+    let is_nothing_known = explanation.findings.crm_error.is_some() && explanation.findings.state_error.is_some();
+    Ok(if is_nothing_known { Exit::Failed } else { Exit::Ok })
 }
 
 impl Explanation {

@@ -2,15 +2,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{
-    super::{invocation::Invocation, json_docs},
+    super::{invocation::Invocation, page::Page, tests::json_docs},
     *,
 };
 use crate::{
     delivery::Change,
-    employee::{Employee, EmployeeId, FullName, Phone},
+    employee::{EmployeeId, FullName, Phone},
     plan::{
-        Approval, BatchEntry, Hold, HoldKey, HoldKind, LostContent, PlannedRemoval, PlannedUpsert, StayReason,
-        StayingUser, WaitingEmployee,
+        Acknowledged, Approval, BatchEntry, Hold, HoldKey, HoldKind, LostContent, PlannedRemoval, PlannedUpsert,
+        StayReason, StayingUser, WaitingEmployee,
     },
     state::HistoryOperation,
 };
@@ -25,15 +25,28 @@ fn id(text: &str) -> EmployeeId {
     EmployeeId::parse(text).unwrap()
 }
 
-fn person(name: &str, phone: Option<&str>) -> NameAndPhone {
-    NameAndPhone {
-        name: name.into(),
-        phone: phone.map(Into::into),
+fn employee(name: &str, phone: Option<&str>) -> Employee {
+    Employee {
+        id: id("7"),
+        name: FullName::parse(name).unwrap(),
+        phone: phone.map(|phone| phone.parse().unwrap()),
+    }
+}
+
+fn acknowledged(name: &str, phone: Option<&str>) -> Acknowledged {
+    let Employee { name, phone, .. } = employee(name, phone);
+    Acknowledged {
+        name,
+        phone,
+        phone_spelling: None,
     }
 }
 
 fn there(name: &str) -> Live {
-    Live::There(person(name, None))
+    Live::There(RemoteUser {
+        name: name.into(),
+        phone: None,
+    })
 }
 
 fn down() -> Live {
@@ -54,9 +67,8 @@ fn nobody(plan: Plan, live: Live) -> Findings {
         lost: Vec::new(),
         wazzup: live,
         failures: Vec::new(),
-        held: Vec::new(),
+        held: Holds::new(),
         history: Vec::new(),
-        held_in_words: Vec::new(),
         plan: Some(plan),
         now: now(),
         is_running: true,
@@ -78,14 +90,14 @@ impl Findings {
             phone: Some("8 926 123-45-67".into()),
             is_active,
         }];
-        self.to_send = is_active.then(|| person("Anna", Some("79261234567")));
+        self.to_send = is_active.then(|| employee("Anna", Some("79261234567")));
         self
     }
 
     /// One of our users, absent from the CRM since `minutes`.
     fn with_user(mut self, absent_minutes: Option<i64>) -> Self {
-        self.snapshot = Some(KnownUser {
-            acknowledged: Some(person("Anna", None)),
+        self.snapshot = Some(User {
+            acknowledged: Some(acknowledged("Anna", None)),
             absent_since: absent_minutes.map(|minutes| now() - SignedDuration::from_mins(minutes)),
             synced_at: Some(now() - HOUR),
         });
@@ -158,11 +170,7 @@ fn held(kind: HoldKind) -> Plan {
 }
 
 fn sending(change: Change) -> Plan {
-    let employee = Employee {
-        id: id("7"),
-        name: FullName::parse("Anna").unwrap(),
-        phone: None,
-    };
+    let employee = employee("Anna", None);
     let upsert = PlannedUpsert {
         entry: BatchEntry {
             employee,
@@ -232,7 +240,7 @@ fn everything() -> Findings {
         .with_user(Some(3))
         .with_failure(Operation::Upsert, "INVALID_USERS_DATA", false)
         .with_failure(Operation::Phone, "INVALID_PHONE", true);
-    findings.to_send = Some(person("Anna", None));
+    findings.to_send = Some(employee("Anna", None));
     findings.crm_mut().similar_ids = vec![" 7".into(), "7 ".into()];
     findings.crm_mut().same_phone = vec!["9".into(), "10".into()];
     let (key, mut hold) = hold(HoldKind::Update, now() - HOUR);
@@ -240,8 +248,7 @@ fn everything() -> Findings {
         at: now(),
         by: "boris@crm-host".into(),
     });
-    findings.held.push(OpenHold { key, hold });
-    findings.held_in_words.push("name: “Anna” → “true”".into());
+    findings.held.insert(key, hold);
     findings.lost = vec![
         LostEntry {
             content: LostContent::Upsert {
@@ -278,7 +285,7 @@ fn something_in_every_section() {
     insta::assert_snapshot!(shown(everything(), 60), @r"
     Id         “7”
     CRM        Anna, phone “8 926 123-45-67”
-               Similar ids have rows: “ 7”, “7 ”. Case and
+               Rows with similar ids: “ 7”, “7 ”. Case and
                blanks count in ids.
     To send    Anna, without the phone (INVALID_PHONE)
                The phone is also that of 9, 10.
@@ -315,7 +322,7 @@ fn something_in_every_section() {
     insta::assert_snapshot!(shown(everything(), 80), @r"
     Id         “7”
     CRM        Anna, phone “8 926 123-45-67”
-               Similar ids have rows: “ 7”, “7 ”. Case and blanks count in ids.
+               Rows with similar ids: “ 7”, “7 ”. Case and blanks count in ids.
     To send    Anna, without the phone (INVALID_PHONE)
                The phone is also that of 9, 10.
     Known      Anna, no phone (acknowledged by Wazzup 1 h ago)
@@ -333,8 +340,8 @@ fn something_in_every_section() {
     Held       the change of name: “Anna” → “true”
                for 1 h: 39 of 40 users would get another name or phone in one cycle
                approved 0 s ago by boris@crm-host
-    History    1 h ago, changed: Ann, phone 79261234500 → Anna, phone
-               79261234567 (approved by boris@crm-host, cycle 41)
+    History    1 h ago, changed: Ann, phone 79261234500 → Anna, phone 79261234567
+               (approved by boris@crm-host, cycle 41)
                1 h ago, added: Anna, phone 79261234567 (approved by boris@crm-host,
                cycle 41)
     Verdict    ✗ the change has to be approved; until then, Wazzup keeps the old
@@ -345,7 +352,7 @@ fn something_in_every_section() {
     insta::assert_snapshot!(shown(everything(), 120), @r"
     Id         “7”
     CRM        Anna, phone “8 926 123-45-67”
-               Similar ids have rows: “ 7”, “7 ”. Case and blanks count in ids.
+               Rows with similar ids: “ 7”, “7 ”. Case and blanks count in ids.
     To send    Anna, without the phone (INVALID_PHONE)
                The phone is also that of 9, 10.
     Known      Anna, no phone (acknowledged by Wazzup 1 h ago)
@@ -386,11 +393,14 @@ fn an_outage_of_everything() {
 
 #[test]
 fn the_json_is_documented() {
-    let with_phone = Live::There(person("Anna", Some("79261234567")));
+    let with_phone = Live::There(RemoteUser {
+        name: "Anna".into(),
+        phone: Some("79261234567".into()),
+    });
     let mut known = nobody(sending(Change::Update), with_phone)
         .with_row(true)
         .with_user(None);
-    known.snapshot.as_mut().unwrap().acknowledged = Some(person("Anna", Some("79261234567")));
+    known.snapshot.as_mut().unwrap().acknowledged = Some(acknowledged("Anna", Some("79261234567")));
     let mut unknown = nobody(Plan::default(), down());
     unknown.crm = None;
     unknown.plan = None;
@@ -404,7 +414,7 @@ fn the_json_is_documented() {
     let mut kept = nobody(staying(StayReason::Kept), down()).with_user(Some(3)).removed();
     kept.snapshot.as_mut().unwrap().synced_at = None;
     let (key, hold) = hold(HoldKind::Account, now());
-    kept.held.push(OpenHold { key, hold });
+    kept.held.insert(key, hold);
     let samples = [everything(), known, unknown, rejected, kept];
     let samples = samples.map(|findings| serde_json::to_value(Explanation::new(findings)).unwrap());
     let unapproved: &Value = &samples[4]["held"][0];
@@ -418,14 +428,15 @@ fn the_json_is_documented() {
 #[test]
 #[expect(clippy::too_many_lines, reason = "most of it is a snapshot")]
 fn each_way_ends_in_its_verdict() {
-    let employee = |plan, live| nobody(plan, live).with_row(true);
-    let user = |plan, live| employee(plan, live).with_user(None);
+    let applicant = |plan, live| nobody(plan, live).with_row(true);
+    let user = |plan, live| applicant(plan, live).with_user(None);
     let leaver = |plan| nobody(plan, there("Anna")).with_user(Some(30));
     let at_rest = Plan::default;
     let mut rejected = nobody(at_rest(), Live::Absent).with_row(false);
     rejected.crm_mut().rejected = Some(RowProblem::DuplicateId);
     let mut too_long = nobody(at_rest(), down());
     too_long.id = "x".repeat(201);
+    too_long.crm_mut().rejected = Some(RowProblem::InvalidId);
     let mut elsewhere = user(at_rest(), Live::Absent);
     elsewhere.is_other_account = true;
     let mut without_id = nobody(at_rest(), Live::Absent);
@@ -447,7 +458,7 @@ fn each_way_ends_in_its_verdict() {
         pending: [id("7")].into(),
         ..Plan::default()
     };
-    let mut stopped = employee(sending(Change::Add), Live::Absent);
+    let mut stopped = applicant(sending(Change::Add), Live::Absent);
     stopped.is_running = false;
     let cases = vec![
         user(at_rest(), there("Anna")),
@@ -455,18 +466,18 @@ fn each_way_ends_in_its_verdict() {
         user(at_rest(), Live::Absent),
         user(at_rest(), there("Ann")),
         elsewhere,
-        employee(sending(Change::Add), Live::Absent),
+        applicant(sending(Change::Add), Live::Absent),
         stopped,
-        employee(sending(Change::Adopt), there("anna")),
+        applicant(sending(Change::Adopt), there("anna")),
         user(sending(Change::Update), there("Anna")).with_failure(Operation::Upsert, "HTTP_500", false),
         user(backing_off(), there("Anna")).with_failure(Operation::Upsert, "HTTP_500", false),
         user(backing_off(), there("Anna")).with_failure(Operation::Upsert, "INVALID_USERS_DATA", false),
         user(at_rest(), there("Anna")).with_failure(Operation::Phone, "INVALID_PHONE", true),
         user(at_rest(), there("Anna")).with_failure(Operation::Phone, "DUPLICATE_PHONE_NUMBER", false),
-        employee(seatless, Live::Absent),
-        employee(waiting_for("3"), Live::Absent),
+        applicant(seatless, Live::Absent),
+        applicant(waiting_for("3"), Live::Absent),
         user(pending, there("Anna")),
-        employee(held(HoldKind::Takeover), there("Olga")),
+        applicant(held(HoldKind::Takeover), there("Olga")),
         user(held(HoldKind::Update), there("Anna")),
         user(doubted, there("Anna")),
         user(releasing(), there("Anna")),
@@ -495,10 +506,10 @@ fn each_way_ends_in_its_verdict() {
     insta::assert_snapshot!(page.plain_text(), @r#"
     ✓ in sync: Wazzup has what the CRM wants
     ✓ in sync as far as we know: Wazzup could not be asked
-    ✗ added to Wazzup earlier, but not there any more: somebody deleted the user there
-    → `wazzup-sync retry 7` adds the user again in the next cycle; the next comparison with Wazzup's list does, too
-    ! somebody renamed the user in Wazzup
-    → `wazzup-sync retry 7` restores the CRM's name in the next cycle; the next comparison with Wazzup's list does, too
+    ✗ somebody deleted the user in Wazzup
+    → `wazzup-sync retry 7` corrects that in the next cycle; the next comparison with Wazzup's list does, too
+    ✗ somebody renamed the user in Wazzup
+    → `wazzup-sync retry 7` corrects that in the next cycle; the next comparison with Wazzup's list does, too
     ! the key or wazzup.base_url has changed since the last comparison: perhaps another account was asked
     → `wazzup-sync check` says whether this is the right account
     ! not in Wazzup yet; the next cycle adds the user
@@ -506,13 +517,13 @@ fn each_way_ends_in_its_verdict() {
     → no daemon is running: `wazzup-sync run` starts it, `wazzup-sync once` runs one cycle
     ! in Wazzup already under the same name; the next cycle adopts the user
     ! changed in the CRM; the next cycle sends the change; the last attempt failed (HTTP_500)
-    ✗ not synced (HTTP_500); the next attempt is in 5 min
+    ✗ not synced (HTTP_500; the next attempt is in 5 min)
     → `wazzup-sync retry 7` tries in the next cycle; Wazzup's support can look up the request
-    ✗ not synced (INVALID_USERS_DATA); the next attempt is in 5 min
+    ✗ not synced (INVALID_USERS_DATA; the next attempt is in 5 min)
     → correct the id and the name in the CRM: what changed is sent in the next cycle
     ! in Wazzup, but without the phone: the phone is not a valid number; the rest of the row is synced
     → correct the phone in the CRM: the next cycle sends it
-    ! in Wazzup, but without the phone (DUPLICATE_PHONE_NUMBER)
+    ! in Wazzup, but without the phone: DUPLICATE_PHONE_NUMBER
     → correct the phone in the CRM, or find who has the phone in Wazzup: none of our users has it
     ! waits for a seat: the Wazzup account has no room for another user
     → remove users in Wazzup or book more seats; `wazzup-sync retry 7` then tries in the next cycle
@@ -526,17 +537,17 @@ fn each_way_ends_in_its_verdict() {
     → if the CRM's values are right: `wazzup-sync approve 7`; otherwise, correct them in the CRM
     ✗ nothing is sent for anybody until it is certain that this is the right Wazzup account
     → `wazzup-sync status` says what was seen; if the account is the right one: `wazzup-sync approve`
-    ! gives up the phone in the next cycle, so that somebody else can have it
+    ! the next cycle takes the phone away, so that somebody else can have it
     ✗ not synced: several rows have this id and differ
     → keep one of the rows
-    ! no user can have this id: it has 201 characters, and 200 is the most
-    → check the id
+    ✗ not synced: the id is longer than 200 characters
+    → give the row a shorter id
     ✗ not in the CRM, and the removal has to be approved
     → if the person has left: `wazzup-sync approve 7`; to keep the user, add a row with exactly this id to the CRM
     ✗ not in the CRM, and the removal has to be approved
     → if the person has left: `wazzup-sync approve 7`, once a cycle has held this; to keep the user, add a row with
       exactly this id to the CRM
-    ! not in the CRM; the removal is approved, and the next cycle carries it out
+    ! not in the CRM; the next cycle removes the user, as was approved
     → to keep the user, add a row with exactly this id to the CRM
     ! not in the CRM; the next cycle removes the user
     → to keep the user, add a row with exactly this id to the CRM
@@ -544,14 +555,16 @@ fn each_way_ends_in_its_verdict() {
     → to keep the user, add a row with exactly this id to the CRM
     ! not in the CRM; the user stays in Wazzup, since removals.policy is "keep"
     ✓ removed; since a request got no answer, it is made certain that the user stays away
-    ✗ not in the CRM, and the removal failed (HTTP_500); the next attempt is in 5 min
+    ✗ not in the CRM, and the removal failed (HTTP_500; the next attempt is in 5 min)
     → remove the user in Wazzup by hand, or try now: `wazzup-sync retry 7`
     ✓ not in the CRM; removed from Wazzup 1 h ago
     → to have the person in Wazzup, add a row with exactly this id to the CRM
-    ! not in the CRM; we removed the user 1 h ago, and somebody created it again in Wazzup: not ours, left alone
-    → remove the user in Wazzup by hand, if nobody needs it
+    ! not in the CRM; removed from Wazzup 1 h ago; somebody else created this user in Wazzup: not ours, left alone
+    → remove the user in Wazzup by hand, if nobody needs it; with a row of this id in the CRM, it would be adopted if the
+      name is the same, and held otherwise
     ! not in the CRM; somebody else created this user in Wazzup: not ours, left alone
-    → nothing; with a row of this id in the CRM, the user would be adopted if the name is the same, and held otherwise
+    → remove the user in Wazzup by hand, if nobody needs it; with a row of this id in the CRM, it would be adopted if the
+      name is the same, and held otherwise
     ! unknown: not in the CRM, not one of our users, not in Wazzup
     → check the id, character by character; to have the person in Wazzup, add a row with exactly this id to the CRM
     ! unknown: not in the CRM, not one of our users, not in Wazzup; 2 rows of the CRM without an id may be this person's

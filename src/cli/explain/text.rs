@@ -2,16 +2,18 @@
 
 use super::{
     super::{
+        holds::hold_in_words,
         page::{Mark, Page},
         status::operation_in_words,
         text::{ago, in_words, listed_ids, times, until},
     },
-    Explanation, Findings, InCrm, KnownUser, Live, NameAndPhone, evidence,
+    Explanation, Findings, InCrm, Live, evidence,
 };
 use crate::{
     crm::CrmRow,
-    plan::{Change, Failure, HoldKind, LostContent, LostEntry, Operation},
-    state::{HistoryEntry, HistoryOperation, OpenHold},
+    employee::{FullName, Phone},
+    plan::{Change, Failure, HoldKind, LostContent, LostEntry, Operation, User},
+    state::{HistoryEntry, HistoryOperation},
 };
 
 /// Columns of the labels.
@@ -35,15 +37,13 @@ pub(super) fn write(page: &mut Page, explanation: &Explanation) {
         write_crm(page, crm);
         write_to_send(page, findings, crm);
     }
-    if let Some(error) = &findings.state_error {
-        page.marked("State", Mark::Bad, error);
-    } else {
-        write_known(page, findings);
+    match (&findings.state_error, &findings.snapshot) {
+        (Some(error), _) => page.marked("State", Mark::Bad, error),
+        (None, Some(user)) => write_known(page, findings, user),
+        (None, None) => page.line("Known", "not one of our users"),
     }
-    let mut label = "Lost";
     for entry in &findings.lost {
-        page.line(label, &lost_in_words(findings, entry));
-        label = "";
+        page.line("Lost", &lost_in_words(findings, entry));
     }
     if !findings.lost.is_empty() {
         page.more(
@@ -58,9 +58,17 @@ pub(super) fn write(page: &mut Page, explanation: &Explanation) {
         Live::Absent => page.line("Wazzup", "no such user (asked now)"),
         Live::Unknown { reason } => page.marked("Wazzup", Mark::Warning, reason),
     }
-    write_failures(page, findings);
+    for failure in &findings.failures {
+        write_failure(page, findings, failure);
+    }
     write_holds(page, findings);
-    write_history(page, findings);
+    for entry in &findings.history {
+        let when = ago(findings.now, entry.at);
+        page.line("History", &format!("{when}, {}", delivered(entry)));
+    }
+    if findings.history.len() == evidence::HISTORY as usize {
+        page.more(&format!("Only the newest {} are shown.", findings.history.len()));
+    }
     page.advice("Verdict", verdict);
 }
 
@@ -73,43 +81,33 @@ fn person(name: Option<&str>, phone: Option<&str>) -> String {
     }
 }
 
-impl NameAndPhone {
-    fn in_words(&self) -> String {
-        person(Some(&self.name), self.phone.as_deref())
-    }
+fn sent_person(name: &FullName, phone: Option<Phone>) -> String {
+    person(Some(name.as_str()), phone.map(|phone| phone.to_string()).as_deref())
 }
 
 fn write_crm(page: &mut Page, crm: &InCrm) {
     if crm.rows.is_empty() {
         page.line("CRM", "no row with this id");
     }
-    let mut label = "CRM";
-    for row in &crm.rows {
-        page.line(label, &row_in_words(row));
-        label = "";
+    for CrmRow {
+        name, phone, is_active, ..
+    } in &crm.rows
+    {
+        // Quoted: it is shown as the CRM spells it, and that may be anything.
+        let phone = phone.as_ref().filter(|phone| !phone.trim().is_empty());
+        let phone = phone.map(|phone| format!("“{phone}”"));
+        let mut text = person(name.as_deref(), phone.as_deref());
+        if !is_active {
+            text.push_str(" (not active, which counts as no row)");
+        }
+        page.line("CRM", &text);
     }
-    let similar_ids = listed_ids(&crm.similar_ids, OTHERS_SHOWN);
-    match crm.similar_ids.len() {
-        0 => {}
-        1 => page.more(&format!(
-            "A similar id has a row: {similar_ids}. Case and blanks count in ids."
-        )),
-        _ => page.more(&format!(
-            "Similar ids have rows: {similar_ids}. Case and blanks count in ids."
-        )),
+    if !crm.similar_ids.is_empty() {
+        let similar_ids = listed_ids(&crm.similar_ids, OTHERS_SHOWN);
+        page.more(&format!(
+            "Rows with similar ids: {similar_ids}. Case and blanks count in ids."
+        ));
     }
-}
-
-fn row_in_words(row: &CrmRow) -> String {
-    let row_is = if row.is_active {
-        ""
-    } else {
-        " (not active, which counts as no row)"
-    };
-    // Quoted: it is shown as the CRM spells it, and that may be anything.
-    let phone = row.phone.as_deref().filter(|phone| !phone.trim().is_empty());
-    let phone = phone.map(|phone| format!("“{phone}”"));
-    format!("{}{row_is}", person(row.name.as_deref(), phone.as_deref()))
 }
 
 fn write_to_send(page: &mut Page, findings: &Findings, crm: &InCrm) {
@@ -119,53 +117,37 @@ fn write_to_send(page: &mut Page, findings: &Findings, crm: &InCrm) {
     let Some(to_send) = &findings.to_send else {
         return;
     };
-    match findings.failure(Operation::Phone) {
+    let text = match findings.failure(Operation::Phone) {
         Some(failure) if to_send.phone.is_none() => {
-            page.line(
-                "To send",
-                &format!("{}, without the phone ({})", to_send.name, failure.code),
-            );
+            format!("{}, without the phone ({})", to_send.name, failure.code)
         }
-        _ => page.line("To send", &to_send.in_words()),
-    }
+        _ => sent_person(&to_send.name, to_send.phone),
+    };
+    page.line("To send", &text);
     if !crm.same_phone.is_empty() {
-        page.more(&format!(
-            "The phone is also that of {}.",
-            listed_ids(&crm.same_phone, OTHERS_SHOWN)
-        ));
+        let others = listed_ids(&crm.same_phone, OTHERS_SHOWN);
+        page.more(&format!("The phone is also that of {others}."));
     }
 }
 
-fn write_known(page: &mut Page, findings: &Findings) {
-    let Some(KnownUser {
-        acknowledged,
-        synced_at,
-        absent_since,
-    }) = &findings.snapshot
-    else {
-        page.line("Known", "not one of our users");
-        return;
+fn write_known(page: &mut Page, findings: &Findings, user: &User) {
+    let mut text = match &user.acknowledged {
+        Some(acknowledged) => sent_person(&acknowledged.name, acknowledged.phone),
+        None => "perhaps one of our users: Wazzup has not acknowledged that".to_owned(),
     };
-    match (acknowledged, synced_at) {
-        (Some(user), Some(at)) => {
-            let at = ago(findings.now, *at);
-            page.line("Known", &format!("{} (acknowledged by Wazzup {at})", user.in_words()));
-        }
-        (Some(user), None) => page.line("Known", &user.in_words()),
-        (None, _) => page.line("Known", "perhaps one of our users: Wazzup has not acknowledged that"),
+    if let Some(at) = user.synced_at.filter(|_| user.acknowledged.is_some()) {
+        text.push_str(&format!(" (acknowledged by Wazzup {})", ago(findings.now, at)));
     }
-    if let Some(at) = absent_since {
-        let absent_for = in_words(findings.now.duration_since(*at));
+    page.line("Known", &text);
+    if let Some(at) = user.absent_since {
+        let absent_for = in_words(findings.now.duration_since(at));
         page.more(&format!("missing from the CRM for {absent_for}"));
     }
 }
 
 fn lost_in_words(findings: &Findings, entry: &LostEntry) -> String {
     let what = match &entry.content {
-        LostContent::Upsert { name, phone } => {
-            let phone = phone.map(|phone| phone.to_string());
-            format!("sent as {}", person(Some(name.as_str()), phone.as_deref()))
-        }
+        LostContent::Upsert { name, phone } => format!("sent as {}", sent_person(name, *phone)),
         LostContent::Removal => "sent for removal".to_owned(),
     };
     let mut text = format!("{what}, no answer, {}", ago(findings.now, entry.lost_at));
@@ -176,54 +158,40 @@ fn lost_in_words(findings: &Findings, entry: &LostEntry) -> String {
     text
 }
 
-fn write_failures(page: &mut Page, findings: &Findings) {
-    let mut label = "Failures";
-    for failure in &findings.failures {
-        let what = operation_in_words(failure.operation);
-        let for_so_long = in_words(findings.now.duration_since(failure.first_at));
-        let text = if !failure.is_local {
-            format!("{what}, {}: {}", failure.code, failure.detail)
-        } else if failure.first_at < findings.now {
-            format!("{what}, {}, for {for_so_long}", failure.code)
-        } else {
-            format!("{what}, {}", failure.code)
-        };
-        page.line(label, &text);
-        label = "";
-        // What is wrong in the CRM's own row, and what to do, is the verdict.
-        if !failure.is_local {
-            page.more(&format!("for {for_so_long}; {}", attempts_in_words(findings, failure)));
-        }
+fn write_failure(page: &mut Page, findings: &Findings, failure: &Failure) {
+    let (now, what) = (findings.now, operation_in_words(failure.operation));
+    let for_so_long = in_words(now.duration_since(failure.first_at));
+    // What is wrong in the CRM's own row, and what to do, is the verdict.
+    if failure.is_local {
+        page.line("Failures", &format!("{what}, {}, for {for_so_long}", failure.code));
+        return;
     }
-}
-
-fn attempts_in_words(findings: &Findings, failure: &Failure) -> String {
+    page.line("Failures", &format!("{what}, {}: {}", failure.code, failure.detail));
     let next = match failure.next_attempt_at {
-        Some(at) if at > findings.now => {
-            format!("tried again {}, or when the CRM's row changes", until(findings.now, at))
-        }
-        Some(_) => "tried again in the next cycle".to_owned(),
-        None => "tried again when the CRM's row changes".to_owned(),
+        Some(at) => format!("{}, or when the CRM's row changes", until(now, at)),
+        None => "when the CRM's row changes".to_owned(),
     };
-    let request = match &failure.request_id {
-        Some(id) => format!(" (request {id} for Wazzup's support)"),
-        None => String::new(),
-    };
-    format!("tried {}; {next}{request}", times(failure.attempts))
+    let mut text = format!(
+        "for {for_so_long}; tried {}; tried again {next}",
+        times(failure.attempts)
+    );
+    if let Some(id) = &failure.request_id {
+        text.push_str(&format!(" (request {id} for Wazzup's support)"));
+    }
+    page.more(&text);
 }
 
 fn write_holds(page: &mut Page, findings: &Findings) {
-    let mut label = "Held";
-    for (open, content) in findings.held.iter().zip(&findings.held_in_words) {
-        let OpenHold { key, hold, .. } = open;
+    let name = findings.to_send.as_ref().map(|employee| employee.name.as_str());
+    for (key, hold) in &findings.held {
+        let content = hold_in_words(key.kind, hold, findings.snapshot.as_ref(), &findings.lost, name);
         let what = match key.kind {
             HoldKind::Account => "everything".to_owned(),
             HoldKind::Remove => format!("the removal of {content}"),
             HoldKind::Update => format!("the change of {content}"),
             HoldKind::Takeover => format!("the take-over: {content}"),
         };
-        page.line(label, &what);
-        label = "";
+        page.line("Held", &what);
         let when = if hold.since < findings.now {
             format!("for {}", in_words(findings.now.duration_since(hold.since)))
         } else {
@@ -234,18 +202,6 @@ fn write_holds(page: &mut Page, findings: &Findings) {
             let at = ago(findings.now, approval.at);
             page.more(&format!("approved {at} by {}", approval.by));
         }
-    }
-}
-
-fn write_history(page: &mut Page, findings: &Findings) {
-    let mut label = "History";
-    for entry in &findings.history {
-        let when = ago(findings.now, entry.at);
-        page.line(label, &format!("{when}, {}", delivered(entry)));
-        label = "";
-    }
-    if findings.history.len() == evidence::HISTORY as usize {
-        page.more(&format!("Only the newest {} are shown.", findings.history.len()));
     }
 }
 
@@ -274,11 +230,8 @@ fn delivered(entry: &HistoryEntry) -> String {
         // The phone is not kept.
         (HistoryOperation::Remove, before, _) => before.map(ToOwned::to_owned),
     };
-    let mut text = deed.to_owned();
-    if let Some(values) = values {
-        text.push_str(&format!(": {values}"));
-    }
+    let values = values.map(|values| format!(": {values}")).unwrap_or_default();
     let approved = entry.approved_by.as_ref().map(|by| format!("approved by {by}, "));
-    text.push_str(&format!(" ({}cycle {})", approved.unwrap_or_default(), entry.cycle_id));
-    text
+    let approved = approved.unwrap_or_default();
+    format!("{deed}{values} ({approved}cycle {})", entry.cycle_id)
 }

@@ -9,11 +9,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use self::answer::PlanAnswer;
-use super::{
-    Context, Error, Exit, Format,
-    page::{self, Page},
-    setup,
-};
+use super::{Context, Exit, Format, page, setup};
 use crate::{
     cycle::SyncEngine,
     employee::Roster,
@@ -44,7 +40,7 @@ impl PlanView {
     }
 }
 
-pub(super) async fn plan(context: &Context, offline: bool, exit_code: bool, format: Format) -> Result<Exit, Error> {
+pub(super) async fn plan(context: &Context, offline: bool, exit_code: bool, format: Format) -> anyhow::Result<Exit> {
     let engine = setup::engine(&context.config);
     let peek = engine.state.peek().await?;
     let rows = engine.crm.read().await?;
@@ -54,14 +50,9 @@ pub(super) async fn plan(context: &Context, offline: bool, exit_code: bool, form
         page::note(problem)?;
     }
     let answer = PlanAnswer::of(&view);
-    match format {
-        Format::Text => {
-            let mut page = Page::new(text::MARGIN);
-            text::write(&mut page, &view, &answer, &context.invocation);
-            page.print()?;
-        }
-        Format::Json => page::print_json(&answer)?,
-    }
+    format.print(&answer, text::MARGIN, |page| {
+        text::write(page, &view, &answer, &context.invocation);
+    })?;
     let would_act = view.plan.requests() > 0;
     Ok(if exit_code && would_act {
         Exit::Requests

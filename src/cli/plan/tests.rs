@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{
-    super::{invocation::Invocation, json_docs},
+    super::{invocation::Invocation, page::Page, tests::json_docs},
     *,
 };
 use crate::{
@@ -208,8 +208,8 @@ fn a_narrow_terminal_breaks_no_word() {
                   4 min
     wait      23  Fyodor; looks like 11, who is leaving: waits
                   until 11 is removed or back in the CRM
-    stay      11  Fyodor; not in the CRM; will be removed in
-                  3 min
+    stay      11  Fyodor; not in the CRM; will be removed in 3
+                  min
 
     reject    24  INVALID_NAME
               the name is blank or longer than 200 characters

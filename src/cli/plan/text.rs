@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::{
     super::{
-        holds::{HoldNames, counted_holds, grouped, shown_name},
+        holds::{counted_holds, grouped, shown_name},
         invocation::Invocation,
         page::{ADDITION, CHANGE, Mark, PLAIN, Page, REMOVAL, Row},
         text::{counted, listed_ids, natural_order, short_id, until},
@@ -181,14 +181,10 @@ fn write_row_problems(page: &mut Page, answer: &PlanAnswer<'_>) {
 }
 
 fn write_holds(page: &mut Page, view: &PlanView, invocation: &Invocation) {
-    let names = HoldNames {
-        snapshot: &view.snapshot,
-        roster: Some(&view.roster),
-    };
     let groups = grouped(view.plan.unapproved_holds());
     for group in &groups {
         page.blank();
-        page.rows(&group.rows(names));
+        page.rows(&group.rows(&view.snapshot, Some(&view.roster)));
         page.marked("Held", Mark::Bad, &group.title(view.plan.managed));
     }
     if groups.is_empty() {

@@ -1,13 +1,16 @@
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{super::json_docs, *};
+use super::{
+    super::{page::Page, tests::json_docs},
+    *,
+};
 use crate::{
     employee::EmployeeId,
-    plan::{Approval, Hold, HoldKey, HoldKind, Operation},
-    state::{Counts, CycleOutcome, Holder, LastCycle, OpenHold, PastCycle},
+    plan::{Approval, Failure, Hold, HoldKey, Operation},
+    state::{Account, CycleOutcome, HeldLease, Holder, KnownSeats, LastCycle, PastCycle},
 };
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -34,20 +37,18 @@ fn failure(id: &str, operation: Operation, code: &str, minutes: Option<i64>) -> 
     }
 }
 
-fn hold(kind: HoldKind, id: &str, reason: &str, approved: bool) -> OpenHold {
-    OpenHold {
-        key: HoldKey::new(kind, id),
-        hold: Hold {
-            content: "2026-03-02T11:00:00Z".into(),
-            reason: reason.into(),
-            since: now() - HOUR,
-            sticky: true,
-            approved: approved.then(|| Approval {
-                at: now(),
-                by: "anna@crm-host".into(),
-            }),
-        },
-    }
+fn hold(kind: HoldKind, id: &str, reason: &str, approved: bool) -> (HoldKey, Hold) {
+    let hold = Hold {
+        content: "2026-03-02T11:00:00Z".into(),
+        reason: reason.into(),
+        since: now() - HOUR,
+        sticky: true,
+        approved: approved.then(|| Approval {
+            at: now(),
+            by: "anna@crm-host".into(),
+        }),
+    };
+    (HoldKey::new(kind, id), hold)
 }
 
 fn ids(ids: &[&str]) -> BTreeSet<EmployeeId> {
@@ -58,13 +59,13 @@ fn overview(outcome: CycleOutcome, counts: Counts) -> Overview {
     Overview {
         account: Account {
             now: now(),
-            lease: Some((
-                Holder {
+            lease: Some(HeldLease {
+                holder: Holder {
                     name: "crm-host/7/0a1b".into(),
                     host: "crm-host".into(),
                 },
-                now() + SignedDuration::from_secs(80),
-            )),
+                expires_at: now() + SignedDuration::from_secs(80),
+            }),
             last_cycle: Some(LastCycle {
                 id: 42,
                 outcome,
@@ -76,14 +77,16 @@ fn overview(outcome: CycleOutcome, counts: Counts) -> Overview {
             }),
             last_success_at: Some(now() - HOUR),
             list_passed_at: Some(now() - HOUR / 2),
-            seats_used: Some(903),
-            foreign_users: Some(3),
-            seats_limit: Some(1_000),
-            seats_counted_at: Some(now() - HOUR / 2),
+            seats: KnownSeats {
+                used: Some(903),
+                foreign: Some(3),
+                limit: Some(1_000),
+                counted_at: Some(now() - HOUR / 2),
+            },
             ..Account::default()
         },
         managed: 900,
-        cycles: vec![PastCycle {
+        recent_cycles: vec![PastCycle {
             id: 40,
             started_at: now() - HOUR,
             finished_at: now() - HOUR,
@@ -129,13 +132,13 @@ fn troubled() -> Overview {
     overview.leaving = 4;
     overview.unsettled = 3;
     let phones = (0..12).map(|number| failure(&format!("e{number}"), Operation::Phone, "INVALID_PHONE", None));
-    overview.failures = phones.collect();
+    overview.failing = phones.collect();
     let failures = [
         failure("u1", Operation::Upsert, "INVALID_USERS_DATA", Some(5)),
         failure("u2", Operation::Remove, "HTTP_500\u{1b}[2J", Some(0)),
     ];
-    overview.failures.extend(failures);
-    overview.holds = vec![
+    overview.failing.extend(failures);
+    overview.holds = [
         hold(
             HoldKind::Remove,
             "h1",
@@ -150,9 +153,10 @@ fn troubled() -> Overview {
         ),
         hold(HoldKind::Takeover, "h2", "this id is somebody else's", false),
         hold(HoldKind::Update, "h3", "too many", true),
-    ];
+    ]
+    .into();
     overview.account.waiting_for_seat = ids(&["w2", "w10"]);
-    overview.account.seats_used = Some(1_000);
+    overview.account.seats.used = Some(1_000);
     overview
 }
 
@@ -220,11 +224,11 @@ fn a_screen_with_everything() {
     Last cycle   ! incomplete, ended 12 s ago
     Employees    989 of 1000 in sync, 8 failing, 2 waiting for a
                  seat, 1 pending
-                 ! 1 row of the CRM without an id (MISSING_ID)
+                 ! 1 row without an id (MISSING_ID)
                  → give each row an id: until then, nobody is
                    removed without `wazzup-sync approve`
-    Users        900 managed, 4 of them missing from the CRM,
-                 3 unsettled
+    Users        900 managed, 4 of them missing from the CRM, 3
+                 unsettled
                  Unsettled: a request got no answer, so these
                  users are sent again until it is certain what
                  Wazzup has.
@@ -265,7 +269,7 @@ fn a_screen_with_everything() {
     Account      main
     Last cycle   ! incomplete, ended 12 s ago
     Employees    989 of 1000 in sync, 8 failing, 2 waiting for a seat, 1 pending
-                 ! 1 row of the CRM without an id (MISSING_ID)
+                 ! 1 row without an id (MISSING_ID)
                  → give each row an id: until then, nobody is removed without
                    `wazzup-sync approve`
     Users        900 managed, 4 of them missing from the CRM, 3 unsettled
@@ -300,7 +304,7 @@ fn a_screen_with_everything() {
     Account      main
     Last cycle   ! incomplete, ended 12 s ago
     Employees    989 of 1000 in sync, 8 failing, 2 waiting for a seat, 1 pending
-                 ! 1 row of the CRM without an id (MISSING_ID)
+                 ! 1 row without an id (MISSING_ID)
                  → give each row an id: until then, nobody is removed without `wazzup-sync approve`
     Users        900 managed, 4 of them missing from the CRM, 3 unsettled
                  Unsettled: a request got no answer, so these users are sent again until it is certain what Wazzup has.
@@ -386,9 +390,12 @@ fn before_the_first_cycle() {
 fn a_seat_that_is_free_is_taken_by_the_next_cycle() {
     let mut overview = in_sync();
     overview.account.waiting_for_seat = ids(&["w1"]);
-    overview.account.seats_used = Some(999);
+    overview.account.seats.used = Some(999);
     let text = shown(&view_of(overview), 80);
-    assert!(text.contains("1 seat is free now: the next cycle tries"), "{text}");
+    assert!(
+        text.contains("nothing: the next cycle tries to fill 1 free seat"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -405,14 +412,14 @@ fn the_json_has_everything() {
     let cycle = failed.account.last_cycle.as_mut().unwrap();
     cycle.error = Some("no answer".into());
     cycle.error_kind = Some("wazzup_unavailable".into());
-    failed.cycles[0].error = Some("no answer".into());
-    failed.cycles[0].error_kind = Some("wazzup_unavailable".into());
-    failed.failures = vec![Failure {
+    failed.recent_cycles[0].error = Some("no answer".into());
+    failed.recent_cycles[0].error_kind = Some("wazzup_unavailable".into());
+    failed.failing = vec![Failure {
         request_id: Some("ab-1".into()),
         ..failure("u1", Operation::Upsert, "INVALID_USERS_DATA", Some(5))
     }];
     let mut before = view_of(Overview {
-        holds: vec![hold(HoldKind::Account, "", "another account", false)],
+        holds: [hold(HoldKind::Account, "", "another account", false)].into(),
         ..Overview::default()
     });
     before.other_accounts = vec!["pilot".into()];

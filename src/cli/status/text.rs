@@ -1,20 +1,20 @@
 //! The status for people.
 
-use std::{cmp::Reverse, collections::BTreeMap, fmt::Display};
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use jiff::Timestamp;
 
 use super::{
     super::{
-        holds::{HoldGroup, counted_holds, grouped},
+        holds::{counted_holds, grouped, missing_ids},
         page::{Advice, Mark, Page},
-        text::{ago, counted, in_words, listed_ids, times, until},
+        text::{ago, counted, in_words, listed_counts, listed_ids, times, until},
     },
-    LeaseView, StatusView,
+    StatusView,
 };
 use crate::{
-    plan::{Failure, HoldKind, Operation},
-    state::{Counts, CycleOutcome, LastCycle, PastCycle},
+    plan::{Failure, Operation},
+    state::{Account, CycleOutcome, HeldLease, LastCycle, PastCycle},
 };
 
 /// Columns of the labels.
@@ -27,6 +27,7 @@ const IDS_SHOWN: usize = 8;
 
 /// Writes the status.
 pub(super) fn write(page: &mut Page, view: &StatusView) {
+    let account = &view.overview.account;
     page.line("Account", &view.account);
     if !view.other_accounts.is_empty() {
         let others = listed_ids(&view.other_accounts, IDS_SHOWN);
@@ -34,7 +35,7 @@ pub(super) fn write(page: &mut Page, view: &StatusView) {
             .with("correct `account` in the configuration, unless this is a new account");
         page.advice("", &unknown);
     }
-    match &view.last_cycle {
+    match &account.last_cycle {
         None => write_no_cycle(page, view),
         Some(cycle) => {
             write_last_cycle(page, view, cycle);
@@ -44,22 +45,33 @@ pub(super) fn write(page: &mut Page, view: &StatusView) {
     if !view.is_unknown() {
         write_users(page, view);
     }
-    write_seats(page, view);
-    page.line("Lease", &lease_in_words(view.lease.as_ref(), view.now));
+    write_seats(page, account);
+    page.line("Lease", &lease_in_words(account));
     write_holds(page, view);
     write_waiting(page, view);
     write_failing(page, view);
-    if !view.added_lately.is_empty() {
-        let users = counted(view.added_lately.len(), "user");
-        let ids = listed_ids(&view.added_lately, IDS_SHOWN);
+    let added = &view.overview.added_lately;
+    if !added.is_empty() {
+        let (users, ids) = (counted(added.len(), "user"), listed_ids(added, IDS_SHOWN));
         page.line("Added lately", &format!("{users} in 7 days: {ids}"));
         page.remedy("give each of them a role in Wazzup: without one, nobody sees a chat");
     }
-    write_recent_cycles(page, view);
+    let cycles = &view.overview.recent_cycles;
+    for cycle in cycles.iter().take(CYCLES_SHOWN) {
+        let (when, deeds) = (ago(account.now, cycle.finished_at), deeds(cycle));
+        page.line("Changes", &format!("{when}: {deeds} (cycle {})", cycle.id));
+    }
+    if account.last_cycle.is_some() && cycles.is_empty() {
+        page.line("Changes", "none lately");
+    }
 }
 
 fn write_no_cycle(page: &mut Page, view: &StatusView) {
-    let is_running = view.lease.as_ref().is_some_and(|lease| lease.expires_at > view.now);
+    let account = &view.overview.account;
+    let is_running = account
+        .lease
+        .as_ref()
+        .is_some_and(|lease| lease.expires_at > account.now);
     let (run, once) = (view.invocation.command("run"), view.invocation.command("once"));
     let advice = Advice::warning("no cycle has ended yet").with(if is_running {
         "wait: a process has taken the lease, and its first cycle is not over yet".to_owned()
@@ -70,24 +82,26 @@ fn write_no_cycle(page: &mut Page, view: &StatusView) {
 }
 
 fn write_last_cycle(page: &mut Page, view: &StatusView, cycle: &LastCycle) {
+    let account = &view.overview.account;
     let (mark, outcome) = match cycle.outcome {
         CycleOutcome::InSync => (Mark::Good, "in sync"),
         CycleOutcome::Incomplete => (Mark::Warning, "incomplete"),
         CycleOutcome::Failed => (Mark::Bad, "failed"),
     };
-    let ended = ago(view.now, cycle.finished_at);
+    let ended = ago(account.now, cycle.finished_at);
     page.marked("Last cycle", mark, &format!("{outcome}, ended {ended}"));
+    let check = view.invocation.command("check");
     if let Some(error) = &cycle.error {
         page.more(error);
-        page.remedy(&remedy_for_error(view, cycle.error_kind.as_deref().unwrap_or_default()));
-        page.more(&match view.last_success_at {
-            Some(at) => format!("The last cycle that did not fail ended {}.", ago(view.now, at)),
+        let kind = cycle.error_kind.as_deref().unwrap_or_default();
+        page.remedy(&remedy_for_error(kind, &check));
+        page.more(&match account.last_success_at {
+            Some(at) => format!("The last cycle that did not fail ended {}.", ago(account.now, at)),
             None => "No cycle has succeeded yet.".to_owned(),
         });
     }
-    let quiet_for = view.now.duration_since(cycle.finished_at);
+    let quiet_for = account.now.duration_since(cycle.finished_at);
     if quiet_for > view.unhealthy_after {
-        let check = view.invocation.command("check");
         let silence = Advice::bad(format!("No cycle has run for {}.", in_words(quiet_for))).with(format!(
             "see whether the daemon is running, and its log; {check} tests what it needs"
         ));
@@ -96,22 +110,13 @@ fn write_last_cycle(page: &mut Page, view: &StatusView, cycle: &LastCycle) {
 }
 
 /// What an operator does about a cycle that failed.
-fn remedy_for_error(view: &StatusView, error_kind: &str) -> String {
-    let check = view.invocation.command("check");
+fn remedy_for_error(error_kind: &str, check: &str) -> String {
     match error_kind {
-        "crm_unavailable" => {
-            "start the CRM's database, or correct crm.url; the next cycle then works by itself".to_owned()
+        "crm_unavailable" | "crm_query" | "state_unavailable" | "state_refused" | "wazzup_not_found" => {
+            format!("{check} says what to correct; the next cycle then works by itself")
         }
-        "crm_query" => format!("{check} names the table, column or right that is wrong"),
-        "state_unavailable" => {
-            "start the state database, or correct state.url; the next cycle then works by itself".to_owned()
-        }
-        "state_refused" => format!("{check} says what the role of state.url lacks"),
         "wazzup_unauthorized" => "put a valid API key in place: the next cycle reads it, without a restart".to_owned(),
-        "wazzup_not_found" => format!("correct wazzup.base_url; {check} tests it"),
-        "wazzup_unavailable" => {
-            format!("nothing, unless this lasts: every cycle tries again; {check} tries now")
-        }
+        "wazzup_unavailable" => format!("nothing, unless this lasts: every cycle tries again; {check} tries now"),
         "lease_lost" => "nothing: another copy has taken over".to_owned(),
         "lease_too_short" => "if this happens again, make state.lease longer or wazzup.timeout shorter".to_owned(),
         "interrupted" => "nothing: the cycle was stopped, and the next one continues".to_owned(),
@@ -120,66 +125,40 @@ fn remedy_for_error(view: &StatusView, error_kind: &str) -> String {
 }
 
 fn write_employees(page: &mut Page, view: &StatusView, cycle: &LastCycle) {
-    let Counts {
-        eligible,
-        in_sync,
-        failing,
-        waiting_for_seat,
-        pending,
-        missing_ids,
-    } = view.counts;
-    let others = listed_counts(&[
-        (failing, "failing"),
-        (waiting_for_seat, "waiting for a seat"),
-        (pending, "pending"),
-    ]);
-    let mut text = format!("{in_sync} of {eligible} in sync");
-    for count in others {
-        text.push_str(&format!(", {count}"));
-    }
+    let counts = view.counts;
+    let mut parts = vec![format!("{} of {} in sync", counts.in_sync, counts.eligible)];
+    parts.extend(listed_counts([
+        (counts.failing, "failing"),
+        (counts.waiting_for_seat, "waiting for a seat"),
+        (counts.pending, "pending"),
+    ]));
     if cycle.error.is_some() {
-        text.push_str(", as last counted");
+        parts.push("as last counted".to_owned());
     }
-    page.line("Employees", &text);
-    if missing_ids > 0 {
-        let approve = view.invocation.command("approve");
-        let rows = counted(missing_ids, "row");
-        let missing = Advice::warning(format!("{rows} of the CRM without an id (MISSING_ID)")).with(format!(
-            "give each row an id: until then, nobody is removed without {approve}"
-        ));
-        page.advice("", &missing);
+    page.line("Employees", &parts.join(", "));
+    if counts.missing_ids > 0 {
+        page.advice("", &missing_ids(counts.missing_ids, &view.invocation));
     }
-}
-
-/// `3 added`, `1 removed`; nothing for a count of 0.
-fn listed_counts<Count: Default + PartialEq + Display>(counts: &[(Count, &str)]) -> Vec<String> {
-    let mut listed = Vec::new();
-    for (count, what) in counts {
-        if *count != Count::default() {
-            listed.push(format!("{count} {what}"));
-        }
-    }
-    listed
 }
 
 fn write_users(page: &mut Page, view: &StatusView) {
-    let mut text = format!("{} managed", view.managed);
-    if view.leaving > 0 {
-        text.push_str(&format!(", {} of them missing from the CRM", view.leaving));
-    }
-    if view.unsettled > 0 {
-        text.push_str(&format!(", {} unsettled", view.unsettled));
-    }
-    page.line("Users", &text);
-    if view.unsettled > 0 {
+    let overview = &view.overview;
+    let counts = listed_counts([
+        (overview.leaving, "of them missing from the CRM"),
+        (overview.unsettled, "unsettled"),
+    ]);
+    let mut parts = vec![format!("{} managed", overview.managed)];
+    parts.extend(counts);
+    page.line("Users", &parts.join(", "));
+    if overview.unsettled > 0 {
         page.more(
             "Unsettled: a request got no answer, so these users are sent again until it is certain what Wazzup has.",
         );
     }
 }
 
-fn write_seats(page: &mut Page, view: &StatusView) {
-    let seats = &view.seats;
+fn write_seats(page: &mut Page, account: &Account) {
+    let seats = &account.seats;
     if let Some((used, counted_at)) = seats.used.zip(seats.counted_at) {
         let mut text = match seats.limit {
             Some(limit) if limit >= used => format!("{used} of {limit} used"),
@@ -191,61 +170,49 @@ fn write_seats(page: &mut Page, view: &StatusView) {
             text.push_str(&format!(", {foreign} of them by users that are not ours"));
         }
         // Mostly, the line below tells this time.
-        if view.list_passed_at != Some(counted_at) {
-            text.push_str(&format!("; counted {}", ago(view.now, counted_at)));
+        if account.list_passed_at != Some(counted_at) {
+            text.push_str(&format!("; counted {}", ago(account.now, counted_at)));
         }
         page.line("Seats", &text);
     }
-    if let Some(at) = view.list_passed_at {
-        page.line("Verified", &format!("against Wazzup's list {}", ago(view.now, at)));
+    if let Some(at) = account.list_passed_at {
+        page.line("Verified", &format!("against Wazzup's list {}", ago(account.now, at)));
     }
 }
 
 /// Who holds the lease.
-pub(in super::super) fn lease_in_words(lease: Option<&LeaseView>, now: Timestamp) -> String {
-    let Some(LeaseView { holder, expires_at, .. }) = lease else {
+pub(in super::super) fn lease_in_words(account: &Account) -> String {
+    let now = account.now;
+    let Some(HeldLease { holder, expires_at }) = &account.lease else {
         return "free: no process is running for this account".to_owned();
     };
+    let name = &holder.name;
     if *expires_at <= now {
-        format!("expired {}: {holder} ended without giving it up", ago(now, *expires_at))
+        format!("expired {}: {name} ended without giving it up", ago(now, *expires_at))
     } else {
-        format!("held by {holder}, expires {} unless renewed", until(now, *expires_at))
+        format!("held by {name}, expires {} unless renewed", until(now, *expires_at))
     }
 }
 
 fn write_holds(page: &mut Page, view: &StatusView) {
-    let managed = usize::try_from(view.managed).unwrap_or(usize::MAX);
-    let groups = |approved: bool| {
-        let holds = view.held.iter();
-        let holds = holds.filter(|open| open.hold.approved.is_some() == approved);
-        grouped(holds.map(|open| (&open.key, &open.hold)))
-    };
-    let waiting = groups(false);
-    for (number, group) in waiting.iter().enumerate() {
-        page.marked(label_of(number, "Held"), Mark::Bad, &group.title(managed));
-        write_held_ids(page, group);
+    let managed = usize::try_from(view.overview.managed).unwrap_or(usize::MAX);
+    let (approved, waiting): (Vec<_>, Vec<_>) = view.held.iter().partition(|(_, hold)| hold.approved.is_some());
+    let is_anything_held = !waiting.is_empty();
+    for group in grouped(waiting) {
+        page.marked("Held", Mark::Bad, &group.title(managed));
+        page.more(&listed_ids(group.ids(), IDS_SHOWN));
     }
-    if !waiting.is_empty() {
+    if is_anything_held {
         let approve = view.invocation.command("approve");
         page.remedy(&format!("{approve} shows them with names and approves exactly these"));
     }
-    for (number, group) in groups(true).iter().enumerate() {
+    for group in grouped(approved) {
         let what = counted_holds(group.kind, group.holds.len());
-        let text = format!("{what}: the next cycle carries out what is still due");
-        page.line(label_of(number, "Approved"), &text);
-        write_held_ids(page, group);
-    }
-}
-
-/// Only the first of several paragraphs has the label.
-fn label_of(number: usize, label: &str) -> &str {
-    if number == 0 { label } else { "" }
-}
-
-fn write_held_ids(page: &mut Page, group: &HoldGroup<'_>) {
-    if group.kind != HoldKind::Account {
-        let ids = group.holds.iter().map(|(key, _)| &*key.user_id);
-        page.more(&listed_ids(ids, IDS_SHOWN));
+        page.line(
+            "Approved",
+            &format!("{what}: the next cycle carries out what is still due"),
+        );
+        page.more(&listed_ids(group.ids(), IDS_SHOWN));
     }
 }
 
@@ -255,15 +222,18 @@ fn write_waiting(page: &mut Page, view: &StatusView) {
     }
     let employees = counted(view.waiting_for_seat.len(), "employee");
     let ids = listed_ids(&view.waiting_for_seat, IDS_SHOWN);
-    let retry = view.invocation.command("retry");
-    let used = view.seats.used.unwrap_or_default();
-    let free = view.seats.limit.and_then(|limit| limit.checked_sub(used));
-    let remedy = match free {
-        None | Some(0) => {
-            format!("remove users in Wazzup or book more seats; {retry} then tries in the next cycle")
-        }
-        Some(1) => "1 seat is free now: the next cycle tries to add one of them".to_owned(),
-        Some(free) => format!("{free} seats are free now: the next cycle tries to add as many of them"),
+    let seats = &view.overview.account.seats;
+    let used = seats.used.unwrap_or_default();
+    let free = seats
+        .limit
+        .and_then(|limit| limit.checked_sub(used))
+        .unwrap_or_default();
+    let remedy = if free > 0 {
+        let free = counted(free, "free seat");
+        format!("nothing: the next cycle tries to fill {free}")
+    } else {
+        let retry = view.invocation.command("retry");
+        format!("remove users in Wazzup or book more seats; {retry} then tries in the next cycle")
     };
     let waiting = Advice::warning(format!("{employees} for a seat: {ids}")).with(remedy);
     page.advice("Waiting", &waiting);
@@ -271,24 +241,23 @@ fn write_waiting(page: &mut Page, view: &StatusView) {
 
 /// One paragraph for each kind of failure, the most frequent first.
 fn write_failing(page: &mut Page, view: &StatusView) {
-    let Some(example) = view.failing.first() else {
+    let Some(example) = view.overview.failing.first() else {
         return;
     };
     let mut kinds: BTreeMap<(Operation, &str, &str), Vec<&Failure>> = BTreeMap::new();
-    for failure in &view.failing {
+    for failure in &view.overview.failing {
         let kind = (failure.operation, &*failure.code, &*failure.detail);
         kinds.entry(kind).or_default().push(failure);
     }
     let mut kinds: Vec<_> = kinds.into_iter().collect();
     kinds.sort_by_key(|(_, failures)| Reverse(failures.len()));
-    for (number, ((operation, code, detail), failures)) in kinds.iter().take(KINDS_SHOWN).enumerate() {
+    for ((operation, code, detail), failures) in kinds.iter().take(KINDS_SHOWN) {
         let what = operation_in_words(*operation);
         let text = format!("{} {what}, {code}: {detail}", failures.len());
-        page.marked(label_of(number, "Failing"), Mark::Bad, &text);
-        page.more(&who_and_when(view.now, failures));
+        page.marked("Failing", Mark::Bad, &text);
+        page.more(&who_and_when(view.overview.account.now, failures));
     }
-    if kinds.len() > KINDS_SHOWN {
-        let rest = &kinds[KINDS_SHOWN..];
+    if let Some(rest) = kinds.get(KINDS_SHOWN..).filter(|rest| !rest.is_empty()) {
         let more: usize = rest.iter().map(|(_, failures)| failures.len()).sum();
         let kinds = counted(rest.len(), "other kind");
         let all = view.invocation.command("status --format json");
@@ -316,27 +285,15 @@ fn who_and_when(now: Timestamp, failures: &[&Failure]) -> String {
         text.push_str(&format!("; tried {}", times(attempts)));
     }
     match failures.iter().filter_map(|failure| failure.next_attempt_at).min() {
-        Some(at) if at <= now => text.push_str("; tried again in the next cycle"),
         Some(at) => text.push_str(&format!("; tried again {}", until(now, at))),
         None => text.push_str("; synced as soon as the CRM is corrected"),
     }
     text
 }
 
-fn write_recent_cycles(page: &mut Page, view: &StatusView) {
-    for (number, cycle) in view.recent_cycles.iter().take(CYCLES_SHOWN).enumerate() {
-        let when = ago(view.now, cycle.finished_at);
-        let text = format!("{when}: {} (cycle {})", deeds(cycle), cycle.id);
-        page.line(label_of(number, "Changes"), &text);
-    }
-    if view.last_cycle.is_some() && view.recent_cycles.is_empty() {
-        page.line("Changes", "none lately");
-    }
-}
-
 /// `3 added, 1 removed`.
 fn deeds(cycle: &PastCycle) -> String {
-    let mut deeds = listed_counts(&[
+    let mut deeds = listed_counts([
         (cycle.added, "added"),
         (cycle.adopted, "adopted"),
         (cycle.updated, "changed"),

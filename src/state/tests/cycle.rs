@@ -49,7 +49,7 @@ async fn orders_are_taken_by_the_next_cycle() {
     let shown = fixture.state.overview(1).await.expect("an overview").holds;
     let approved: Vec<_> = shown
         .iter()
-        .map(|open| (open.key.kind, open.hold.approved.is_some()))
+        .map(|(key, hold)| (key.kind, hold.approved.is_some()))
         .collect();
     assert_eq!(approved, [(HoldKind::Update, true), (HoldKind::Takeover, false)]);
     let peek = fixture.state.peek().await.expect("a peek").snapshot;
@@ -259,7 +259,7 @@ async fn a_failed_cycle_leaves_the_list_due() {
         (Some(cycle.now), None)
     );
     assert!(account.error_reported_at.is_some() && account.list_read_at.is_none());
-    assert_eq!((account.fingerprint, account.seats_used), (None, Some(3)));
+    assert_eq!((account.fingerprint, account.seats.used), (None, Some(3)));
     let good = Finished {
         noteworthy: false,
         ..Finished {

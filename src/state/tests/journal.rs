@@ -50,7 +50,10 @@ async fn a_request_goes_into_the_journal_and_out_with_its_answer() {
         [("update", Some("Boris"), Some("Bob")), ("adopt", None, Some("Boris"))]
     );
     let overview = fixture.state.overview(10).await.expect("an overview");
-    assert_eq!((overview.managed, overview.unsettled, overview.cycles.len()), (2, 0, 1));
+    assert_eq!(
+        (overview.managed, overview.unsettled, overview.recent_cycles.len()),
+        (2, 0, 1)
+    );
     assert_eq!(overview.added_lately, ["1"]);
 }
 

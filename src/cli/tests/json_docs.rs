@@ -7,11 +7,11 @@ use std::{
 
 use serde_json::Value;
 
-const DOCUMENT: &str = include_str!("../../docs/json.md");
+const DOCUMENT: &str = include_str!("../../../docs/json.md");
 
 /// Compares the table of `verb` with `samples`, which together have to have every key: each key that one of them has is in
 /// the table, each key of the table is in one of them, and the types are the ones that the table names.
-pub(super) fn compare(verb: &str, samples: &[Value]) {
+pub(in super::super) fn compare(verb: &str, samples: &[Value]) {
     let documented = documented_keys(verb);
     let mut found = BTreeMap::new();
     for sample in samples {
