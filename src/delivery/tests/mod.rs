@@ -295,6 +295,35 @@ fn whoever_is_accepted_as_the_control_is_not_charged_with_what_failed_before() {
     assert!(report.pending.is_empty(), "{:?}", report.pending);
 }
 
+/// It failed with its phone and without it, and the control has the phone.
+#[test]
+fn an_accepted_control_ends_the_failure_of_its_phone() {
+    const PHONE: u64 = 79_260_000_001;
+    let resent = BatchEntry {
+        change: Change::Resend,
+        ..upsert("a", Some(PHONE), false).entry
+    };
+    let mut plan = Plan::default();
+    plan.upserts.push(PlannedUpsert {
+        entry: resent.clone(),
+        ..upsert("a", Some(PHONE), false)
+    });
+    plan.control = Some(resent);
+    let failures = Failures::from([failure("a", Operation::Phone, None, Some(PHONE))]);
+    let mut requests = Vec::new();
+    let (report, outcomes) = deliver_requests(failures, &plan, |request| {
+        requests.push(told(request));
+        match requests.len() {
+            1 | 3 => Verdict::NoDecision(RefusalCode::Status(500).into()),
+            _ => ACCEPTED,
+        }
+    });
+    assert_eq!(requests, ["upsert a+", "ping", "upsert a once", "upsert a+ once"]);
+    let recovered = Outcome::Recovered(FailureKey::new("a", Operation::Phone));
+    assert_eq!(outcomes, [Outcome::Upserted, recovered]);
+    assert!(report.failing.is_empty() && report.pending.is_empty());
+}
+
 #[test]
 fn the_failures_of_an_account_that_is_forgotten_are_forgotten_too() {
     let mut plan = Plan::default();
