@@ -19,7 +19,7 @@ use crate::{
     world::{
         Action, Acts, Crm, EASY_POLICY, Fate, Outcome, Person, World,
         cycle::{ListReading, Reading},
-        invariants::{differences, errors_in_the_books},
+        invariants::results::{differences, errors_in_the_books},
         service::{Naming, Poison, RemoteUser, Service, Variant},
     },
 };

@@ -18,7 +18,7 @@ use crate::{
     world::{
         Action, Acts, Crm, Fate, Violation, World,
         cycle::{ListReading, Reading},
-        invariants::{differences, ids_of},
+        invariants::{ids_of, results::differences},
         state::lost_contents,
     },
 };

@@ -153,7 +153,7 @@ impl World {
             requests: 0,
             evidence: Evidence::default(),
         };
-        invariants::plan_makes_sense(self, &cycle)?;
+        invariants::plan::plan_makes_sense(self, &cycle)?;
         invariants::failures::open_failures_are_reported(self, cycle.delivery.report())?;
         self.cycle = Some(cycle);
         self.go_on()
@@ -261,7 +261,7 @@ impl World {
     fn go_on(&mut self) -> Checked {
         let cycle = self.cycle.as_ref().expect("a cycle is running");
         if let Some(request) = &cycle.request {
-            invariants::request_may_be_sent(self, cycle, request)?;
+            invariants::requests::request_may_be_sent(self, cycle, request)?;
             let request = request.clone();
             self.touch_foreign_users(&request);
             self.note_removals();
