@@ -74,6 +74,15 @@ impl Item {
         had_phone
     }
 
+    /// Whether the user has all that this item was to give once `sent` is accepted, perhaps with the phone that was taken off.
+    pub(super) fn is_settled_by(&self, sent: &BatchEntry) -> bool {
+        let Some(entry) = &self.entry else { return false };
+        let sent_phone = sent.employee.phone;
+        let is_same_phone = sent_phone == entry.employee.phone || sent_phone == self.wanted_phone;
+        let is_upsert_of_same = self.operation == Operation::Upsert && self.id == sent.employee.id;
+        is_upsert_of_same && sent.employee.name == entry.employee.name && is_same_phone
+    }
+
     pub(super) fn restore_named_phone(&mut self) {
         if let Some(entry) = self.named_entry.take() {
             self.entry = Some(entry);

@@ -50,7 +50,7 @@ pub struct Delivery {
     under_way: Option<UnderWay>,
     /// Items that failed alone, while it is open whether the service fails on everything.
     unjudged: Vec<RefusedItem>,
-    /// A user who is in sync: sent if attempts are unjudged at the end.
+    /// A user as acknowledged last: sent again if attempts are unjudged at the end.
     control: Option<BatchEntry>,
     /// The service's open refusals: from earlier cycles, or of this one.
     open_refusals: BTreeMap<FailureKey, OpenRefusal>,
@@ -198,18 +198,16 @@ impl Delivery {
     fn control_accepted(&mut self) {
         self.outcomes.push(Outcome::Upserted);
         self.accepted_something = true;
-        let control = self.control.clone();
-        let is_control = |refused: &mut RefusedItem| {
-            let sent = control.as_ref().map(|control| &control.employee.id);
-            refused.item.operation == Operation::Upsert && sent == Some(&refused.item.id)
-        };
-        let accepted: Vec<RefusedItem> = self.unjudged.extract_if(.., is_control).collect();
-        for RefusedItem { item, .. } in accepted {
-            self.item_accepted(&Item {
-                entry: control.clone(),
-                phone_refusal: None,
-                ..item
-            });
+        if let Some(control) = self.control.clone() {
+            let is_settled = |refused: &mut RefusedItem| refused.item.is_settled_by(&control);
+            let settled: Vec<RefusedItem> = self.unjudged.extract_if(.., is_settled).collect();
+            for RefusedItem { item, .. } in settled {
+                self.item_accepted(&Item {
+                    phone_refusal: item.phone_refusal.filter(|_| control.employee.phone.is_none()),
+                    entry: Some(control.clone()),
+                    ..item
+                });
+            }
         }
         self.charge_unjudged();
     }
@@ -228,8 +226,9 @@ impl Delivery {
             change: entry.change,
         });
         self.close_refusals(item, entry);
-        // Whoever was just delivered is in sync, too.
-        if self.control.is_none() && item.operation == Operation::Upsert {
+        // Whoever was just delivered is in sync, too; and a control is never sent other than as acknowledged last.
+        let control = self.control.as_ref();
+        if control.is_none_or(|control| control.employee.id == item.id) {
             self.control = Some(BatchEntry {
                 change: Change::Resend,
                 ..entry.clone()

@@ -324,6 +324,82 @@ fn an_accepted_control_ends_the_failure_of_its_phone() {
     assert!(report.failing.is_empty() && report.pending.is_empty());
 }
 
+/// Who is to be the control is sent in the same cycle, and loses the phone; or has given it up.
+#[test]
+fn a_control_is_sent_as_acknowledged_last() {
+    const PHONE: u64 = 79_260_000_001;
+    let failing = |entries: &[BatchEntry]| entries.iter().any(|entry| entry.employee.id.as_str() == "0");
+    let mut plan = changing(&["0", "a+"]);
+    plan.control = Some(upsert("a", Some(PHONE), false).entry);
+    let mut requests = Vec::new();
+    let (report, outcomes) = deliver(&plan, |entries| {
+        requests.push(entries.to_vec());
+        match entries {
+            _ if failing(entries) => Verdict::NoDecision(RefusalCode::Status(500).into()),
+            [entry] if entry.employee.phone.is_some() => refused(RefusalCode::Status(400)),
+            _ => ACCEPTED,
+        }
+    });
+    let control = requests.last().expect("a control");
+    assert_eq!(
+        (control.len(), control[0].employee.phone, control[0].change),
+        (1, None, Change::Resend)
+    );
+    assert_eq!(failed(&outcomes), [("a", Operation::Phone), ("0", Operation::Upsert)]);
+    assert_eq!(report.interruption, None);
+
+    let mut plan = changing(&["0"]);
+    plan.releases.push(BatchEntry {
+        change: Change::Release,
+        ..upsert("a", None, false).entry
+    });
+    plan.control = Some(upsert("a", Some(PHONE), false).entry);
+    let (report, _) = deliver(&plan, |entries| match entries {
+        _ if failing(entries) => Verdict::NoDecision(RefusalCode::Status(500).into()),
+        [entry] if entry.employee.phone.is_some() => refused(RefusalCode::DuplicatePhoneNumber),
+        _ => ACCEPTED,
+    });
+    assert_eq!((report.interruption, report.failing.len()), (None, 1));
+}
+
+/// What the control gives is another name than the one that failed, or not the phone.
+#[test]
+fn an_accepted_control_settles_only_what_it_says() {
+    let mut plan = changing(&["a"]);
+    let mut other_name = upsert("a", None, false).entry;
+    other_name.employee.name = FullName::parse("Another Name").expect("a name");
+    let other_phone = upsert("a", Some(79_260_000_009), false).entry;
+    for control in [other_name, other_phone, upsert("b", None, false).entry] {
+        plan.control = Some(control);
+        let mut requests = 0;
+        let (report, outcomes) = deliver(&plan, |_| {
+            requests += 1;
+            if requests == 1 {
+                Verdict::NoDecision(RefusalCode::Status(500).into())
+            } else {
+                ACCEPTED
+            }
+        });
+        assert_eq!(failed(&outcomes), [("a", Operation::Upsert)]);
+        assert!(report.pending.contains("a") && report.delivered.is_empty());
+    }
+    let mut plan = changing(&["a+"]);
+    plan.control = Some(upsert("a", None, false).entry);
+    let mut requests = 0;
+    let (report, outcomes) = deliver(&plan, |_| {
+        requests += 1;
+        if requests < 3 {
+            Verdict::NoDecision(RefusalCode::Status(500).into())
+        } else {
+            ACCEPTED
+        }
+    });
+    assert_eq!(
+        (failed(&outcomes), report.pending.len()),
+        (vec![("a", Operation::Phone)], 0)
+    );
+}
+
 #[test]
 fn the_failures_of_an_account_that_is_forgotten_are_forgotten_too() {
     let mut plan = Plan::default();
