@@ -135,6 +135,25 @@ fn a_phone_that_its_holder_does_not_give_up_is_a_conflict() {
 }
 
 #[test]
+fn whoever_waits_for_a_release_that_was_not_tried_to_the_end_goes_without_the_phone() {
+    let mut plan = removing(&["x"]);
+    for number in 0..100 {
+        plan.releases.push(release(&format!("a{number:02}")));
+    }
+    plan.upserts.push(newcomer(&[], &["a00"]));
+    let (report, outcomes) = deliver(&plan, |entries| {
+        if entries[0].change == Change::Release {
+            refused(RefusalCode::UserLimitExceeded)
+        } else {
+            ACCEPTED
+        }
+    });
+    assert!(report.pending.contains("a00"));
+    assert_eq!(delivered(&report), BTreeSet::from(["new"]));
+    assert!(failed(&outcomes).contains(&("new", Operation::Phone)));
+}
+
+#[test]
 fn whoever_waits_only_for_the_own_release_is_sent_all_the_same() {
     let mut plan = Plan::default();
     plan.releases.push(release("a"));

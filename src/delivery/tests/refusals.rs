@@ -191,6 +191,17 @@ fn an_acceptance_ends_the_failures_that_it_settles() {
     let (report, _) = deliver_after(failures(), &changing(&["a"]), |_| ACCEPTED);
     assert_eq!(report.recovered, [upsert_key]);
     assert_eq!(report.failing, BTreeSet::from([phone_key]));
+    // A failure without a phone is about giving one up: a release settles it, and nothing else.
+    let failures_of_release = || Failures::from([failure("a", Operation::Phone, Some("Somebody"), None)]);
+    let mut plan = Plan::default();
+    plan.releases.push(BatchEntry {
+        change: Change::Release,
+        ..upsert("a", None, false).entry
+    });
+    let (report, _) = deliver_after(failures_of_release(), &plan, |_| ACCEPTED);
+    assert_eq!(report.recovered, [FailureKey::new("a", Operation::Phone)]);
+    let (report, _) = deliver_after(failures_of_release(), &changing(&["a+"]), |_| ACCEPTED);
+    assert_eq!(report.recovered, []);
     let mut plan = removing(&["a", "b"]);
     plan.upserts = changing(&["c"]).upserts;
     let (report, _) = deliver_after(failures(), &plan, |_| ACCEPTED);

@@ -3,6 +3,19 @@
 use super::*;
 
 #[test]
+fn a_list_or_a_user_may_be_in_question() {
+    let list = Questions {
+        list: true,
+        ..Questions::default()
+    };
+    let users = Questions {
+        users: vec![employee_id("e1")],
+        ..Questions::default()
+    };
+    assert!(Questions::default().is_empty() && !list.is_empty() && !users.is_empty());
+}
+
+#[test]
 fn what_differs_from_the_list_is_counted() {
     let mut world = World::with_users(5);
     world.shows(
