@@ -15,8 +15,8 @@ use serde::Serialize;
 use super::{Context, Exit, Format, UsageError, holds::serialize_holds, invocation::Invocation, page::Advice, setup};
 use crate::{
     crm::CrmRow,
-    employee::{Employee, RowProblem},
-    plan::{Failure, Holds, LostEntry, Operation, Plan, User},
+    employee::RowProblem,
+    plan::{Acknowledged, Failure, Holds, LostEntry, Operation, Plan, User},
     state::HistoryEntry,
     wazzup::RemoteUser,
 };
@@ -37,7 +37,8 @@ struct Findings {
     /// `None` if the CRM cannot be read.
     crm: Option<InCrm>,
     crm_error: Option<String>,
-    to_send: Option<Employee>,
+    /// What Wazzup is to acknowledge.
+    to_send: Option<Acknowledged>,
     /// The user as we know it, if it is one of ours.
     snapshot: Option<User>,
     state_error: Option<String>,

@@ -7,10 +7,10 @@ use super::{
 };
 use crate::{
     delivery::Change,
-    employee::{EmployeeId, FullName, Phone},
+    employee::{Employee, EmployeeId, FullName, Phone},
     plan::{
-        Acknowledged, Approval, BatchEntry, Hold, HoldKey, HoldKind, LostContent, PlannedRemoval, PlannedUpsert,
-        StayReason, StayingUser, WaitingEmployee,
+        Approval, BatchEntry, Hold, HoldKey, HoldKind, LostContent, PlannedRemoval, PlannedUpsert, StayReason,
+        StayingUser, WaitingEmployee,
     },
     state::HistoryOperation,
 };
@@ -25,19 +25,10 @@ fn id(text: &str) -> EmployeeId {
     EmployeeId::parse(text).unwrap()
 }
 
-fn employee(name: &str, phone: Option<&str>) -> Employee {
-    Employee {
-        id: id("7"),
+fn acknowledged(name: &str, phone: Option<&str>) -> Acknowledged {
+    Acknowledged {
         name: FullName::parse(name).unwrap(),
         phone: phone.map(|phone| phone.parse().unwrap()),
-    }
-}
-
-fn acknowledged(name: &str, phone: Option<&str>) -> Acknowledged {
-    let Employee { name, phone, .. } = employee(name, phone);
-    Acknowledged {
-        name,
-        phone,
         phone_spelling: None,
     }
 }
@@ -90,7 +81,7 @@ impl Findings {
             phone: Some("8 926 123-45-67".into()),
             is_active,
         }];
-        self.to_send = is_active.then(|| employee("Anna", Some("79261234567")));
+        self.to_send = is_active.then(|| acknowledged("Anna", Some("79261234567")));
         self
     }
 
@@ -170,7 +161,11 @@ fn held(kind: HoldKind) -> Plan {
 }
 
 fn sending(change: Change) -> Plan {
-    let employee = employee("Anna", None);
+    let employee = Employee {
+        id: id("7"),
+        name: FullName::parse("Anna").unwrap(),
+        phone: None,
+    };
     let upsert = PlannedUpsert {
         entry: BatchEntry {
             employee,
@@ -240,7 +235,7 @@ fn everything() -> Findings {
         .with_user(Some(3))
         .with_failure(Operation::Upsert, "INVALID_USERS_DATA", false)
         .with_failure(Operation::Phone, "INVALID_PHONE", true);
-    findings.to_send = Some(employee("Anna", None));
+    findings.to_send = Some(acknowledged("Anna", None));
     findings.crm_mut().similar_ids = vec![" 7".into(), "7 ".into()];
     findings.crm_mut().same_phone = vec!["9".into(), "10".into()];
     let (key, mut hold) = hold(HoldKind::Update, now() - HOUR);

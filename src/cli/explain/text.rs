@@ -182,7 +182,7 @@ fn write_failure(page: &mut Page, findings: &Findings, failure: &Failure) {
 }
 
 fn write_holds(page: &mut Page, findings: &Findings) {
-    let name = findings.to_send.as_ref().map(|employee| employee.name.as_str());
+    let name = findings.to_send.as_ref().map(|wanted| wanted.name.as_str());
     for (key, hold) in &findings.held {
         let content = hold_in_words(key.kind, hold, findings.snapshot.as_ref(), &findings.lost, name);
         let what = match key.kind {
