@@ -18,12 +18,6 @@ use crate::{
     plan::{Hold, HoldKey, HoldKind, Snapshot},
 };
 
-/// Columns of the labels, as in `plan`.
-const MARGIN: usize = 10;
-
-/// How many ids a refusal names.
-const IDS_SHOWN: usize = 10;
-
 pub(super) async fn approve(
     context: &Context,
     ids: &[String],
@@ -40,7 +34,7 @@ pub(super) async fn approve(
         let are = if count == 1 { "is" } else { "are" };
         bail!("nothing was approved: {count} {are} held, and not {expected} as expected");
     }
-    let mut page = Page::new(MARGIN);
+    let mut page = Page::new();
     if selection.approved_earlier > 0 {
         let holds = counted(selection.approved_earlier, "hold");
         page.paragraph(&format!(
@@ -90,7 +84,7 @@ impl<'a> Selection<'a> {
         let unknown: Vec<&str> = ids.iter().map(String::as_str).filter(|id| !held.contains(id)).collect();
         if !unknown.is_empty() {
             let ids = noun_for(unknown.len(), "id");
-            let shown = listed_ids(unknown, IDS_SHOWN);
+            let shown = listed_ids(unknown);
             bail!("nothing was approved, because nothing is held about the {ids} {shown}");
         }
         let account = snapshot.holds.get(&HoldKey::account());

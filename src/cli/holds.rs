@@ -1,5 +1,7 @@
 //! How holds are shown, in every verb alike: by kind and reason, with their share, and with names.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -76,25 +78,15 @@ pub(super) fn missing_ids(count: usize, invocation: &Invocation) -> Advice {
 
 /// Groups `holds`, in the order of the kinds.
 pub(super) fn grouped<'a>(holds: impl IntoIterator<Item = (&'a HoldKey, &'a Hold)>) -> Vec<HoldGroup<'a>> {
-    let mut groups: Vec<HoldGroup<'a>> = Vec::new();
+    let mut groups: BTreeMap<(HoldKind, &str), Vec<_>> = BTreeMap::new();
     for (key, hold) in holds {
-        let same = |group: &&mut HoldGroup<'_>| group.kind == key.kind && group.reason == hold.reason;
-        match groups.iter_mut().find(same) {
-            Some(group) => group.holds.push((key, hold)),
-            None => groups.push(HoldGroup {
-                kind: key.kind,
-                reason: &hold.reason,
-                holds: vec![(key, hold)],
-            }),
-        }
+        groups.entry((key.kind, &*hold.reason)).or_default().push((key, hold));
     }
-    for group in &mut groups {
-        group
-            .holds
-            .sort_by(|(left, _), (right, _)| natural_order(&left.user_id, &right.user_id));
-    }
-    groups.sort_by_key(|group| group.kind);
-    groups
+    let groups = groups.into_iter().map(|((kind, reason), mut holds)| {
+        holds.sort_by(|(left, _), (right, _)| natural_order(&left.user_id, &right.user_id));
+        HoldGroup { kind, reason, holds }
+    });
+    groups.collect()
 }
 
 /// `2 removals`, `1 change`, `3 take-overs`, `everything`.

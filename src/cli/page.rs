@@ -30,6 +30,9 @@ pub(super) const PLAIN: Style = Style::new();
 
 const LABEL: Style = Style::new().bold();
 
+/// Columns of the labels.
+const MARGIN: usize = 14;
+
 /// How something stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) enum Mark {
@@ -93,7 +96,7 @@ impl Advice {
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) style: Style,
-    /// What happens; at most as wide as the page's margin.
+    /// What happens; narrower than [`MARGIN`].
     pub(super) label: &'static str,
     /// The id, made short.
     pub(super) id: String,
@@ -106,24 +109,21 @@ pub(super) struct Page {
     text: String,
     /// Columns of the terminal.
     width: usize,
-    /// Columns of the labels.
-    margin: usize,
     /// Of several paragraphs with the same label, only the first one shows it.
     last_label: String,
 }
 
 impl Page {
-    /// A page for standard output, with labels `margin` columns wide.
-    pub(super) fn new(margin: usize) -> Self {
-        Self::with_width(margin, columns_of(&io::stdout()).unwrap_or(80))
+    /// A page for standard output.
+    pub(super) fn new() -> Self {
+        Self::with_width(columns_of(&io::stdout()).unwrap_or(80))
     }
 
     /// A page of `width` columns, whatever the terminal has.
-    pub(super) fn with_width(margin: usize, width: usize) -> Self {
+    pub(super) fn with_width(width: usize) -> Self {
         Self {
             text: String::new(),
             width,
-            margin,
             last_label: String::new(),
         }
     }
@@ -149,14 +149,14 @@ impl Page {
     /// A paragraph beside its label.
     pub(super) fn line(&mut self, label: &str, text: &str) {
         let label = self.label(label);
-        self.wrapped(&label, self.margin, PLAIN, text);
+        self.wrapped(&label, MARGIN, PLAIN, text);
     }
 
     /// A paragraph beside its label that says how it stands: `Held         ✗ 3 removals: …`.
     pub(super) fn marked(&mut self, label: &str, mark: Mark, text: &str) {
         let label = self.label(label);
         let (sign, style) = mark.sign();
-        self.wrapped(&label, self.margin, style, &format!("{sign} {text}"));
+        self.wrapped(&label, MARGIN, style, &format!("{sign} {text}"));
     }
 
     /// The same, with what to do about it.
@@ -176,8 +176,8 @@ impl Page {
 
     /// What to do about the paragraph above.
     pub(super) fn remedy(&mut self, text: &str) {
-        let arrow = format!("{}→ ", " ".repeat(self.margin));
-        self.wrapped(&arrow, self.margin + 2, PLAIN, text);
+        let arrow = format!("{}→ ", " ".repeat(MARGIN));
+        self.wrapped(&arrow, MARGIN + 2, PLAIN, text);
     }
 
     /// An empty line, unless the page is empty.
@@ -194,12 +194,12 @@ impl Page {
         let limit = self.width / 4;
         let widths = rows.iter().map(|row| printable(&row.id).width());
         let id_width = widths.filter(|width| *width <= limit).max().unwrap_or_default();
-        let indent = self.margin + id_width + 2;
+        let indent = MARGIN + id_width + 2;
         for row in rows {
-            let mut first = padded(row.style, row.label, self.margin);
+            let mut first = padded(row.style, row.label, MARGIN);
             let id = printable(&row.id);
             if id.width() > id_width {
-                self.wrapped(&first, self.margin, PLAIN, &id);
+                self.wrapped(&first, MARGIN, PLAIN, &id);
                 first = " ".repeat(indent);
             } else {
                 first.push_str(&padded(PLAIN, &id, id_width + 2));
@@ -210,12 +210,12 @@ impl Page {
 
     fn label(&mut self, label: &str) -> String {
         if label == self.last_label {
-            return padded(PLAIN, "", self.margin);
+            return padded(PLAIN, "", MARGIN);
         }
         if !label.is_empty() {
             label.clone_into(&mut self.last_label);
         }
-        padded(LABEL, label, self.margin)
+        padded(LABEL, label, MARGIN)
     }
 
     /// Writes `text` behind `first`, which is `indent` columns wide, and the following lines below `text`.
@@ -233,7 +233,7 @@ impl Page {
 
 /// Answers with one paragraph.
 pub(super) fn say(text: &str) -> io::Result<()> {
-    let mut page = Page::new(0);
+    let mut page = Page::new();
     page.paragraph(text);
     page.print()
 }
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_page_is_wrapped_beside_its_labels() {
-        let mut page = Page::with_width(9, 40);
+        let mut page = Page::with_width(40);
         page.line("Account", "main, the account of the company that has a long name");
         page.marked("Held", Mark::Bad, "3 removals, since the CRM names nobody");
         page.remedy("`wazzup-sync approve` approves exactly these");
@@ -326,30 +326,31 @@ mod tests {
             row("remove", "10", "Maximiliane Theodora von und zu Hohenstein"),
             row("remove", "an-id-that-is-rather-long", "Boris"),
         ]);
-        insta::assert_snapshot!(page.plain_text(), @r#"
-        Account  main, the account of the
-                 company that has a long name
-        Held     ✗ 3 removals, since the CRM
-                 names nobody
-                 → `wazzup-sync approve`
-                   approves exactly these
+        insta::assert_snapshot!(page.plain_text(), @r"
+        Account       main, the account of the
+                      company that has a long
+                      name
+        Held          ✗ 3 removals, since the
+                      CRM names nobody
+                      → `wazzup-sync approve`
+                        approves exactly these
 
-        remove   2   Anna
-        remove   10  Maximiliane Theodora von
-                     und zu Hohenstein
-        remove   an-id-that-is-rather-long
-                     Boris
-        "#);
+        remove        2   Anna
+        remove        10  Maximiliane Theodora
+                          von und zu Hohenstein
+        remove        an-id-that-is-rather-long
+                          Boris
+        ");
     }
 
     #[test]
     fn colours_end_where_they_began() {
-        let mut page = Page::with_width(9, 40);
+        let mut page = Page::with_width(40);
         page.rows(&[row("remove", "2", "")]);
         page.marked("Held", Mark::Bad, "one");
         assert_eq!(
             page.text,
-            "\x1b[31mremove\x1b[0m   2\n\x1b[1mHeld\x1b[0m     \x1b[31m✗ one\x1b[0m\n"
+            "\x1b[31mremove\x1b[0m        2\n\x1b[1mHeld\x1b[0m          \x1b[31m✗ one\x1b[0m\n"
         );
     }
 

@@ -21,9 +21,6 @@ const SECOND: &str = "wazzup-sync-probe-2";
 const NOBODY: &str = "wazzup-sync-probe-0";
 /// How the names of both begin.
 const NAME: &str = "wazzup-sync probe";
-/// Columns of the questions.
-const MARGIN: usize = 30;
-
 /// What was found out. Serialised, it is the answer for programs; `docs/json.md` documents it.
 #[derive(Debug, Serialize)]
 struct Findings {
@@ -72,9 +69,9 @@ pub(super) async fn probe(context: &Context, phone: Option<&str>, yes: bool, for
         version: 1,
         findings: probe.findings,
     };
-    format.print(&findings, MARGIN, |page| {
+    format.print(&findings, |page| {
         for finding in &findings.findings {
-            page.line(finding.question, &finding.answer);
+            page.paragraph(&format!("{}: {}", finding.question, finding.answer));
         }
         page.blank();
         page.paragraph("Both users are removed again. This answer has no personal data and no key.");

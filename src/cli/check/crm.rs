@@ -9,7 +9,7 @@ use super::{
         page::Advice,
         text::{counted, listed_ids, noun_for},
     },
-    Findings, NAMES_SHOWN, Report,
+    Findings, Report,
 };
 use crate::{
     config::{Config, DatabaseUrl},
@@ -30,7 +30,7 @@ pub(super) struct CrmFindings {
     pub(super) role: Option<Role>,
     /// The schemas in which there are other tables of the same name.
     pub(super) ambiguous: Option<TableSchemas>,
-    /// What tables may be meant, where the configured one is not there.
+    /// What tables may be meant, if the configured one is not there.
     pub(super) similar_tables: Vec<String>,
 }
 
@@ -48,19 +48,13 @@ pub(super) async fn ask(crm: &Crm, own_schema: &str) -> (CrmFindings, Option<Crm
             return (findings, None);
         }
         Err(Error::Query(reason)) => {
-            if is_undefined_table(&reason) {
-                findings.similar_tables = crm.similar_tables().await.unwrap_or_default();
-            }
+            findings.similar_tables = crm.similar_tables().await.unwrap_or_default();
             findings.error = Some(Error::Query(reason));
         }
     }
     // Where the table is not there, the query's error says so.
     findings.role = crm.role(own_schema).await.ok();
     (findings, rows)
-}
-
-fn is_undefined_table(reason: &Reason) -> bool {
-    matches!(reason.sqlstate(), Some("42P01" | "3F000"))
 }
 
 pub(super) fn report(report: &mut Report, context: &Context, findings: &Findings) {
@@ -79,7 +73,7 @@ pub(super) fn report(report: &mut Report, context: &Context, findings: &Findings
     }
     if let (Some(schemas), Source::Table { name, .. }) = (&crm.ambiguous, &config.crm.source) {
         let (table, read) = (name.to_string(), &schemas.read);
-        let others = listed_ids(&schemas.others, NAMES_SHOWN);
+        let others = listed_ids(&schemas.others);
         let in_schemas = noun_for(schemas.others.len(), "schema");
         let reason = format!(
             "crm.table names no schema: {read}.{table} is read, but the {in_schemas} {others} also has a table {table}"
@@ -133,7 +127,7 @@ fn report_roster(report: &mut Report, context: &Context, findings: &Findings, ro
             RowProblem::InvalidId | RowProblem::InvalidName | RowProblem::DuplicateId => ("Rows", "rejected"),
         };
         let employees = counted(ids.len(), "employee");
-        let ids = listed_ids(ids, NAMES_SHOWN);
+        let ids = listed_ids(ids);
         let reason = format!("{employees} {outcome}, {problem}: {} ({ids})", problem.reason());
         report.add(label, Advice::warning(reason).with(problem.remedy()));
     }
@@ -149,7 +143,7 @@ fn report_unconvertible(report: &mut Report, unconvertible: &Unconvertible) {
     let mut places = Vec::new();
     if !ids.is_empty() {
         let employees = counted(ids.len(), "employee");
-        let names = listed_ids(ids, NAMES_SHOWN);
+        let names = listed_ids(ids);
         places.push(format!("in the name or phone of {employees} ({names})"));
     }
     if *unreadable_ids > 0 {
@@ -186,12 +180,12 @@ fn remedy_for_query(config: &Config, reason: &Reason, crm: &CrmFindings) -> Stri
         Source::Query(_) => ("crm.query", "the tables of crm.query".to_owned(), "crm.query"),
     };
     match reason.sqlstate() {
-        _ if is_undefined_table(reason) => {
+        Some("42P01" | "3F000") => {
             let mut remedy = format!(
                 "correct {table_key}: the role does not find {table} in this database; upper and lower case differ"
             );
             if !crm.similar_tables.is_empty() {
-                let tables = listed_ids(&crm.similar_tables, NAMES_SHOWN);
+                let tables = listed_ids(&crm.similar_tables);
                 remedy.push_str(&format!("; did you mean one of these: {tables}?"));
             }
             remedy

@@ -44,8 +44,9 @@ fn report_file(report: &mut Report, path: &Path, is_secret: bool) {
     if found & forbidden == 0 {
         return;
     }
-    let argument = shell_quoted(&path.to_string_lossy());
-    let reason = format!("every user of this machine can {what} {}", path.display());
+    let path = path.to_string_lossy();
+    let argument = shell_quoted(&path);
+    let reason = format!("every user of this machine can {what} {path}");
     let remedy = format!("run `chmod {mode} {argument}`; the daemon's own user must still be able to read it");
     report.add("Files", Advice::warning(reason).with(remedy));
 }

@@ -23,12 +23,6 @@ use crate::{
     wazzup::{Client, Error as WazzupError, Gate},
 };
 
-/// Columns of the labels.
-const MARGIN: usize = 14;
-
-/// How many ids, columns, tables or roles an item names.
-const NAMES_SHOWN: usize = 6;
-
 /// What was looked at, and what was found. Serialised, it is the answer for programs; `docs/json.md` documents it.
 #[derive(Debug, Serialize)]
 struct Report {
@@ -90,7 +84,7 @@ pub(super) async fn check(context: &Context, format: Format) -> anyhow::Result<E
     let mut report = Report::new();
     files::report(&mut report, context);
     report.add_findings(context, &findings);
-    format.print(&report, MARGIN, |page| report.write(page))?;
+    format.print(&report, |page| report.write(page))?;
     Ok(if report.ok { Exit::Ok } else { Exit::Failed })
 }
 

@@ -7,7 +7,7 @@ use super::{
         status::lease_in_words,
         text::{counted, listed_ids},
     },
-    Findings, NAMES_SHOWN, Report,
+    Findings, Report,
     crm::report_certificate,
 };
 use crate::state::{Account, Error, Peek, Rights, SchemaVersion, State};
@@ -81,7 +81,7 @@ pub(super) fn report(report: &mut Report, context: &Context, findings: &Findings
         report_access(report, context, findings, rights);
     }
     if !state.other_accounts.is_empty() {
-        let others = listed_ids(&state.other_accounts, NAMES_SHOWN);
+        let others = listed_ids(&state.other_accounts);
         let account = &config.account;
         let reason = format!("the state does not know the account \"{account}\"; it knows: {others}");
         let remedy = "correct `account`, unless this is a new account: under a wrong name, no user in Wazzup is known to \
@@ -98,12 +98,10 @@ fn obstacle(schema: &str, rights: &Rights) -> Option<(String, String)> {
     let role = &rights.role;
     if let Some(foreign_owner) = &rights.foreign_owner {
         let new = "set state.schema to a new schema";
-        let remedy = match &foreign_owner.object {
-            Some(_) => format!("{new}, or remove what is not ours from this one"),
-            None => {
-                let schema = &foreign_owner.schema;
-                format!("{new}, or, if the schema is empty, run `ALTER SCHEMA \"{schema}\" OWNER TO \"{role}\"`")
-            }
+        let remedy = if foreign_owner.object.is_some() {
+            format!("{new}, or remove what is not ours from this one")
+        } else {
+            format!("{new}, or, if this one is empty, run `ALTER SCHEMA \"{schema}\" OWNER TO \"{role}\"`")
         };
         return Some((foreign_owner.to_string(), remedy));
     }
@@ -161,7 +159,7 @@ fn report_access(report: &mut Report, context: &Context, findings: &Findings, ri
         report.add("State access", Advice::warning(reason).with(remedy));
     }
     if !rights.other_writers.is_empty() && rights.foreign_owner.is_none() {
-        let writers = listed_ids(&rights.other_writers, NAMES_SHOWN);
+        let writers = listed_ids(&rights.other_writers);
         let schema = config.state.schema.as_str();
         let reason =
             format!("other roles may write in the schema {schema}, and so have anybody removed from Wazzup: {writers}");

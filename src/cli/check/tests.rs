@@ -161,7 +161,7 @@ fn report_of(findings: &Findings, sslmode: &str) -> Report {
 }
 
 fn shown(findings: &Findings, sslmode: &str, width: usize) -> String {
-    let mut page = Page::with_width(MARGIN, width);
+    let mut page = Page::with_width(width);
     report_of(findings, sslmode).write(&mut page);
     let text = page.plain_text();
     let too_long = text.lines().find(|line| line.chars().count() > width);
@@ -329,8 +329,8 @@ fn nothing_works() {
     State         ✗ the state schema wazzup_sync is owned by the role mallory, whose
                   code could run with our rights: the role of state.url has to own
                   the schema and everything in it
-                  → set state.schema to a new schema, or, if the schema is empty,
-                    run `ALTER SCHEMA "wazzup_sync" OWNER TO "syncer"`
+                  → set state.schema to a new schema, or, if this one is empty, run
+                    `ALTER SCHEMA "wazzup_sync" OWNER TO "syncer"`
     API key       ✗ https://api.wazzup24.com/v3: Wazzup does not accept the API key
                   (401): replace it with an API key from the account's settings
     Next cycle    ! what the next cycle would do cannot be told yet
@@ -364,7 +364,7 @@ fn files_that_others_can_read_or_write() {
         fs::set_permissions(files.path(), fs::Permissions::from_mode(config_mode)).unwrap();
         let mut report = Report::new();
         files::report(&mut report, &context);
-        let mut page = Page::with_width(MARGIN, 1_000);
+        let mut page = Page::with_width(1_000);
         report.write(&mut page);
         let directory = files.directory.path().to_string_lossy().into_owned();
         page.plain_text().replace(&directory, "/etc")

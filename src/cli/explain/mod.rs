@@ -103,7 +103,7 @@ pub(super) async fn explain(context: &Context, id: &str, format: Format) -> anyh
     let engine = setup::engine(&context.config);
     let findings = evidence::gather(&engine, id, &context.invocation).await;
     let explanation = Explanation::new(findings);
-    format.print(&explanation, text::MARGIN, |page| text::write(page, &explanation))?;
+    format.print(&explanation, |page| text::write(page, &explanation))?;
     let is_nothing_known = explanation.findings.crm_error.is_some() && explanation.findings.state_error.is_some();
     Ok(if is_nothing_known { Exit::Failed } else { Exit::Ok })
 }

@@ -267,7 +267,7 @@ fn everything() -> Findings {
 }
 
 fn shown(findings: Findings, width: usize) -> String {
-    let mut page = Page::with_width(text::MARGIN, width);
+    let mut page = Page::with_width(width);
     text::write(&mut page, &Explanation::new(findings));
     let text = page.plain_text();
     let too_long = text.lines().find(|line| line.chars().count() > width);
@@ -278,94 +278,98 @@ fn shown(findings: Findings, width: usize) -> String {
 #[test]
 fn something_in_every_section() {
     insta::assert_snapshot!(shown(everything(), 60), @r"
-    Id         “7”
-    CRM        Anna, phone “8 926 123-45-67”
-               Rows with similar ids: “ 7”, “7 ”. Case and
-               blanks count in ids.
-    To send    Anna, without the phone (INVALID_PHONE)
-               The phone is also that of 9, 10.
-    Known      Anna, no phone (acknowledged by Wazzup 1 h ago)
-               missing from the CRM for 3 min
-    Lost       sent as Anne, phone 79261234567, no answer, 60 s
-               ago; may still happen within 60 s
-               sent for removal, no answer, 1 h ago
-               Nobody knows whether Wazzup did this, so the user
-               is sent again until it is certain what Wazzup
-               has.
-    Wazzup     Anna\u{1b}[2J, phone not shown (asked now)
-    Failures   not synced, INVALID_USERS_DATA: our own words for
-               this code
-               for 1 h; tried once; tried again in 5 min, or
-               when the CRM's row changes (request ab-1 for
-               Wazzup's support)
-               without phone, INVALID_PHONE, for 1 h
-    Held       the change of name: “Anna” → “true”
-               for 1 h: 39 of 40 users would get another name or
-               phone in one cycle
-               approved 0 s ago by boris@crm-host
-    History    1 h ago, changed: Ann, phone 79261234500 → Anna,
-               phone 79261234567 (approved by boris@crm-host,
-               cycle 41)
-               1 h ago, added: Anna, phone 79261234567 (approved
-               by boris@crm-host, cycle 41)
-    Verdict    ✗ the change has to be approved; until then,
-               Wazzup keeps the old values
-               → if the CRM's values are right:
-                 `wazzup-sync approve 7`; otherwise, correct
-                 them in the CRM
+    Id            “7”
+    CRM           Anna, phone “8 926 123-45-67”
+                  Rows with similar ids: “ 7”, “7 ”. Case and
+                  blanks count in ids.
+    To send       Anna, without the phone (INVALID_PHONE)
+                  The phone is also that of 9, 10.
+    Known         Anna, no phone (acknowledged by Wazzup 1 h
+                  ago)
+                  missing from the CRM for 3 min
+    Lost          sent as Anne, phone 79261234567, no answer, 60
+                  s ago; may still happen within 60 s
+                  sent for removal, no answer, 1 h ago
+                  Nobody knows whether Wazzup did this, so the
+                  user is sent again until it is certain what
+                  Wazzup has.
+    Wazzup        Anna\u{1b}[2J, phone not shown (asked now)
+    Failures      not synced, INVALID_USERS_DATA: our own words
+                  for this code
+                  for 1 h; tried once; tried again in 5 min, or
+                  when the CRM's row changes (request ab-1 for
+                  Wazzup's support)
+                  without phone, INVALID_PHONE, for 1 h
+    Held          the change of name: “Anna” → “true”
+                  for 1 h: 39 of 40 users would get another name
+                  or phone in one cycle
+                  approved 0 s ago by boris@crm-host
+    History       1 h ago, update: Ann, phone 79261234500 →
+                  Anna, phone 79261234567 (approved by
+                  boris@crm-host, cycle 41)
+                  1 h ago, add: Ann, phone 79261234500 → Anna,
+                  phone 79261234567 (approved by boris@crm-host,
+                  cycle 41)
+    Verdict       ✗ the change has to be approved; until then,
+                  Wazzup keeps the old values
+                  → if the CRM's values are right:
+                    `wazzup-sync approve 7`; otherwise, correct
+                    them in the CRM
     ");
     insta::assert_snapshot!(shown(everything(), 80), @r"
-    Id         “7”
-    CRM        Anna, phone “8 926 123-45-67”
-               Rows with similar ids: “ 7”, “7 ”. Case and blanks count in ids.
-    To send    Anna, without the phone (INVALID_PHONE)
-               The phone is also that of 9, 10.
-    Known      Anna, no phone (acknowledged by Wazzup 1 h ago)
-               missing from the CRM for 3 min
-    Lost       sent as Anne, phone 79261234567, no answer, 60 s ago; may still
-               happen within 60 s
-               sent for removal, no answer, 1 h ago
-               Nobody knows whether Wazzup did this, so the user is sent again until
-               it is certain what Wazzup has.
-    Wazzup     Anna\u{1b}[2J, phone not shown (asked now)
-    Failures   not synced, INVALID_USERS_DATA: our own words for this code
-               for 1 h; tried once; tried again in 5 min, or when the CRM's row
-               changes (request ab-1 for Wazzup's support)
-               without phone, INVALID_PHONE, for 1 h
-    Held       the change of name: “Anna” → “true”
-               for 1 h: 39 of 40 users would get another name or phone in one cycle
-               approved 0 s ago by boris@crm-host
-    History    1 h ago, changed: Ann, phone 79261234500 → Anna, phone 79261234567
-               (approved by boris@crm-host, cycle 41)
-               1 h ago, added: Anna, phone 79261234567 (approved by boris@crm-host,
-               cycle 41)
-    Verdict    ✗ the change has to be approved; until then, Wazzup keeps the old
-               values
-               → if the CRM's values are right: `wazzup-sync approve 7`; otherwise,
-                 correct them in the CRM
+    Id            “7”
+    CRM           Anna, phone “8 926 123-45-67”
+                  Rows with similar ids: “ 7”, “7 ”. Case and blanks count in ids.
+    To send       Anna, without the phone (INVALID_PHONE)
+                  The phone is also that of 9, 10.
+    Known         Anna, no phone (acknowledged by Wazzup 1 h ago)
+                  missing from the CRM for 3 min
+    Lost          sent as Anne, phone 79261234567, no answer, 60 s ago; may still
+                  happen within 60 s
+                  sent for removal, no answer, 1 h ago
+                  Nobody knows whether Wazzup did this, so the user is sent again
+                  until it is certain what Wazzup has.
+    Wazzup        Anna\u{1b}[2J, phone not shown (asked now)
+    Failures      not synced, INVALID_USERS_DATA: our own words for this code
+                  for 1 h; tried once; tried again in 5 min, or when the CRM's row
+                  changes (request ab-1 for Wazzup's support)
+                  without phone, INVALID_PHONE, for 1 h
+    Held          the change of name: “Anna” → “true”
+                  for 1 h: 39 of 40 users would get another name or phone in one
+                  cycle
+                  approved 0 s ago by boris@crm-host
+    History       1 h ago, update: Ann, phone 79261234500 → Anna, phone 79261234567
+                  (approved by boris@crm-host, cycle 41)
+                  1 h ago, add: Ann, phone 79261234500 → Anna, phone 79261234567
+                  (approved by boris@crm-host, cycle 41)
+    Verdict       ✗ the change has to be approved; until then, Wazzup keeps the old
+                  values
+                  → if the CRM's values are right: `wazzup-sync approve 7`;
+                    otherwise, correct them in the CRM
     ");
     insta::assert_snapshot!(shown(everything(), 120), @r"
-    Id         “7”
-    CRM        Anna, phone “8 926 123-45-67”
-               Rows with similar ids: “ 7”, “7 ”. Case and blanks count in ids.
-    To send    Anna, without the phone (INVALID_PHONE)
-               The phone is also that of 9, 10.
-    Known      Anna, no phone (acknowledged by Wazzup 1 h ago)
-               missing from the CRM for 3 min
-    Lost       sent as Anne, phone 79261234567, no answer, 60 s ago; may still happen within 60 s
-               sent for removal, no answer, 1 h ago
-               Nobody knows whether Wazzup did this, so the user is sent again until it is certain what Wazzup has.
-    Wazzup     Anna\u{1b}[2J, phone not shown (asked now)
-    Failures   not synced, INVALID_USERS_DATA: our own words for this code
-               for 1 h; tried once; tried again in 5 min, or when the CRM's row changes (request ab-1 for Wazzup's support)
-               without phone, INVALID_PHONE, for 1 h
-    Held       the change of name: “Anna” → “true”
-               for 1 h: 39 of 40 users would get another name or phone in one cycle
-               approved 0 s ago by boris@crm-host
-    History    1 h ago, changed: Ann, phone 79261234500 → Anna, phone 79261234567 (approved by boris@crm-host, cycle 41)
-               1 h ago, added: Anna, phone 79261234567 (approved by boris@crm-host, cycle 41)
-    Verdict    ✗ the change has to be approved; until then, Wazzup keeps the old values
-               → if the CRM's values are right: `wazzup-sync approve 7`; otherwise, correct them in the CRM
+    Id            “7”
+    CRM           Anna, phone “8 926 123-45-67”
+                  Rows with similar ids: “ 7”, “7 ”. Case and blanks count in ids.
+    To send       Anna, without the phone (INVALID_PHONE)
+                  The phone is also that of 9, 10.
+    Known         Anna, no phone (acknowledged by Wazzup 1 h ago)
+                  missing from the CRM for 3 min
+    Lost          sent as Anne, phone 79261234567, no answer, 60 s ago; may still happen within 60 s
+                  sent for removal, no answer, 1 h ago
+                  Nobody knows whether Wazzup did this, so the user is sent again until it is certain what Wazzup has.
+    Wazzup        Anna\u{1b}[2J, phone not shown (asked now)
+    Failures      not synced, INVALID_USERS_DATA: our own words for this code
+                  for 1 h; tried once; tried again in 5 min, or when the CRM's row changes (request ab-1 for Wazzup's
+                  support)
+                  without phone, INVALID_PHONE, for 1 h
+    Held          the change of name: “Anna” → “true”
+                  for 1 h: 39 of 40 users would get another name or phone in one cycle
+                  approved 0 s ago by boris@crm-host
+    History       1 h ago, update: Ann, phone 79261234500 → Anna, phone 79261234567 (approved by boris@crm-host, cycle 41)
+                  1 h ago, add: Ann, phone 79261234500 → Anna, phone 79261234567 (approved by boris@crm-host, cycle 41)
+    Verdict       ✗ the change has to be approved; until then, Wazzup keeps the old values
+                  → if the CRM's values are right: `wazzup-sync approve 7`; otherwise, correct them in the CRM
     ");
 }
 
@@ -377,12 +381,12 @@ fn an_outage_of_everything() {
     findings.crm_error = Some("the CRM database is unavailable: connection refused".into());
     findings.state_error = Some("the state database is unavailable: connection refused".into());
     insta::assert_snapshot!(shown(findings, 80), @r"
-    Id         “7”
-    CRM        ✗ the CRM database is unavailable: connection refused
-    State      ✗ the state database is unavailable: connection refused
-    Wazzup     ! Wazzup is unavailable: no answer
-    Verdict    ✗ nothing can be told: neither the CRM nor the state can be read
-               → `wazzup-sync check` says what to do about that
+    Id            “7”
+    CRM           ✗ the CRM database is unavailable: connection refused
+    State         ✗ the state database is unavailable: connection refused
+    Wazzup        ! Wazzup is unavailable: no answer
+    Verdict       ✗ nothing can be told: neither the CRM nor the state can be read
+                  → `wazzup-sync check` says what to do about that
     ");
 }
 
@@ -494,7 +498,7 @@ fn each_way_ends_in_its_verdict() {
         nobody(at_rest(), down()),
         nobody(at_rest(), Live::Absent).with_row(false),
     ];
-    let mut page = Page::with_width(2, 120);
+    let mut page = Page::with_width(120);
     for findings in &cases {
         page.advice("", &verdict::of(findings));
     }
@@ -523,7 +527,8 @@ fn each_way_ends_in_its_verdict() {
     ! waits for a seat: the Wazzup account has no room for another user
     → remove users in Wazzup or book more seats; `wazzup-sync retry 7` then tries in the next cycle
     ! waits for “3”, who has the same name or phone and is leaving: perhaps the same person under a new id
-    → nothing: this goes on once “3” is removed or back in the CRM; `wazzup-sync explain 3` says what that takes
+    → nothing: this goes on once “3” is removed or back in the CRM; `wazzup-sync explain 3` says what that
+      takes
     ! waits for somebody who is leaving to give up the phone; everything else is synced
     → nothing: `wazzup-sync plan` shows who waits for whom
     ✗ not synced: the take-over has to be approved
@@ -538,10 +543,11 @@ fn each_way_ends_in_its_verdict() {
     ✗ not synced: the id is longer than 200 characters
     → give the row a shorter id
     ✗ not in the CRM, and the removal has to be approved
-    → if the person has left: `wazzup-sync approve 7`; to keep the user, add a row with exactly this id to the CRM
+    → if the person has left: `wazzup-sync approve 7`; to keep the user, add a row with exactly this id to the
+      CRM
     ✗ not in the CRM, and the removal has to be approved
-    → if the person has left: `wazzup-sync approve 7`, once a cycle has held this; to keep the user, add a row with
-      exactly this id to the CRM
+    → if the person has left: `wazzup-sync approve 7`, once a cycle has held this; to keep the user, add a row
+      with exactly this id to the CRM
     ! not in the CRM; the next cycle removes the user, as was approved
     → to keep the user, add a row with exactly this id to the CRM
     ! not in the CRM; the next cycle removes the user
@@ -554,16 +560,20 @@ fn each_way_ends_in_its_verdict() {
     → remove the user in Wazzup by hand, or try now: `wazzup-sync retry 7`
     ✓ not in the CRM; removed from Wazzup 1 h ago
     → to have the person in Wazzup, add a row with exactly this id to the CRM
-    ! not in the CRM; removed from Wazzup 1 h ago; somebody else created this user in Wazzup: not ours, left alone
-    → remove the user in Wazzup by hand, if nobody needs it; with a row of this id in the CRM, it would be adopted if the
-      name is the same, and held otherwise
+    ! not in the CRM; removed from Wazzup 1 h ago; somebody else created this user in Wazzup: not ours, left
+    alone
+    → remove the user in Wazzup by hand, if nobody needs it; with a row of this id in the CRM, it would be
+      adopted if the name is the same, and held otherwise
     ! not in the CRM; somebody else created this user in Wazzup: not ours, left alone
-    → remove the user in Wazzup by hand, if nobody needs it; with a row of this id in the CRM, it would be adopted if the
-      name is the same, and held otherwise
+    → remove the user in Wazzup by hand, if nobody needs it; with a row of this id in the CRM, it would be
+      adopted if the name is the same, and held otherwise
     ! unknown: not in the CRM, not one of our users, not in Wazzup
-    → check the id, character by character; to have the person in Wazzup, add a row with exactly this id to the CRM
-    ! unknown: not in the CRM, not one of our users, not in Wazzup; 2 rows of the CRM without an id may be this person's
-    → check the id, character by character; to have the person in Wazzup, add a row with exactly this id to the CRM
+    → check the id, character by character; to have the person in Wazzup, add a row with exactly this id to
+      the CRM
+    ! unknown: not in the CRM, not one of our users, not in Wazzup; 2 rows of the CRM without an id may be
+    this person's
+    → check the id, character by character; to have the person in Wazzup, add a row with exactly this id to
+      the CRM
     ! not in the CRM, and not one of our users; Wazzup could not be asked
     → to have the person in Wazzup, add a row with exactly this id to the CRM
     ✓ not active in the CRM, and not in Wazzup

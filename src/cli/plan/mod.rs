@@ -55,7 +55,7 @@ pub(super) async fn plan(context: &Context, offline: bool, exit_code: bool, form
         page::note(problem)?;
     }
     let answer = PlanAnswer::of(&view);
-    format.print(&answer, text::MARGIN, |page| {
+    format.print(&answer, |page| {
         text::write(page, &view, &answer, &context.invocation);
     })?;
     let would_act = view.plan.requests() > 0;

@@ -18,9 +18,6 @@ use crate::{
     plan::{HoldKind, Operation, StayReason, StayingUser, backing_off},
 };
 
-/// Columns of the labels.
-pub(super) const MARGIN: usize = 10;
-
 /// Writes the plan.
 pub(super) fn write(page: &mut Page, view: &PlanView, answer: &PlanAnswer<'_>, invocation: &Invocation) {
     let mut rows = rows_of_deeds(answer);
@@ -86,7 +83,7 @@ fn rows_of_deeds(answer: &PlanAnswer<'_>) -> Vec<Row> {
     for user in &answer.add {
         let mut text = person(user);
         if !user.after.is_empty() {
-            let leavers = listed_ids(user.after.iter().map(EmployeeId::as_str), usize::MAX);
+            let leavers = listed_ids(user.after.iter().map(EmployeeId::as_str));
             text.push_str(&format!("; after the removal of {leavers}"));
         }
         rows.push(row("add", ADDITION, user.id, text));

@@ -64,7 +64,7 @@ pub(super) async fn status(context: &Context, format: Format) -> anyhow::Result<
     if is_there && view.is_unknown() {
         view.other_accounts = state.other_accounts().await?;
     }
-    format.print(&view, text::MARGIN, |page| text::write(page, &view))?;
+    format.print(&view, |page| text::write(page, &view))?;
     Ok(Exit::Ok)
 }
 

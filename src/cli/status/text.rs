@@ -17,20 +17,15 @@ use crate::{
     state::{Account, CycleOutcome, HeldLease, LastCycle, PastCycle},
 };
 
-/// Columns of the labels.
-pub(super) const MARGIN: usize = 13;
-
-/// How many cycles, kinds of failures, and ids of each list are shown.
+/// How many cycles are shown.
 const CYCLES_SHOWN: usize = 3;
-const KINDS_SHOWN: usize = 4;
-const IDS_SHOWN: usize = 8;
 
 /// Writes the status.
 pub(super) fn write(page: &mut Page, view: &StatusView) {
     let account = &view.overview.account;
     page.line("Account", &view.account);
     if !view.other_accounts.is_empty() {
-        let others = listed_ids(&view.other_accounts, IDS_SHOWN);
+        let others = listed_ids(&view.other_accounts);
         let unknown = Advice::warning(format!("The state does not know this account. It knows: {others}"))
             .with("correct `account` in the configuration, unless this is a new account");
         page.advice("", &unknown);
@@ -52,7 +47,7 @@ pub(super) fn write(page: &mut Page, view: &StatusView) {
     write_failing(page, view);
     let added = &view.overview.added_lately;
     if !added.is_empty() {
-        let (users, ids) = (counted(added.len(), "user"), listed_ids(added, IDS_SHOWN));
+        let (users, ids) = (counted(added.len(), "user"), listed_ids(added));
         page.line("Added lately", &format!("{users} in 7 days: {ids}"));
         page.remedy("give each of them a role in Wazzup: without one, nobody sees a chat");
     }
@@ -200,7 +195,7 @@ fn write_holds(page: &mut Page, view: &StatusView) {
     let is_anything_held = !waiting.is_empty();
     for group in grouped(waiting) {
         page.marked("Held", Mark::Bad, &group.title(managed));
-        page.more(&listed_ids(group.ids(), IDS_SHOWN));
+        page.more(&listed_ids(group.ids()));
     }
     if is_anything_held {
         let approve = view.invocation.command("approve");
@@ -212,7 +207,7 @@ fn write_holds(page: &mut Page, view: &StatusView) {
             "Approved",
             &format!("{what}: the next cycle carries out what is still due"),
         );
-        page.more(&listed_ids(group.ids(), IDS_SHOWN));
+        page.more(&listed_ids(group.ids()));
     }
 }
 
@@ -221,7 +216,7 @@ fn write_waiting(page: &mut Page, view: &StatusView) {
         return;
     }
     let employees = counted(view.waiting_for_seat.len(), "employee");
-    let ids = listed_ids(&view.waiting_for_seat, IDS_SHOWN);
+    let ids = listed_ids(&view.waiting_for_seat);
     let seats = &view.overview.account.seats;
     let used = seats.used.unwrap_or_default();
     let free = seats
@@ -251,17 +246,11 @@ fn write_failing(page: &mut Page, view: &StatusView) {
     }
     let mut kinds: Vec<_> = kinds.into_iter().collect();
     kinds.sort_by_key(|(_, failures)| Reverse(failures.len()));
-    for ((operation, code, detail), failures) in kinds.iter().take(KINDS_SHOWN) {
+    for ((operation, code, detail), failures) in &kinds {
         let what = operation_in_words(*operation);
         let text = format!("{} {what}, {code}: {detail}", failures.len());
         page.marked("Failing", Mark::Bad, &text);
         page.more(&who_and_when(view.overview.account.now, failures));
-    }
-    if let Some(rest) = kinds.get(KINDS_SHOWN..).filter(|rest| !rest.is_empty()) {
-        let more: usize = rest.iter().map(|(_, failures)| failures.len()).sum();
-        let kinds = counted(rest.len(), "other kind");
-        let all = view.invocation.command("status --format json");
-        page.more(&format!("… and {more} more of {kinds}: {all} has them all"));
     }
     let explain = view.invocation.command_for("explain", &example.user_id);
     page.remedy(&format!("{explain} says what to do about one of them"));
@@ -278,7 +267,7 @@ pub(in super::super) fn operation_in_words(operation: Operation) -> &'static str
 
 /// `12, 13; tried twice, tried again in 5 min`.
 fn who_and_when(now: Timestamp, failures: &[&Failure]) -> String {
-    let mut text = listed_ids(failures.iter().map(|failure| &*failure.user_id), IDS_SHOWN);
+    let mut text = listed_ids(failures.iter().map(|failure| &*failure.user_id));
     let attempts = failures.iter().map(|failure| failure.attempts).max();
     let attempts = attempts.unwrap_or_default();
     if attempts > 0 {
