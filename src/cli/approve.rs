@@ -48,7 +48,12 @@ pub(super) async fn approve(
         return Ok(Exit::Ok);
     }
     let roster = read_roster(context, &selection).await?;
-    selection.write(&mut page, roster.as_ref());
+    for group in grouped(selection.holds.iter().copied()) {
+        group.write_users(&mut page, &snapshot, roster.as_ref());
+        page.marked("Held", Mark::Bad, &group.title(snapshot.users.len()));
+        page.more(consequence(group.kind));
+        page.blank();
+    }
     page.print()?;
     if !yes {
         let command = context.invocation.command("approve --yes");
@@ -57,7 +62,11 @@ pub(super) async fn approve(
             .ask("nothing was approved", "everything stays held", &command)?;
     }
     let operator = operator();
-    state.order_approvals(&selection.approvals(), &operator).await?;
+    let holds = selection.holds.iter();
+    let approvals: Vec<(HoldKey, String)> = holds
+        .map(|(key, hold)| ((*key).clone(), hold.content.clone()))
+        .collect();
+    state.order_approvals(&approvals, &operator).await?;
     let approved = selection.counted();
     say(&format!(
         "Approved by {operator}: {approved}. The next cycle does what was approved."
@@ -69,7 +78,6 @@ pub(super) async fn approve(
 #[derive(Debug)]
 struct Selection<'a> {
     snapshot: &'a Snapshot,
-    /// Not approved yet.
     holds: Vec<(&'a HoldKey, &'a Hold)>,
     /// How many were approved already, and are not carried out yet.
     approved_earlier: usize,
@@ -120,23 +128,6 @@ impl<'a> Selection<'a> {
             }
         }
         parts.join(", ")
-    }
-
-    fn approvals(&self) -> Vec<(HoldKey, String)> {
-        let holds = self.holds.iter();
-        holds
-            .map(|(key, hold)| ((*key).clone(), hold.content.clone()))
-            .collect()
-    }
-
-    fn write(&self, page: &mut Page, roster: Option<&Roster>) {
-        let snapshot = self.snapshot;
-        for group in grouped(self.holds.iter().copied()) {
-            page.rows(&group.rows(snapshot, roster));
-            page.marked("Held", Mark::Bad, &group.title(snapshot.users.len()));
-            page.more(consequence(group.kind));
-            page.blank();
-        }
     }
 
     fn question(&self) -> Question {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{
     changes::Changes,
     invocation::Invocation,
-    page::{Advice, CHANGE, REMOVAL, Row},
-    text::{counted, natural_order, short_id},
+    page::{Advice, CHANGE, Page, REMOVAL},
+    text::{counted, natural_order},
 };
 use crate::{
     employee::{FullName, Roster},
@@ -120,22 +120,16 @@ impl HoldGroup<'_> {
     }
 
     /// One line for each user. The `roster` has the names of take-overs in the CRM, if the CRM was read.
-    pub(super) fn rows(&self, snapshot: &Snapshot, roster: Option<&Roster>) -> Vec<Row> {
+    pub(super) fn write_users(&self, page: &mut Page, snapshot: &Snapshot, roster: Option<&Roster>) {
         let style = if self.kind == HoldKind::Remove { REMOVAL } else { CHANGE };
-        let mut rows = Vec::new();
         for (key, hold) in &self.holds {
             let Some(id) = key.concerned_user() else { continue };
             let lost = snapshot.lost.get(id).map_or(&[][..], Vec::as_slice);
             let entry = roster.and_then(|roster| roster.get(id));
             let crm_name = entry.map(|entry| entry.employee.name.as_str());
-            rows.push(Row {
-                style,
-                label: "hold",
-                id: short_id(id),
-                text: hold_in_words(key.kind, hold, snapshot.users.get(id), lost, crm_name),
-            });
+            let text = hold_in_words(key.kind, hold, snapshot.users.get(id), lost, crm_name);
+            page.user(style, "hold", id, &text);
         }
-        rows
     }
 }
 

@@ -16,7 +16,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::text::printable;
+use super::text::{printable, short_id};
 use crate::printable::printable_json;
 
 /// Somebody leaves Wazzup.
@@ -33,7 +33,6 @@ const LABEL: Style = Style::new().bold();
 /// Columns of the labels.
 const MARGIN: usize = 14;
 
-/// How something stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) enum Mark {
     #[serde(rename = "ok")]
@@ -92,18 +91,6 @@ impl Advice {
     }
 }
 
-/// A line about one user, as in `remove   12  Anna`.
-#[derive(Debug)]
-pub(super) struct Row {
-    pub(super) style: Style,
-    /// What happens; narrower than [`MARGIN`].
-    pub(super) label: &'static str,
-    /// The id, made short.
-    pub(super) id: String,
-    pub(super) text: String,
-}
-
-/// An answer in the making.
 #[derive(Debug)]
 pub(super) struct Page {
     text: String,
@@ -114,7 +101,6 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// A page for standard output.
     pub(super) fn new() -> Self {
         Self::with_width(columns_of(&io::stdout()).unwrap_or(80))
     }
@@ -128,14 +114,12 @@ impl Page {
         }
     }
 
-    /// Writes the page to standard output.
     pub(super) fn print(&self) -> io::Result<()> {
         let mut out = anstream::stdout().lock();
         out.write_all(self.text.as_bytes())?;
         out.flush()
     }
 
-    /// What was written, without colours.
     #[cfg(test)]
     pub(super) fn plain_text(&self) -> String {
         anstream::adapter::strip_str(&self.text).to_string()
@@ -146,7 +130,6 @@ impl Page {
         self.wrapped("", 0, PLAIN, text);
     }
 
-    /// A paragraph beside its label.
     pub(super) fn line(&mut self, label: &str, text: &str) {
         let label = self.label(label);
         self.wrapped(&label, MARGIN, PLAIN, text);
@@ -188,24 +171,10 @@ impl Page {
         }
     }
 
-    /// Lines about users, one under the other, with the ids in a column of their own.
-    pub(super) fn rows(&mut self, rows: &[Row]) {
-        // Long ids are rare: they do not push everybody's text to the right.
-        let limit = self.width / 4;
-        let widths = rows.iter().map(|row| printable(&row.id).width());
-        let id_width = widths.filter(|width| *width <= limit).max().unwrap_or_default();
-        let indent = MARGIN + id_width + 2;
-        for row in rows {
-            let mut first = padded(row.style, row.label, MARGIN);
-            let id = printable(&row.id);
-            if id.width() > id_width {
-                self.wrapped(&first, MARGIN, PLAIN, &id);
-                first = " ".repeat(indent);
-            } else {
-                first.push_str(&padded(PLAIN, &id, id_width + 2));
-            }
-            self.wrapped(&first, indent, PLAIN, &row.text);
-        }
+    /// A line about one user: what happens, and to whom, as in `remove        12  Anna`.
+    pub(super) fn user(&mut self, style: Style, label: &str, id: &str, text: &str) {
+        let label = padded(style, label, MARGIN);
+        self.wrapped(&label, MARGIN, PLAIN, &format!("{}  {text}", short_id(id)));
     }
 
     fn label(&mut self, label: &str) -> String {
@@ -251,7 +220,6 @@ pub(super) fn note(text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes `answer` to standard output as JSON.
 pub(super) fn print_json(answer: &impl Serialize) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{}", safe_json(answer)?)
 }
@@ -305,15 +273,6 @@ mod tests {
         assert_eq!(wrap("say `a b c` twice", 10), ["say", "`a b c`", "twice"]);
     }
 
-    fn row(label: &'static str, id: &str, text: &str) -> Row {
-        Row {
-            style: REMOVAL,
-            label,
-            id: id.to_owned(),
-            text: text.to_owned(),
-        }
-    }
-
     #[test]
     fn a_page_is_wrapped_beside_its_labels() {
         let mut page = Page::with_width(40);
@@ -321,11 +280,9 @@ mod tests {
         page.marked("Held", Mark::Bad, "3 removals, since the CRM names nobody");
         page.remedy("`wazzup-sync approve` approves exactly these");
         page.blank();
-        page.rows(&[
-            row("remove", "2", "Anna"),
-            row("remove", "10", "Maximiliane Theodora von und zu Hohenstein"),
-            row("remove", "an-id-that-is-rather-long", "Boris"),
-        ]);
+        page.user(REMOVAL, "remove", "2", "Anna");
+        page.user(REMOVAL, "remove", "10", "Maximiliane Theodora von und zu Hohenstein");
+        page.user(REMOVAL, "remove", "an-id-that-is-rather-long", "Boris");
         insta::assert_snapshot!(page.plain_text(), @r"
         Account       main, the account of the
                       company that has a long
@@ -335,18 +292,18 @@ mod tests {
                       → `wazzup-sync approve`
                         approves exactly these
 
-        remove        2   Anna
+        remove        2  Anna
         remove        10  Maximiliane Theodora
-                          von und zu Hohenstein
+                      von und zu Hohenstein
         remove        an-id-that-is-rather-long
-                          Boris
+                      Boris
         ");
     }
 
     #[test]
     fn colours_end_where_they_began() {
         let mut page = Page::with_width(40);
-        page.rows(&[row("remove", "2", "")]);
+        page.user(REMOVAL, "remove", "2", "");
         page.marked("Held", Mark::Bad, "one");
         assert_eq!(
             page.text,

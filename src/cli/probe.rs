@@ -107,7 +107,6 @@ async fn refuse_without_seats(context: &Context) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A probe under way.
 struct Probe<'a> {
     session: &'a Session<'a>,
     phone: Option<String>,

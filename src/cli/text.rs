@@ -47,7 +47,6 @@ pub(super) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {}", noun_for(count, noun))
 }
 
-/// `row`, `rows`.
 pub(super) fn noun_for(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{noun}{plural}")
@@ -62,7 +61,6 @@ where
     counts.map(|(count, what)| format!("{count} {what}")).collect()
 }
 
-/// `once`, `2 times`.
 pub(super) fn times(count: u32) -> String {
     if count == 1 {
         "once".to_owned()
@@ -82,7 +80,6 @@ pub(super) fn in_words(duration: SignedDuration) -> String {
     }
 }
 
-/// `3 min ago`.
 pub(super) fn ago(now: Timestamp, at: Timestamp) -> String {
     format!("{} ago", in_words(now.duration_since(at)))
 }

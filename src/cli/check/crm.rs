@@ -12,14 +12,12 @@ use super::{
     Findings, Report,
 };
 use crate::{
-    config::{Config, DatabaseUrl},
+    config::DatabaseUrl,
     crm::{Crm, CrmRows, Error, Role, Source, TableSchemas, Unconvertible},
     employee::{Roster, RowProblem},
     plan::Operation,
-    postgres::Reason,
 };
 
-/// What was found out about the CRM.
 #[derive(Debug, Default)]
 pub(super) struct CrmFindings {
     /// Why the employees cannot be read.
@@ -30,7 +28,7 @@ pub(super) struct CrmFindings {
     pub(super) role: Option<Role>,
     /// The schemas in which there are other tables of the same name.
     pub(super) ambiguous: Option<TableSchemas>,
-    /// What tables may be meant, if the configured one is not there.
+    /// What tables may be meant, where the configured one is not there.
     pub(super) similar_tables: Vec<String>,
 }
 
@@ -48,7 +46,9 @@ pub(super) async fn ask(crm: &Crm, own_schema: &str) -> (CrmFindings, Option<Crm
             return (findings, None);
         }
         Err(Error::Query(reason)) => {
-            findings.similar_tables = crm.similar_tables().await.unwrap_or_default();
+            if let Some("42P01" | "3F000") = reason.sqlstate() {
+                findings.similar_tables = crm.similar_tables().await.unwrap_or_default();
+            }
             findings.error = Some(Error::Query(reason));
         }
     }
@@ -59,18 +59,22 @@ pub(super) async fn ask(crm: &Crm, own_schema: &str) -> (CrmFindings, Option<Crm
 
 pub(super) fn report(report: &mut Report, context: &Context, findings: &Findings) {
     let (config, crm) = (&context.config, &findings.crm);
-    report.add(
-        "CRM",
-        match &crm.error {
-            Some(Error::Unavailable(reason)) => Advice::bad(reason.to_string()).with(reason.remedy("crm.url")),
-            _ => Advice::good(format!("the database at {} answers", config.crm.url.address())),
-        },
-    );
-    report_certificate(report, "CRM", &config.crm.url, "crm.url");
-    if let Some(Error::Query(reason)) = &crm.error {
-        let remedy = remedy_for_query(config, reason, crm);
-        report.add("CRM query", Advice::bad(reason.to_string()).with(remedy));
+    let answers = Advice::good(format!("the database at {} answers", config.crm.url.address()));
+    // An error says what to do about it.
+    match &crm.error {
+        None => report.add("CRM", answers),
+        Some(error @ Error::Unavailable(_)) => report.add("CRM", Advice::bad(error.to_string())),
+        Some(error @ Error::Query(_)) => {
+            report.add("CRM", answers);
+            let mut advice = Advice::bad(error.to_string());
+            if !crm.similar_tables.is_empty() {
+                let tables = listed_ids(&crm.similar_tables);
+                advice = advice.with(format!("correct crm.table; did you mean one of these: {tables}?"));
+            }
+            report.add("CRM query", advice);
+        }
     }
+    report_certificate(report, "CRM", &config.crm.url, "crm.url");
     if let (Some(schemas), Source::Table { name, .. }) = (&crm.ambiguous, &config.crm.source) {
         let (table, read) = (name.to_string(), &schemas.read);
         let others = listed_ids(&schemas.others);
@@ -169,31 +173,4 @@ fn report_role(report: &mut Report, role: &Role) {
     };
     let remedy = "use a role in crm.url that may SELECT and nothing else";
     report.add("CRM role", Advice::warning(format!("\"{name}\" {excess}")).with(remedy));
-}
-
-/// What to do about a query that the CRM refuses.
-fn remedy_for_query(config: &Config, reason: &Reason, crm: &CrmFindings) -> String {
-    let role = crm.role.as_ref();
-    let role = role.map_or_else(|| "the role of crm.url".to_owned(), |role| format!("\"{}\"", role.name));
-    let (columns, table, table_key) = match &config.crm.source {
-        Source::Table { name, .. } => ("crm.columns", name.to_string(), "crm.table"),
-        Source::Query(_) => ("crm.query", "the tables of crm.query".to_owned(), "crm.query"),
-    };
-    match reason.sqlstate() {
-        Some("42P01" | "3F000") => {
-            let mut remedy = format!(
-                "correct {table_key}: the role does not find {table} in this database; upper and lower case differ"
-            );
-            if !crm.similar_tables.is_empty() {
-                let tables = listed_ids(&crm.similar_tables);
-                remedy.push_str(&format!("; did you mean one of these: {tables}?"));
-            }
-            remedy
-        }
-        Some("42703") => format!("correct {columns}"),
-        Some("42501") => format!("run `GRANT SELECT ON {table} TO {role}`, and grant USAGE on the schema, too"),
-        Some("57014") => "make the query faster, or crm.query_timeout longer".to_owned(),
-        Some("42804") => format!("correct {columns}: the active column has to be boolean"),
-        _ => format!("correct {table_key}, {columns}, or the rights of the role of crm.url"),
-    }
 }

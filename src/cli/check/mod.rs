@@ -44,7 +44,6 @@ fn in_snake_case<S: Serializer>(label: &str, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_str(&label.to_lowercase().replace(' ', "_"))
 }
 
-/// What was found out about the surroundings.
 #[derive(Debug)]
 struct Findings {
     crm: CrmFindings,

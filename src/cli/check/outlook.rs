@@ -101,11 +101,7 @@ fn next_cycle(context: &Context, view: &PlanView, account: Option<&Account>) -> 
 
 fn hold(context: &Context, view: &PlanView, group: &HoldGroup<'_>) -> Advice {
     let is_known = group.holds.iter().any(|(key, _)| view.snapshot.holds.contains_key(key));
-    let (would_be, once) = if is_known {
-        ("", "")
-    } else {
-        ("would be held: ", ", once a cycle has held this")
-    };
+    let once = if is_known { "" } else { ", once a cycle has held this" };
     let question = match group.kind {
         HoldKind::Account => "are the key and wazzup.base_url right, and shall this account be used from now on",
         HoldKind::Remove => "are crm.table, crm.columns.active and the rows right",
@@ -116,6 +112,6 @@ fn hold(context: &Context, view: &PlanView, group: &HoldGroup<'_>) -> Advice {
         context.invocation.command("plan"),
         context.invocation.command("approve"),
     );
-    Advice::warning(format!("{would_be}{}", group.title(view.plan.managed)))
+    Advice::warning(group.title(view.plan.managed))
         .with(format!("{question} ({plan} shows them)? If so{once}: {approve}"))
 }

@@ -12,7 +12,6 @@ use super::{
 };
 use crate::state::{Account, Error, Peek, Rights, SchemaVersion, State};
 
-/// What was found out about the state.
 #[derive(Debug, Default)]
 pub(super) struct StateFindings {
     /// Why the state cannot be used.
@@ -65,10 +64,7 @@ pub(super) fn report(report: &mut Report, context: &Context, findings: &Findings
     let (config, state) = (&context.config, &findings.state);
     let schema = config.state.schema.as_str();
     let usable = match (&state.error, &state.rights) {
-        (Some(Error::Unavailable(reason)), _) => Advice::bad(reason.to_string()).with(reason.remedy("state.url")),
-        (Some(error), _) => {
-            Advice::bad(error.to_string()).with("correct state.schema, or the rights of the role of state.url")
-        }
+        (Some(error), _) => Advice::bad(error.to_string()),
         (None, Some(rights)) => match obstacle(schema, rights) {
             Some((reason, remedy)) => Advice::bad(reason).with(remedy),
             None => version(schema, state),

@@ -197,9 +197,9 @@ fn everything_works() {
                   failing. 2 users to remove. 1 take-over held.
                   1 other user in Wazzup, left alone. 3 requests
                   to send.
-    Held          ! would be held: 1 take-over: this id belongs
-                  to a user in Wazzup with another name, whom we
-                  did not create
+    Held          ! 1 take-over: this id belongs to a user in
+                  Wazzup with another name, whom we did not
+                  create
                   → are these users the same people
                     (`wazzup-sync plan` shows them)? If so, once
                     a cycle has held this: `wazzup-sync approve`
@@ -226,8 +226,8 @@ fn everything_works() {
     Next cycle    ✓ 11 employees in the CRM: 2 to add, 1 to adopt, 3 to change, 5
                   held, waiting or failing. 2 users to remove. 1 take-over held. 1
                   other user in Wazzup, left alone. 3 requests to send.
-    Held          ! would be held: 1 take-over: this id belongs to a user in Wazzup
-                  with another name, whom we did not create
+    Held          ! 1 take-over: this id belongs to a user in Wazzup with another
+                  name, whom we did not create
                   → are these users the same people (`wazzup-sync plan` shows them)?
                     If so, once a cycle has held this: `wazzup-sync approve`
 
@@ -250,8 +250,7 @@ fn everything_works() {
     Seats         ✓ 10 of 1000 (documented) used, 3 of them by users that are not ours; 10 after the next cycle
     Next cycle    ✓ 11 employees in the CRM: 2 to add, 1 to adopt, 3 to change, 5 held, waiting or failing. 2 users to
                   remove. 1 take-over held. 1 other user in Wazzup, left alone. 3 requests to send.
-    Held          ! would be held: 1 take-over: this id belongs to a user in Wazzup with another name, whom we did not
-                  create
+    Held          ! 1 take-over: this id belongs to a user in Wazzup with another name, whom we did not create
                   → are these users the same people (`wazzup-sync plan` shows them)? If so, once a cycle has held this:
                     `wazzup-sync approve`
 
@@ -308,8 +307,8 @@ fn much_is_suspicious() {
     Next cycle    ✓ 11 employees in the CRM: 2 to add, 1 to adopt, 3 to change, 5
                   held, waiting or failing. 2 users to remove. 1 take-over held. 1
                   other user in Wazzup, left alone. 3 requests to send.
-    Held          ! would be held: 1 take-over: this id belongs to a user in Wazzup
-                  with another name, whom we did not create
+    Held          ! 1 take-over: this id belongs to a user in Wazzup with another
+                  name, whom we did not create
                   → are these users the same people (`wazzup-sync plan` shows them)?
                     If so, once a cycle has held this: `wazzup-sync approve`
 
@@ -322,10 +321,10 @@ fn nothing_works() {
     assert!(!report_of(&broken(), "disable").ok);
     insta::assert_snapshot!(shown(&broken(), "disable", 80), @r#"
     CRM           ✓ the database at db:5432 answers
-    CRM query     ✗ relation "employees" does not exist (SQLSTATE 42P01)
-                  → correct crm.table: the role does not find employees in this
-                    database; upper and lower case differ; did you mean one of
-                    these: hr.employee?
+    CRM query     ✗ the CRM cannot be read: relation "employees" does not exist
+                  (SQLSTATE 42P01); check crm.table or crm.query, and in which
+                  database and schema the table is
+                  → correct crm.table; did you mean one of these: hr.employee?
     State         ✗ the state schema wazzup_sync is owned by the role mallory, whose
                   code could run with our rights: the role of state.url has to own
                   the schema and everything in it
@@ -339,10 +338,12 @@ fn nothing_works() {
     3 items to correct; 1 warning.
     "#);
     insta::assert_snapshot!(shown(&down(), "disable", 80), @r"
-    CRM           ✗ cannot connect to db:5432: connection refused
-                  → check that the database is running and that crm.url is right
-    State         ✗ cannot connect to db:5432: connection refused
-                  → check that the database is running and that state.url is right
+    CRM           ✗ the CRM database is unavailable: cannot connect to db:5432:
+                  connection refused; check that the database is running and that
+                  crm.url is right
+    State         ✗ the state database is unavailable: cannot connect to db:5432:
+                  connection refused; check that the database is running and that
+                  state.url is right
     Wazzup        ✗ https://api.wazzup24.com/v3: Wazzup is unavailable: no answer;
                   if this lasts, check the network, wazzup.base_url and Wazzup's
                   status

@@ -30,7 +30,6 @@ struct Explanation {
     verdict: Advice,
 }
 
-/// What is known about an id, from all three sides.
 #[derive(Serialize)]
 struct Findings {
     id: String,
@@ -68,7 +67,6 @@ struct Findings {
     invocation: Invocation,
 }
 
-/// What the CRM says.
 #[derive(Default, Serialize)]
 struct InCrm {
     /// The rows with this id, those that are not active too.

@@ -552,7 +552,7 @@ fn each_way_ends_in_its_verdict() {
     → to keep the user, add a row with exactly this id to the CRM
     ! not in the CRM; the next cycle removes the user
     → to keep the user, add a row with exactly this id to the CRM
-    ! not in the CRM; removed in 1 h 30 min (removals.grace), unless the person comes back
+    ! not in the CRM; removed once that has lasted 2 h (removals.grace), unless the person comes back
     → to keep the user, add a row with exactly this id to the CRM
     ! not in the CRM; the user stays in Wazzup, since removals.policy is "keep"
     ✓ removed; since a request got no answer, it is made certain that the user stays away

@@ -16,7 +16,6 @@ use crate::{
     state::{HistoryEntry, HistoryOperation},
 };
 
-/// Writes the explanation.
 pub(super) fn write(page: &mut Page, explanation: &Explanation) {
     let Explanation {
         version: _,

@@ -155,23 +155,23 @@ pub(in super::super) fn everything() -> PlanView {
 #[test]
 fn people_see_everything_and_the_summary_last() {
     insta::assert_snapshot!(shown(&everything(), 80), @r"
-    remove        4   Dmitri
+    remove        4  Dmitri
     remove        10  Elena
-    change        1   phone: “79261234501” → “79261234503”
-    change        2   name: “Boris” → “Boris B.”
-    change        3   phone: “79261234503” → “79261234501”
+    change        1  phone: “79261234501” → “79261234503”
+    change        2  name: “Boris” → “Boris B.”
+    change        3  phone: “79261234503” → “79261234501”
     adopt         21  julia  PETROVA; already in Wazzup under this name
     add           20  Igor, 79261234520
     add           25  Elena; after the removal of 10
     wait          13  Hanna; refused lately (INVALID_USERS_DATA\u{1b}[2J), tried
-                      again in 4 min
+                  again in 4 min
     wait          23  Fyodor; looks like 11, who is leaving: waits until 11 is
-                      removed or back in the CRM
+                  removed or back in the CRM
     stay          11  Fyodor; not in the CRM; will be removed in 3 min
     reject        24  INVALID_NAME: the name is blank or longer than 200 characters;
-                      correct it in the CRM
+                  correct it in the CRM
     no phone      12  INVALID_PHONE: the phone is not a valid number; the rest of
-                      the row is synced; correct it in the CRM
+                  the row is synced; correct it in the CRM
 
     hold          22  “Somebody Else\u{202e}” → “Kirill”
     Held          ✗ 1 take-over: this id belongs to a user in Wazzup with another
@@ -191,28 +191,27 @@ fn people_see_everything_and_the_summary_last() {
 #[test]
 fn a_narrow_terminal_breaks_no_word() {
     insta::assert_snapshot!(shown(&everything(), 60), @r"
-    remove        4   Dmitri
+    remove        4  Dmitri
     remove        10  Elena
-    change        1   phone: “79261234501” → “79261234503”
-    change        2   name: “Boris” → “Boris B.”
-    change        3   phone: “79261234503” → “79261234501”
+    change        1  phone: “79261234501” → “79261234503”
+    change        2  name: “Boris” → “Boris B.”
+    change        3  phone: “79261234503” → “79261234501”
     adopt         21  julia  PETROVA; already in Wazzup under
-                      this name
+                  this name
     add           20  Igor, 79261234520
     add           25  Elena; after the removal of 10
     wait          13  Hanna; refused lately
-                      (INVALID_USERS_DATA\u{1b}[2J), tried again
-                      in 4 min
+                  (INVALID_USERS_DATA\u{1b}[2J), tried again in
+                  4 min
     wait          23  Fyodor; looks like 11, who is leaving:
-                      waits until 11 is removed or back in the
-                      CRM
+                  waits until 11 is removed or back in the CRM
     stay          11  Fyodor; not in the CRM; will be removed in
-                      3 min
+                  3 min
     reject        24  INVALID_NAME: the name is blank or longer
-                      than 200 characters; correct it in the CRM
+                  than 200 characters; correct it in the CRM
     no phone      12  INVALID_PHONE: the phone is not a valid
-                      number; the rest of the row is synced;
-                      correct it in the CRM
+                  number; the rest of the row is synced; correct
+                  it in the CRM
 
     hold          22  “Somebody Else\u{202e}” → “Kirill”
     Held          ✗ 1 take-over: this id belongs to a user in

@@ -1,13 +1,12 @@
 //! The plan for people: who is concerned first, what is held next, the summary last.
 
-use anstyle::Style;
 use jiff::Timestamp;
 
 use super::{
     super::{
         holds::{counted_holds, grouped, missing_ids, shown_name},
         invocation::Invocation,
-        page::{ADDITION, CHANGE, Mark, PLAIN, Page, REMOVAL, Row},
+        page::{ADDITION, CHANGE, Mark, PLAIN, Page, REMOVAL},
         text::{counted, listed_counts, listed_ids, natural_order, short_id, until},
     },
     PlanView,
@@ -18,23 +17,21 @@ use crate::{
     plan::{HoldKind, Operation, StayReason, StayingUser, backing_off},
 };
 
-/// Writes the plan.
 pub(super) fn write(page: &mut Page, view: &PlanView, answer: &PlanAnswer<'_>, invocation: &Invocation) {
-    let mut rows = rows_of_deeds(answer);
-    rows.extend(rows_of_waiting(view, answer));
+    write_deeds(page, answer);
+    write_waiting(page, view, answer);
     for user in &answer.staying {
         let name = shown_name(user.name.as_deref());
         let text = format!("{name}; not in the CRM; {}", stay_reason(view, user));
-        rows.push(row("stay", PLAIN, user.id.as_str(), text));
+        page.user(PLAIN, "stay", user.id.as_str(), &text);
     }
     let rejected = answer.rejected.iter().map(|bad| ("reject", REMOVAL, *bad));
     let without_phone = answer.without_phone.iter().map(|bad| ("no phone", CHANGE, bad));
     for (label, style, bad) in rejected.chain(without_phone) {
         let problem = bad.problem;
         let text = format!("{problem}: {}; {}", problem.reason(), problem.remedy());
-        rows.push(row(label, style, &bad.id, text));
+        page.user(style, label, &bad.id, &text);
     }
-    page.rows(&rows);
     if answer.missing_ids > 0 {
         page.blank();
         page.advice("reject", &missing_ids(answer.missing_ids, invocation));
@@ -46,22 +43,11 @@ pub(super) fn write(page: &mut Page, view: &PlanView, answer: &PlanAnswer<'_>, i
     }
 }
 
-fn row(label: &'static str, style: Style, id: &str, text: String) -> Row {
-    Row {
-        style,
-        label,
-        id: short_id(id),
-        text,
-    }
-}
-
-/// What is sent.
-fn rows_of_deeds(answer: &PlanAnswer<'_>) -> Vec<Row> {
-    let mut rows = Vec::new();
+fn write_deeds(page: &mut Page, answer: &PlanAnswer<'_>) {
     for user in &answer.remove {
         let approved = if user.approved { " (approved)" } else { "" };
         let text = format!("{}{approved}", shown_name(user.name.as_deref()));
-        rows.push(row("remove", REMOVAL, user.id.as_str(), text));
+        page.user(REMOVAL, "remove", user.id.as_str(), &text);
     }
     for UserUpdate { id, changes, note } in &answer.update {
         let text = if changes.is_empty() {
@@ -69,16 +55,16 @@ fn rows_of_deeds(answer: &PlanAnswer<'_>) -> Vec<Row> {
         } else {
             format!("{changes}{note}")
         };
-        rows.push(row("change", CHANGE, id, text));
+        page.user(CHANGE, "change", id, &text);
     }
     for user in &answer.take_over {
         let in_wazzup = shown_name(user.name_in_wazzup);
         let text = format!("“{in_wazzup}” → “{}”{}", user.name, user.note);
-        rows.push(row("take over", CHANGE, user.id, text));
+        page.user(CHANGE, "take over", user.id, &text);
     }
     for user in &answer.adopt {
         let text = format!("{}; already in Wazzup under this name", person(user));
-        rows.push(row("adopt", ADDITION, user.id, text));
+        page.user(ADDITION, "adopt", user.id, &text);
     }
     for user in &answer.add {
         let mut text = person(user);
@@ -86,54 +72,46 @@ fn rows_of_deeds(answer: &PlanAnswer<'_>) -> Vec<Row> {
             let leavers = listed_ids(user.after.iter().map(EmployeeId::as_str));
             text.push_str(&format!("; after the removal of {leavers}"));
         }
-        rows.push(row("add", ADDITION, user.id, text));
+        page.user(ADDITION, "add", user.id, &text);
     }
-    rows
 }
 
-/// Name and phone.
 fn person(user: &NewUser<'_>) -> String {
     let phone = user.phone.map(|phone| format!(", {phone}")).unwrap_or_default();
     format!("{}{phone}{}", user.name, user.note)
 }
 
-/// Employees who are not sent.
-fn rows_of_waiting(view: &PlanView, answer: &PlanAnswer<'_>) -> Vec<Row> {
-    let mut rows = Vec::new();
-    let mut wait = |id: &EmployeeId, why: &str| {
-        let entry = view.roster.get(id.as_str());
-        let name = shown_name(entry.map(|entry| entry.employee.name.as_str()));
-        rows.push(row("wait", PLAIN, id.as_str(), format!("{name}; {why}")));
-    };
+fn write_waiting(page: &mut Page, view: &PlanView, answer: &PlanAnswer<'_>) {
+    let mut reasons: Vec<(&EmployeeId, String)> = Vec::new();
     for WaitingUser { id, waits_for } in &answer.waiting {
-        if *waits_for == SEAT {
-            wait(id, "waits for a free seat in the Wazzup account");
+        let reason = if *waits_for == SEAT {
+            "waits for a free seat in the Wazzup account".to_owned()
         } else {
             let leaver = short_id(waits_for);
-            wait(
-                id,
-                &format!("looks like {leaver}, who is leaving: waits until {leaver} is removed or back in the CRM"),
-            );
-        }
+            format!("looks like {leaver}, who is leaving: waits until {leaver} is removed or back in the CRM")
+        };
+        reasons.push((id, reason));
     }
     for id in &answer.backing_off {
-        wait(id, &refused(view, id, Operation::Upsert));
+        reasons.push((id, refused(view, id, Operation::Upsert)));
     }
     // Of another account, nothing is known about the users.
     let pending = answer.pending.iter().filter(|_| view.is_account_known());
     for id in pending {
         let user = view.snapshot.users.get(*id);
-        wait(
-            id,
-            if user.is_some_and(|user| user.acknowledged.is_some()) {
-                "waits for the phone of somebody who is leaving"
-            } else {
-                "Wazzup has to say first whether it has this id already"
-            },
-        );
+        let reason = if user.is_some_and(|user| user.acknowledged.is_some()) {
+            "waits for the phone of somebody who is leaving"
+        } else {
+            "Wazzup has to say first whether it has this id already"
+        };
+        reasons.push((id, reason.to_owned()));
     }
-    rows.sort_by(|left, right| natural_order(&left.id, &right.id));
-    rows
+    reasons.sort_by(|(left, _), (right, _)| natural_order(left.as_str(), right.as_str()));
+    for (id, reason) in reasons {
+        let entry = view.roster.get(id.as_str());
+        let name = shown_name(entry.map(|entry| entry.employee.name.as_str()));
+        page.user(PLAIN, "wait", id.as_str(), &format!("{name}; {reason}"));
+    }
 }
 
 /// `refused lately (INVALID_USERS_DATA), tried again in 5 min`.
@@ -163,7 +141,7 @@ fn write_holds(page: &mut Page, view: &PlanView, invocation: &Invocation) {
     let groups = grouped(view.plan.unapproved_holds());
     for group in &groups {
         page.blank();
-        page.rows(&group.rows(&view.snapshot, Some(&view.roster)));
+        group.write_users(page, &view.snapshot, Some(&view.roster));
         page.marked("Held", Mark::Bad, &group.title(view.plan.managed));
     }
     if groups.is_empty() {

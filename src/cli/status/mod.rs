@@ -23,7 +23,6 @@ use crate::{
 
 pub(super) use self::text::{lease_in_words, operation_in_words};
 
-/// How many cycles are read.
 const CYCLES: u32 = 20;
 
 /// How the account stands. Serialised, it is the answer for programs; `docs/json.md` documents it. Ids are in natural

@@ -343,8 +343,8 @@ fn a_cycle_that_failed_says_what_to_do() {
     Account       main
     Last cycle    ✗ failed, ended 1 h ago
                   Wazzup does not accept the API key (401)
-                  → put a valid API key in place: the next cycle reads it, without a
-                    restart
+                  → every cycle tries again by itself; `wazzup-sync check` says
+                    whether something has to be corrected
                   The last cycle that did not fail ended 1 h ago.
                   ✗ No cycle has run for 1 h.
                   → see whether the daemon is running, and its log;

@@ -17,10 +17,8 @@ use crate::{
     state::{Account, CycleOutcome, HeldLease, LastCycle, PastCycle},
 };
 
-/// How many cycles are shown.
 const CYCLES_SHOWN: usize = 3;
 
-/// Writes the status.
 pub(super) fn write(page: &mut Page, view: &StatusView) {
     let account = &view.overview.account;
     page.line("Account", &view.account);
@@ -88,8 +86,9 @@ fn write_last_cycle(page: &mut Page, view: &StatusView, cycle: &LastCycle) {
     let check = view.invocation.command("check");
     if let Some(error) = &cycle.error {
         page.more(error);
-        let kind = cycle.error_kind.as_deref().unwrap_or_default();
-        page.remedy(&remedy_for_error(kind, &check));
+        page.remedy(&format!(
+            "every cycle tries again by itself; {check} says whether something has to be corrected"
+        ));
         page.more(&match account.last_success_at {
             Some(at) => format!("The last cycle that did not fail ended {}.", ago(account.now, at)),
             None => "No cycle has succeeded yet.".to_owned(),
@@ -101,21 +100,6 @@ fn write_last_cycle(page: &mut Page, view: &StatusView, cycle: &LastCycle) {
             "see whether the daemon is running, and its log; {check} tests what it needs"
         ));
         page.advice("", &silence);
-    }
-}
-
-/// What an operator does about a cycle that failed.
-fn remedy_for_error(error_kind: &str, check: &str) -> String {
-    match error_kind {
-        "crm_unavailable" | "crm_query" | "state_unavailable" | "state_refused" | "wazzup_not_found" => {
-            format!("{check} says what to correct; the next cycle then works by itself")
-        }
-        "wazzup_unauthorized" => "put a valid API key in place: the next cycle reads it, without a restart".to_owned(),
-        "wazzup_unavailable" => format!("nothing, unless this lasts: every cycle tries again; {check} tries now"),
-        "lease_lost" => "nothing: another copy has taken over".to_owned(),
-        "lease_too_short" => "if this happens again, make state.lease longer or wazzup.timeout shorter".to_owned(),
-        "interrupted" => "nothing: the cycle was stopped, and the next one continues".to_owned(),
-        _ => "the log says more".to_owned(),
     }
 }
 
@@ -175,7 +159,6 @@ fn write_seats(page: &mut Page, account: &Account) {
     }
 }
 
-/// Who holds the lease.
 pub(in super::super) fn lease_in_words(account: &Account) -> String {
     let now = account.now;
     let Some(HeldLease { holder, expires_at }) = &account.lease else {
@@ -256,7 +239,6 @@ fn write_failing(page: &mut Page, view: &StatusView) {
     page.remedy(&format!("{explain} says what to do about one of them"));
 }
 
-/// What a failure means for the user.
 pub(in super::super) fn operation_in_words(operation: Operation) -> &'static str {
     match operation {
         Operation::Upsert => "not synced",
