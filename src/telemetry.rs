@@ -7,19 +7,17 @@
 //! Only our own events are ever written, whatever `RUST_LOG` says: at `trace`, database and HTTP crates would log SQL,
 //! bodies, names, phones and keys.
 
-use std::{
-    fmt,
-    io::{self, IsTerminal as _, Write as _},
-};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Map, Value};
 use tracing::{
     Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
     span::{Attributes, Id},
 };
+use tracing_serde::fields::AsMap as _;
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::ParseError,
@@ -121,26 +119,25 @@ where
     }
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let mut fields = Fields::default();
-        attributes.record(&mut fields);
         if let Some(span) = context.span(id) {
-            span.extensions_mut().insert(fields);
+            let values = fields_of(attributes.field_map());
+            span.extensions_mut().insert(Fields { values });
         }
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut fields = Fields::default();
+        let mut fields = Map::new();
         for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
             if let Some(known) = span.extensions().get::<Fields>() {
-                fields.values.extend(known.values.clone());
+                fields.extend(known.values.clone());
             }
         }
         // The event's own fields replace those of its spans.
-        event.record(&mut fields);
+        fields.extend(fields_of(event.field_map()));
         let metadata = event.metadata();
         let line = match self.format {
-            LogFormat::Json => json_line(now(), metadata, fields.values),
-            LogFormat::Text => text_line(now(), metadata, fields.values, self.colour),
+            LogFormat::Json => json_line(now(), metadata, fields),
+            LogFormat::Text => text_line(now(), metadata, fields, self.colour),
         };
         // One write, so that lines of two threads do not mix. If stderr is gone there is nobody left to tell.
         let _ = self.writer.make_writer_for(metadata).write_all(line.as_bytes());
@@ -195,31 +192,15 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// The fields of an event or a span.
-#[derive(Default)]
+/// The fields of a span.
 struct Fields {
     values: Map<String, Value>,
 }
 
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.record_str(field, &format!("{value:?}"));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.values.insert(field.name().to_owned(), value.into());
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.values.insert(field.name().to_owned(), value.into());
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.values.insert(field.name().to_owned(), value.into());
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.values.insert(field.name().to_owned(), value.into());
+fn fields_of(recorded: impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(recorded) {
+        Ok(Value::Object(values)) => values,
+        _ => Map::new(),
     }
 }
 

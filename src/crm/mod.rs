@@ -68,10 +68,9 @@ fn hint(reason: &Reason) -> &'static str {
     }
 }
 
-impl From<postgres::Error> for Error {
-    fn from(error: postgres::Error) -> Self {
-        let reason = Reason::from(&error);
-        if error.is_unavailable() {
+impl From<Reason> for Error {
+    fn from(reason: Reason) -> Self {
+        if reason.is_unavailable() {
             Self::Unavailable(reason)
         } else {
             Self::Query(reason)
@@ -81,7 +80,7 @@ impl From<postgres::Error> for Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        postgres::Error::from(error).into()
+        Reason::from(error).into()
     }
 }
 

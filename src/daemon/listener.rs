@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 use super::repeats::Repeats;
 use crate::{
     events,
-    postgres::{self, CONNECT_LIMIT, connect, suitable},
+    postgres::{self, CONNECT_LIMIT, Reason, connect, suitable},
 };
 
 /// How soon a connection that was lost is made again.
@@ -94,13 +94,10 @@ async fn listen(options: PgConnectOptions, channel: String, wake: watch::Sender<
     }
 }
 
-async fn start_listening(options: &PgConnectOptions, channel: &str) -> Result<PgListener, postgres::Error> {
+async fn start_listening(options: &PgConnectOptions, channel: &str) -> Result<PgListener, Reason> {
     // A listener connects through a pool, which hides why it cannot.
     let probe = connect(options).await?;
-    let no_answer = |_| postgres::Error::NoAnswer {
-        purpose: "starting to listen for notifications".to_owned(),
-        limit: CONNECT_LIMIT,
-    };
+    let no_answer = |_| Reason::no_answer("starting to listen for notifications", CONNECT_LIMIT);
     let listening = async {
         probe.close().await?;
         let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_LIMIT);

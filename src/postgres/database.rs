@@ -1,6 +1,6 @@
 //! One connection to a database, made when it is needed and used for one transaction after the other.
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _,
@@ -12,7 +12,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{ALIVE_LIMIT, CONNECT_LIMIT, Error};
+use super::{
+    ALIVE_LIMIT, CONNECT_LIMIT,
+    error::{Reason, describe, seconds},
+};
 use crate::abort;
 
 /// A connection that was in use so short a time ago is not tried before its next use: a cycle uses it many times.
@@ -50,7 +53,7 @@ impl Database {
     /// All of it together, connecting included, takes `limit` at most. Then, and whenever the transaction did not end
     /// properly or the caller stopped waiting, the connection is closed, and the next transaction makes a new one.
     /// `purpose` completes the sentence "no answer while …".
-    pub(crate) async fn transaction<T, E: From<Error>>(
+    pub(crate) async fn transaction<T, E: From<Reason>>(
         &self,
         limit: Duration,
         purpose: &str,
@@ -60,12 +63,11 @@ impl Database {
         if let Ok(result) = timeout(limit, self.unlimited_transaction(begin, work)).await {
             return result;
         }
-        let purpose = purpose.to_owned();
-        Err(Error::NoAnswer { purpose, limit }.into())
+        Err(Reason::no_answer(purpose, limit).into())
     }
 
     /// Dropped at any point, it closes the connection, since that stands in `idle` only between transactions.
-    async fn unlimited_transaction<T, E: From<Error>>(
+    async fn unlimited_transaction<T, E: From<Reason>>(
         &self,
         begin: &str,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
@@ -73,7 +75,7 @@ impl Database {
         let mut idle = self.idle.lock().await;
         let mut connection = self.living_connection(&mut idle).await?;
         let opened = connection.begin_with(AssertSqlSafe(begin.to_owned())).await;
-        let mut transaction = opened.map_err(Error::from)?;
+        let mut transaction = opened.map_err(Reason::from)?;
         let result = work(&mut transaction).await;
         let ended = match &result {
             Ok(_) => {
@@ -89,14 +91,14 @@ impl Database {
             *idle = Some(IdleConnection { connection, since });
         }
         let value = result?;
-        ended.map_err(Error::from)?;
+        ended.map_err(Reason::from)?;
         Ok(value)
     }
 
     async fn living_connection(
         &self,
         idle: &mut MutexGuard<'_, Option<IdleConnection>>,
-    ) -> Result<PgConnection, Error> {
+    ) -> Result<PgConnection, Reason> {
         if let Some(mut found) = idle.take() {
             let is_alive = found.since.elapsed() < FRESH
                 || matches!(timeout(ALIVE_LIMIT, found.connection.ping()).await, Ok(Ok(())));
@@ -131,46 +133,58 @@ pub(crate) fn suitable(options: PgConnectOptions) -> PgConnectOptions {
 }
 
 /// Connects, within [`CONNECT_LIMIT`].
-pub(crate) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Error> {
+pub(crate) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Reason> {
     match timeout(CONNECT_LIMIT, options.connect()).await {
         Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(connect_error(options, error).await),
-        Err(_) => Err(Error::NoConnection {
-            server: address(options),
-        }),
+        Ok(Err(error)) => Err(Reason::unavailable(explain(options, &error).await, Some(&error))),
+        Err(_) => {
+            let (server, limit) = (address(options), seconds(CONNECT_LIMIT));
+            let text = format!(
+                "no connection to {server} within {limit}: a firewall or a host that is down may be in between"
+            );
+            Err(Reason::unavailable(text, None))
+        }
     }
 }
 
 /// `sqlx` says neither whom it asked nor, other than by text, whether the name or TLS failed, so this looks once more.
-async fn connect_error(options: &PgConnectOptions, source: sqlx::Error) -> Error {
-    let server = address(options);
-    match &source {
+async fn explain(options: &PgConnectOptions, error: &sqlx::Error) -> String {
+    let (server, described) = (address(options), describe(error));
+    match error {
         sqlx::Error::Io(_) if socket(options).is_none() => {
             if let Some(error) = look_up(options).await {
-                return error;
+                // The port is not shown: what follows an unencoded `:` may be a password's.
+                let host = options.get_host();
+                return format!(
+                    "the host name \"{host}\" is not known ({error}); a password with `@`, `/`, `:`, `?` or `#` must be \
+                     percent-encoded in the URL"
+                );
             }
         }
-        sqlx::Error::Tls(_) if lacks_tls(options).await => return Error::NoTls { server },
+        sqlx::Error::Tls(_) if lacks_tls(options).await => {
+            return format!(
+                "the server at {server} does not offer TLS: enable TLS there or, only on a trusted private network, \
+                 add `sslmode=disable` to the URL"
+            );
+        }
         sqlx::Error::Database(error) if error.code().is_some_and(|code| code.starts_with("28")) => {
-            let role = options.get_username().to_owned();
-            return Error::LogIn { server, role, source };
+            let role = options.get_username();
+            return format!("the server at {server} refuses the role \"{role}\": {described}");
         }
         _ => {}
     }
-    Error::Connect { server, source }
+    format!("cannot connect to {server}: {described}")
 }
 
 /// What is wrong with the host's name, if anything.
-async fn look_up(options: &PgConnectOptions) -> Option<Error> {
+async fn look_up(options: &PgConnectOptions) -> Option<io::Error> {
     let host = options.get_host();
     let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
     if is_address {
         return None;
     }
     let looked_up = timeout(CONNECT_LIMIT, lookup_host((host, options.get_port()))).await;
-    let source = looked_up.ok()?.err()?;
-    let host = host.to_owned();
-    Some(Error::UnknownHost { host, source })
+    looked_up.ok()?.err()
 }
 
 /// Whether the server answers that it takes no TLS.
@@ -184,7 +198,7 @@ async fn lacks_tls(options: &PgConnectOptions) -> bool {
         stream.readable().await?;
         let mut answer = [0];
         stream.try_read(&mut answer)?;
-        std::io::Result::Ok(answer)
+        io::Result::Ok(answer)
     };
     matches!(timeout(CONNECT_LIMIT, ask).await, Ok(Ok([b'N'])))
 }

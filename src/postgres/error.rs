@@ -2,57 +2,73 @@
 //!
 //! Errors are told apart by their kind or SQLSTATE, never by their text, which depends on the server's language.
 
-use std::{fmt, io, time::Duration};
+use std::{io, time::Duration};
 
-use super::CONNECT_LIMIT;
-
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    /// The port is not shown: what follows an unencoded `:` may be a password's.
-    #[error(
-        "the host name \"{host}\" is not known ({source}); a password with `@`, `/`, `:`, `?` or `#` must be \
-         percent-encoded in the URL"
-    )]
-    UnknownHost { host: String, source: io::Error },
-    #[error(
-        "the server at {server} does not offer TLS: enable TLS there or, only on a trusted private network, add \
-         `sslmode=disable` to the URL"
-    )]
-    NoTls { server: String },
-    #[error(
-        "no connection to {server} within {}: a firewall or a host that is down may be in between",
-        seconds(CONNECT_LIMIT)
-    )]
-    NoConnection { server: String },
-    #[error("the server at {server} refuses the role \"{role}\": {}", describe(.source))]
-    LogIn {
-        server: String,
-        role: String,
-        source: sqlx::Error,
-    },
-    #[error("cannot connect to {server}: {}", describe(.source))]
-    Connect { server: String, source: sqlx::Error },
-    /// A transaction took too long. Its connection is closed.
-    #[error("no answer within {} while {purpose}", seconds(*.limit))]
-    NoAnswer { purpose: String, limit: Duration },
-    /// What was asked failed.
-    #[error("{}", describe(.0))]
-    Sql(#[from] sqlx::Error),
+/// Why a database did not do what was asked: what may be said of it, and the SQLSTATE if the server gave one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub(crate) struct Reason {
+    text: String,
+    sqlstate: Option<String>,
+    is_unavailable: bool,
 }
 
-impl Error {
-    /// Whether the database could not be used at all, in contrast to one that refuses what was asked.
-    pub(crate) fn is_unavailable(&self) -> bool {
-        match self {
-            Self::Sql(error) => is_unavailable(error),
-            _ => true,
+impl Reason {
+    /// The database is there, and refused.
+    pub(crate) fn new(text: impl Into<String>, sqlstate: Option<&str>) -> Self {
+        Self {
+            text: text.into(),
+            sqlstate: sqlstate.map(str::to_owned),
+            is_unavailable: false,
         }
     }
 
-    fn sqlstate(&self) -> Option<String> {
-        match self {
-            Self::LogIn { source, .. } | Self::Connect { source, .. } | Self::Sql(source) => sqlstate(source),
-            _ => None,
+    /// There is no connection. `source` is why, if that is known.
+    pub(super) fn unavailable(text: String, source: Option<&sqlx::Error>) -> Self {
+        Self {
+            text,
+            sqlstate: source.and_then(sqlstate),
+            is_unavailable: true,
+        }
+    }
+
+    /// It took too long. `purpose` completes the sentence "no answer while …".
+    pub(crate) fn no_answer(purpose: &str, limit: Duration) -> Self {
+        Self::unavailable(format!("no answer within {} while {purpose}", seconds(limit)), None)
+    }
+
+    /// Whether the database could not be used at all, in contrast to one that refuses what was asked.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        self.is_unavailable
+    }
+
+    /// The five characters that tell the server's errors apart, whatever language it speaks.
+    pub(crate) fn sqlstate(&self) -> Option<&str> {
+        self.sqlstate.as_deref()
+    }
+
+    /// What to do about a database that cannot be used; `key` names its URL.
+    pub(crate) fn remedy(&self, key: &str) -> String {
+        match self.sqlstate() {
+            Some(code) if code.starts_with("28") => {
+                format!("correct the role and the password in {key}, or allow the role in pg_hba.conf")
+            }
+            Some("3D000") => format!("name a database that exists at the end of {key}"),
+            Some(code) if code.starts_with("53") => {
+                "raise the server's limit of connections, or close some of them".to_owned()
+            }
+            Some(_) => "see the server's log; the daemon tries again by itself".to_owned(),
+            None => format!("check that the database is running and that {key} is right"),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Reason {
+    fn from(error: sqlx::Error) -> Self {
+        Self {
+            text: describe(&error),
+            sqlstate: sqlstate(&error),
+            is_unavailable: is_unavailable(&error),
         }
     }
 }
@@ -79,57 +95,6 @@ fn is_unavailable(error: &sqlx::Error) -> bool {
         | sqlx::Error::BeginFailed
         | sqlx::Error::WorkerCrashed => true,
         _ => false,
-    }
-}
-
-/// Why a database could not be used: what may be said of the error, and its SQLSTATE if the server gave one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Reason {
-    text: String,
-    sqlstate: Option<String>,
-}
-
-impl Reason {
-    pub(crate) fn new(text: impl Into<String>, sqlstate: Option<&str>) -> Self {
-        Self {
-            text: text.into(),
-            sqlstate: sqlstate.map(str::to_owned),
-        }
-    }
-
-    /// The five characters that tell the server's errors apart, whatever language it speaks.
-    pub(crate) fn sqlstate(&self) -> Option<&str> {
-        self.sqlstate.as_deref()
-    }
-
-    /// What to do about a database that cannot be used; `key` names its URL.
-    pub(crate) fn remedy(&self, key: &str) -> String {
-        match self.sqlstate() {
-            Some(code) if code.starts_with("28") => {
-                format!("correct the role and the password in {key}, or allow the role in pg_hba.conf")
-            }
-            Some("3D000") => format!("name a database that exists at the end of {key}"),
-            Some(code) if code.starts_with("53") => {
-                "raise the server's limit of connections, or close some of them".to_owned()
-            }
-            Some(_) => "see the server's log; the daemon tries again by itself".to_owned(),
-            None => format!("check that the database is running and that {key} is right"),
-        }
-    }
-}
-
-impl From<&Error> for Reason {
-    fn from(error: &Error) -> Self {
-        Self {
-            text: error.to_string(),
-            sqlstate: error.sqlstate(),
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }
 

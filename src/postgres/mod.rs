@@ -13,7 +13,7 @@ mod unnamed;
 use std::time::Duration;
 
 pub(crate) use database::{Database, address, connect, socket, suitable};
-pub(crate) use error::{Error, Reason, describe, seconds};
+pub(crate) use error::{Reason, describe, seconds};
 pub(crate) use identifier::Identifier;
 pub(crate) use unnamed::unnamed;
 

@@ -28,7 +28,7 @@ fn through(proxy: &Proxy) -> Database {
 }
 
 /// The server's process id for the connection: it differs when a new connection was made.
-async fn backend(database: &Database, limit: Duration) -> Result<i32, Error> {
+async fn backend(database: &Database, limit: Duration) -> Result<i32, Reason> {
     let work = async |tx: &mut sqlx::PgConnection| {
         let query = sqlx::query_scalar("SELECT pg_backend_pid()");
         Ok(query.fetch_one(unnamed(tx)).await?)
@@ -68,8 +68,7 @@ async fn a_refused_role_is_named() {
         "postgres://nobody@127.0.0.1:{}/postgres?sslmode=disable",
         server().port()
     );
-    let error = connect(&options(&url)).await.expect_err("no such role");
-    let reason = Reason::from(&error);
+    let reason = connect(&options(&url)).await.expect_err("no such role");
     assert_eq!(reason.sqlstate(), Some("28000"));
     assert!(reason.to_string().contains("refuses the role \"nobody\""), "{reason}");
 }
@@ -119,13 +118,13 @@ async fn one_connection_serves_one_transaction_after_the_other() {
     let (one, two) = tokio::join!(backend(&database, LIMIT), backend(&clone, LIMIT));
     let one = one.expect("an answer");
     assert_eq!(one, two.expect("an answer"));
-    let failed: Result<(), Error> = database
+    let failed: Result<(), Reason> = database
         .transaction(LIMIT, "failing", "BEGIN", async |tx| {
             sqlx::query("SELECT 1/0").execute(unnamed(tx)).await?;
             Ok(())
         })
         .await;
-    assert_eq!(Reason::from(&failed.expect_err("a division")).sqlstate(), Some("22012"));
+    assert_eq!(failed.expect_err("a division").sqlstate(), Some("22012"));
     assert_eq!(one, backend(&database, LIMIT).await.expect("an answer"));
 }
 
@@ -160,7 +159,7 @@ async fn whoever_stops_waiting_leaves_no_half_read_connection() {
     let before = backend(&database, LIMIT).await.expect("an answer");
     let sleeping = database.transaction(Duration::from_secs(9), "sleeping", "BEGIN", async |tx| {
         sqlx::query("SELECT pg_sleep(5)").execute(unnamed(tx)).await?;
-        Ok::<_, Error>(())
+        Ok::<_, Reason>(())
     });
     assert!(tokio::time::timeout(Duration::from_millis(50), sleeping).await.is_err());
     assert_ne!(before, backend(&database, LIMIT).await.expect("an answer"));

@@ -50,7 +50,7 @@ pub use schema::{ForeignOwner, Rights, SchemaVersion};
 
 use crate::{
     employee::EmployeeId,
-    postgres::{self, Database, Reason, STATE_LIMIT, quoted, unnamed},
+    postgres::{Database, Reason, STATE_LIMIT, quoted, unnamed},
 };
 
 /// [`STATE_LIMIT`] for the server, in case that it is us who vanish. Loading 100,000 users takes a fraction of a second.
@@ -99,10 +99,9 @@ pub enum Error {
     ForeignOwner(#[from] ForeignOwner),
 }
 
-impl From<postgres::Error> for Error {
-    fn from(error: postgres::Error) -> Self {
-        let reason = Reason::from(&error);
-        if error.is_unavailable() {
+impl From<Reason> for Error {
+    fn from(reason: Reason) -> Self {
+        if reason.is_unavailable() {
             Self::Unavailable(reason)
         } else {
             Self::Refused(reason)
@@ -112,7 +111,7 @@ impl From<postgres::Error> for Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        postgres::Error::from(error).into()
+        Reason::from(error).into()
     }
 }
 
