@@ -37,12 +37,12 @@ const BYTES_PER_USER: usize = 2 << 10;
 
 /// Puts the pages of `GET /users` together.
 pub(super) struct ListBuilder {
-    names: BTreeMap<String, String>,
+    pub names: BTreeMap<String, String>,
     item_count: usize,
-    page_count: usize,
+    pub page_count: usize,
     shape: Option<Shape>,
     /// How many bytes the further pages may have.
-    room: usize,
+    pub room: usize,
 }
 
 impl ListBuilder {
@@ -55,15 +55,6 @@ impl ListBuilder {
             shape: None,
             room: SPARE_BYTES.saturating_add(BYTES_PER_USER.saturating_mul(expected)),
         }
-    }
-
-    /// How many bytes the next page may have.
-    pub(super) fn room(&self) -> usize {
-        self.room
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.page_count == 0
     }
 
     /// Takes a page in. Returns the offset of the page to read next, `None` if the list is complete, and otherwise why
@@ -98,13 +89,6 @@ impl ListBuilder {
             Shape::Envelope { count } => self.envelope_goes_on(count, new_count)?,
         };
         Ok(goes_on.then_some(self.item_count))
-    }
-
-    pub(super) fn finish(self, coverage: Coverage) -> FetchedList {
-        FetchedList {
-            names: self.names,
-            coverage,
-        }
     }
 
     /// An array is the whole list. One of exactly a page's length may be the first of several: then what comes behind
