@@ -77,7 +77,7 @@ pub(super) async fn probe(context: &Context, phone: Option<&str>, yes: bool, for
 }
 
 fn read_phone(context: &Context, text: &str) -> anyhow::Result<Phone> {
-    match context.config.crm.phone_reader.read(text) {
+    match context.config.phone_reader.read(text) {
         Ok(Some((phone, _))) => Ok(phone),
         Ok(None) | Err(_) => bail!(UsageError("--phone: this is no phone number".to_owned())),
     }

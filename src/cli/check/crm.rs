@@ -65,10 +65,10 @@ pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings)
     let (config, crm) = (setup.config, &findings.crm);
     let connection = match &crm.error {
         Some(Error::Unavailable(reason)) => unavailable(reason, "crm.url"),
-        _ => Advice::good(format!("the database at {} answers", config.crm.url.address())),
+        _ => Advice::good(format!("the database at {} answers", config.crm_url.address())),
     };
     report.add("CRM", connection);
-    report_certificate(report, "CRM", &config.crm.url, "crm.url");
+    report_certificate(report, "CRM", &config.crm_url, "crm.url");
     if let Some(Error::Query(reason)) = &crm.error {
         let remedy = remedy_for_query(config, reason, crm);
         report.add("CRM query", Advice::bad(reason.to_string()).with(remedy));
@@ -97,7 +97,7 @@ pub(super) fn report_certificate(report: &mut Report, label: &'static str, url: 
 }
 
 fn report_ambiguous_table(report: &mut Report, config: &Config, schemas: &TableSchemas) {
-    let Source::Table { name, .. } = &config.crm.source else {
+    let Source::Table { name, .. } = &config.source else {
         return;
     };
     let (table, read) = (name.to_string(), &schemas.read);
@@ -199,11 +199,11 @@ fn remedy_for_query(config: &Config, reason: &Reason, crm: &CrmFindings) -> Stri
     let similar_tables = &crm.similar_tables;
     let role = crm.role.as_ref();
     let role = role.map_or_else(|| "the role of crm.url".to_owned(), |role| format!("\"{}\"", role.name));
-    let (columns, table) = match &config.crm.source {
+    let (columns, table) = match &config.source {
         Source::Table { name, .. } => ("crm.columns", name.to_string()),
         Source::Query(_) => ("crm.query", "the tables of crm.query".to_owned()),
     };
-    match (reason.sqlstate(), &config.crm.source) {
+    match (reason.sqlstate(), &config.source) {
         (Some("42P01" | "3F000"), Source::Table { .. }) if !similar_tables.is_empty() => {
             let tables = listed_ids(similar_tables, NAMES_SHOWN);
             format!("correct crm.table; did you mean one of these: {tables}?")

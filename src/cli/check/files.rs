@@ -20,14 +20,14 @@ pub(super) fn report(report: &mut Report, setup: Setup<'_>, config_path: &Path) 
     );
     report_file(report, config_path, forbidden_of_configuration(config_path));
     let secrets = [
-        config.crm.url.file.as_deref(),
-        config.state.url.file.as_deref(),
+        config.crm_url.file.as_deref(),
+        config.state_url.file.as_deref(),
         config.wazzup.key.file(),
     ];
     for path in secrets.into_iter().flatten() {
         report_file(report, path, OTHERS_READ | OTHERS_WRITE);
     }
-    let (every, unhealthy_after) = (config.schedule.every, config.schedule.unhealthy_after);
+    let (every, unhealthy_after) = (config.every, config.unhealthy_after);
     if unhealthy_after <= every {
         let reason = format!(
             "schedule.unhealthy_after ({unhealthy_after:#}) is not longer than schedule.every ({every:#}), so \

@@ -62,7 +62,7 @@ impl StateFindings {
 
 pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings) {
     let (config, state) = (setup.config, &findings.state);
-    let schema = config.state.schema.as_str();
+    let schema = config.schema.as_str();
     let usable = match (&state.error, &state.rights) {
         (Some(Error::Unavailable(reason)), _) => unavailable(reason, "state.url"),
         (Some(error), _) => {
@@ -72,7 +72,7 @@ pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings)
         (None, None) => return,
     };
     report.add("State", usable);
-    report_certificate(report, "State", &config.state.url, "state.url");
+    report_certificate(report, "State", &config.state_url, "state.url");
     if let Some(rights) = &state.rights {
         report_access(report, setup, findings, rights);
     }
@@ -132,7 +132,7 @@ fn remedy_for_owner(foreign_owner: &ForeignOwner, role: &str) -> String {
 }
 
 fn version(setup: Setup<'_>, state: &StateFindings) -> Advice {
-    let schema = setup.config.state.schema.as_str();
+    let schema = setup.config.schema.as_str();
     match state.version {
         None | Some(SchemaVersion::Absent) => Advice::good(format!(
             "the schema {schema} does not exist yet: `run` or `once` creates it"
@@ -155,7 +155,7 @@ fn version(setup: Setup<'_>, state: &StateFindings) -> Advice {
 fn report_access(report: &mut Report, setup: Setup<'_>, findings: &Findings, rights: &Rights) {
     let config = setup.config;
     let role = &rights.role;
-    let is_same_server = config.crm.url.address() == config.state.url.address();
+    let is_same_server = config.crm_url.address() == config.state_url.address();
     let crm_role = findings.crm.role.as_ref().map(|role| &role.name);
     if is_same_server && crm_role == Some(role) {
         let reason =
@@ -166,7 +166,7 @@ fn report_access(report: &mut Report, setup: Setup<'_>, findings: &Findings, rig
     }
     if !rights.other_writers.is_empty() && rights.foreign_owner.is_none() {
         let writers = listed_ids(&rights.other_writers, NAMES_SHOWN);
-        let schema = config.state.schema.as_str();
+        let schema = config.schema.as_str();
         let reason =
             format!("other roles may write in the schema {schema}, and so have anybody removed from Wazzup: {writers}");
         let remedy =
