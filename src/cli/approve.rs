@@ -18,12 +18,6 @@ use crate::{
     plan::{Hold, HoldKey, HoldKind, Snapshot},
 };
 
-/// Columns of the labels, as in `plan`.
-const MARGIN: usize = 10;
-
-/// How many ids a refusal names.
-const IDS_SHOWN: usize = 10;
-
 pub(super) async fn approve(
     context: &Context,
     ids: &[String],
@@ -40,7 +34,7 @@ pub(super) async fn approve(
         let are = if count == 1 { "is" } else { "are" };
         bail!("nothing was approved: {count} {are} held, and not {expected} as expected");
     }
-    let mut page = Page::new(MARGIN);
+    let mut page = Page::new();
     if selection.approved_earlier > 0 {
         let holds = counted(selection.approved_earlier, "hold");
         page.paragraph(&format!(
@@ -54,7 +48,12 @@ pub(super) async fn approve(
         return Ok(Exit::Ok);
     }
     let roster = read_roster(context, &selection).await?;
-    selection.write(&mut page, roster.as_ref());
+    for group in grouped(selection.holds.iter().copied()) {
+        group.write_users(&mut page, &snapshot, roster.as_ref());
+        page.marked("Held", Mark::Bad, &group.title(snapshot.users.len()));
+        page.more(consequence(group.kind));
+        page.blank();
+    }
     page.print()?;
     if !yes {
         let command = context.invocation.command("approve --yes");
@@ -63,7 +62,11 @@ pub(super) async fn approve(
             .ask("nothing was approved", "everything stays held", &command)?;
     }
     let operator = operator();
-    state.order_approvals(&selection.approvals(), &operator).await?;
+    let holds = selection.holds.iter();
+    let approvals: Vec<(HoldKey, String)> = holds
+        .map(|(key, hold)| ((*key).clone(), hold.content.clone()))
+        .collect();
+    state.order_approvals(&approvals, &operator).await?;
     let approved = selection.counted();
     say(&format!(
         "Approved by {operator}: {approved}. The next cycle does what was approved."
@@ -75,7 +78,6 @@ pub(super) async fn approve(
 #[derive(Debug)]
 struct Selection<'a> {
     snapshot: &'a Snapshot,
-    /// Not approved yet.
     holds: Vec<(&'a HoldKey, &'a Hold)>,
     /// How many were approved already, and are not carried out yet.
     approved_earlier: usize,
@@ -90,7 +92,7 @@ impl<'a> Selection<'a> {
         let unknown: Vec<&str> = ids.iter().map(String::as_str).filter(|id| !held.contains(id)).collect();
         if !unknown.is_empty() {
             let ids = noun_for(unknown.len(), "id");
-            let shown = listed_ids(unknown, IDS_SHOWN);
+            let shown = listed_ids(unknown);
             bail!("nothing was approved, because nothing is held about the {ids} {shown}");
         }
         let account = snapshot.holds.get(&HoldKey::account());
@@ -126,23 +128,6 @@ impl<'a> Selection<'a> {
             }
         }
         parts.join(", ")
-    }
-
-    fn approvals(&self) -> Vec<(HoldKey, String)> {
-        let holds = self.holds.iter();
-        holds
-            .map(|(key, hold)| ((*key).clone(), hold.content.clone()))
-            .collect()
-    }
-
-    fn write(&self, page: &mut Page, roster: Option<&Roster>) {
-        let snapshot = self.snapshot;
-        for group in grouped(self.holds.iter().copied()) {
-            page.rows(&group.rows(snapshot, roster));
-            page.marked("Held", Mark::Bad, &group.title(snapshot.users.len()));
-            page.more(consequence(group.kind));
-            page.blank();
-        }
     }
 
     fn question(&self) -> Question {

@@ -46,13 +46,14 @@ impl ChangedValue {
 
 impl fmt::Display for Changes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |value: &Option<String>| match value {
+            Some(value) => format!("“{value}”"),
+            None => "none".to_owned(),
+        };
         let mut separator = "";
         for (field, change) in [("name", &self.name), ("phone", &self.phone)] {
             if let Some(ChangedValue { from, to }) = change {
-                let quoted = |value: &Option<String>| value.as_ref().map(|value| format!("“{value}”"));
-                let (from, to) = (quoted(from), quoted(to));
-                let (from, to) = (from.as_deref().unwrap_or("none"), to.as_deref().unwrap_or("none"));
-                write!(f, "{separator}{field}: {from} → {to}")?;
+                write!(f, "{separator}{field}: {} → {}", quoted(from), quoted(to))?;
                 separator = ", ";
             }
         }

@@ -1,13 +1,15 @@
 //! How holds are shown, in every verb alike: by kind and reason, with their share, and with names.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
     changes::Changes,
     invocation::Invocation,
-    page::{Advice, CHANGE, REMOVAL, Row},
-    text::{counted, natural_order, short_id},
+    page::{Advice, CHANGE, Page, REMOVAL},
+    text::{counted, natural_order},
 };
 use crate::{
     employee::{FullName, Roster},
@@ -76,25 +78,15 @@ pub(super) fn missing_ids(count: usize, invocation: &Invocation) -> Advice {
 
 /// Groups `holds`, in the order of the kinds.
 pub(super) fn grouped<'a>(holds: impl IntoIterator<Item = (&'a HoldKey, &'a Hold)>) -> Vec<HoldGroup<'a>> {
-    let mut groups: Vec<HoldGroup<'a>> = Vec::new();
+    let mut groups: BTreeMap<(HoldKind, &str), Vec<_>> = BTreeMap::new();
     for (key, hold) in holds {
-        let same = |group: &&mut HoldGroup<'_>| group.kind == key.kind && group.reason == hold.reason;
-        match groups.iter_mut().find(same) {
-            Some(group) => group.holds.push((key, hold)),
-            None => groups.push(HoldGroup {
-                kind: key.kind,
-                reason: &hold.reason,
-                holds: vec![(key, hold)],
-            }),
-        }
+        groups.entry((key.kind, &*hold.reason)).or_default().push((key, hold));
     }
-    for group in &mut groups {
-        group
-            .holds
-            .sort_by(|(left, _), (right, _)| natural_order(&left.user_id, &right.user_id));
-    }
-    groups.sort_by_key(|group| group.kind);
-    groups
+    let groups = groups.into_iter().map(|((kind, reason), mut holds)| {
+        holds.sort_by(|(left, _), (right, _)| natural_order(&left.user_id, &right.user_id));
+        HoldGroup { kind, reason, holds }
+    });
+    groups.collect()
 }
 
 /// `2 removals`, `1 change`, `3 take-overs`, `everything`.
@@ -128,22 +120,16 @@ impl HoldGroup<'_> {
     }
 
     /// One line for each user. The `roster` has the names of take-overs in the CRM, if the CRM was read.
-    pub(super) fn rows(&self, snapshot: &Snapshot, roster: Option<&Roster>) -> Vec<Row> {
+    pub(super) fn write_users(&self, page: &mut Page, snapshot: &Snapshot, roster: Option<&Roster>) {
         let style = if self.kind == HoldKind::Remove { REMOVAL } else { CHANGE };
-        let mut rows = Vec::new();
         for (key, hold) in &self.holds {
             let Some(id) = key.concerned_user() else { continue };
             let lost = snapshot.lost.get(id).map_or(&[][..], Vec::as_slice);
             let entry = roster.and_then(|roster| roster.get(id));
             let crm_name = entry.map(|entry| entry.employee.name.as_str());
-            rows.push(Row {
-                style,
-                label: "hold",
-                id: short_id(id),
-                text: hold_in_words(key.kind, hold, snapshot.users.get(id), lost, crm_name),
-            });
+            let text = hold_in_words(key.kind, hold, snapshot.users.get(id), lost, crm_name);
+            page.user(style, "hold", id, &text);
         }
-        rows
     }
 }
 

@@ -1,19 +1,18 @@
 //! Commands to suggest, as they have to be typed to mean this configuration; and who gave the one that runs.
 
-use std::{env, fmt::Write as _, path::Path};
+use std::{borrow::Cow, env, path::Path};
 
 use crate::daemon;
-use crate::printable::is_harmful;
 
 /// How this program was called, as far as suggested commands depend on it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Invocation {
-    /// The `-c FILE` that was given, with a blank behind it. What the environment names needs no repetition.
+    /// The `-c FILE` that was given, with a blank behind it.
     options: String,
 }
 
 impl Invocation {
-    /// With the file that `-c` named, if it did.
+    /// With the configuration file, if it was named.
     pub(super) fn new(config: Option<&Path>) -> Self {
         let options = config.map(|path| format!("-c {} ", shell_quoted(&path.to_string_lossy())));
         Self {
@@ -41,30 +40,9 @@ pub(super) fn operator() -> String {
     format!("{user}@{}", daemon::holder().host)
 }
 
-/// `word` as a shell has to read it.
-pub(super) fn shell_quoted(word: &str) -> String {
-    let is_plain = |character: char| character.is_alphanumeric() || "_-+=:,./@%".contains(character);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    if !word.contains(is_harmful) {
-        return format!("'{}'", word.replace('\'', r"'\''"));
-    }
-    // The form of bash and zsh, in which no harmful character stands raw.
-    let mut quoted = String::from("$'");
-    for character in word.chars() {
-        match character {
-            '\\' | '\'' => quoted.extend(['\\', character]),
-            harmful if is_harmful(harmful) => {
-                let number = u32::from(harmful);
-                // Writing to a String cannot fail.
-                _ = write!(quoted, "\\U{number:08x}");
-            }
-            plain => quoted.push(plain),
-        }
-    }
-    quoted.push('\'');
-    quoted
+/// `word` as a shell has to read it. No argument has the U+0000 that cannot be quoted.
+pub(super) fn shell_quoted(word: &str) -> Cow<'_, str> {
+    shlex::try_quote(word).unwrap_or(Cow::Borrowed(word))
 }
 
 #[cfg(test)]
@@ -75,18 +53,14 @@ mod tests {
     fn commands_can_be_pasted() {
         let plain = Invocation::default();
         assert_eq!(plain.command("approve --yes"), "`wazzup-sync approve --yes`");
-        assert_eq!(plain.command_for("explain", "анна.7"), "`wazzup-sync explain анна.7`");
+        assert_eq!(plain.command_for("explain", "анна.7"), "`wazzup-sync explain 'анна.7'`");
         assert_eq!(plain.command_for("explain", "12 a"), "`wazzup-sync explain '12 a'`");
         assert_eq!(
             plain.command_for("explain", "o'neill"),
-            r"`wazzup-sync explain 'o'\''neill'`"
+            r#"`wazzup-sync explain "o'neill"`"#
         );
         assert_eq!(plain.command_for("explain", "-x"), "`wazzup-sync explain -- -x`");
         assert_eq!(plain.command_for("explain", ""), "`wazzup-sync explain ''`");
-        assert_eq!(
-            plain.command_for("explain", "a\u{1b}'\\"),
-            r"`wazzup-sync explain $'a\U0000001b\'\\'`"
-        );
         let elsewhere = Invocation::new(Some(Path::new("my configs/sync.toml")));
         assert_eq!(
             elsewhere.command("status"),

@@ -23,7 +23,7 @@ mod text;
 
 use std::{io, path::PathBuf, process::ExitCode};
 
-use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum, parser::ValueSource};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use self::{invocation::Invocation, page::Page};
@@ -154,11 +154,11 @@ enum Format {
 }
 
 impl Format {
-    /// Prints `answer`: for people as `write` writes it, with labels `margin` columns wide.
-    fn print(self, answer: &impl Serialize, margin: usize, write: impl FnOnce(&mut Page)) -> io::Result<()> {
+    /// Prints `answer`: for people as `write` writes it.
+    fn print(self, answer: &impl Serialize, write: impl FnOnce(&mut Page)) -> io::Result<()> {
         match self {
             Self::Text => {
-                let mut page = Page::new(margin);
+                let mut page = Page::new();
                 write(&mut page);
                 page.print()
             }
@@ -167,20 +167,14 @@ impl Format {
     }
 }
 
-/// The exit codes of the contract.
+/// See [`EXIT_CODES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exit {
-    /// In sync, or the command did its work.
     Ok = 0,
-    /// The cycle or the command failed.
     Failed = 1,
-    /// Usage or configuration.
     Usage = 2,
-    /// `once`: somebody is failing, waiting or pending, a row has no id, or a removal failed.
     Incomplete = 3,
-    /// `once`: something is held.
     Held = 4,
-    /// `plan --exit-code`: it would make requests.
     Requests = 5,
 }
 
@@ -214,11 +208,7 @@ pub fn command() -> clap::Command {
 /// Does what the command line says.
 #[must_use]
 pub fn main() -> ExitCode {
-    let matches = command().get_matches();
-    let result = Cli::from_arg_matches(&matches)
-        .map_err(|error| error.exit())
-        .and_then(|cli| run(cli, &matches));
-    let error = match result {
+    let error = match run(Cli::parse()) {
         Ok(exit) => return exit.into(),
         Err(error) => error,
     };
@@ -237,9 +227,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli, matches: &ArgMatches) -> anyhow::Result<Exit> {
-    let is_given = matches.value_source("config") == Some(ValueSource::CommandLine);
-    let invocation = Invocation::new(cli.config.as_deref().filter(|_| is_given));
+fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let invocation = Invocation::new(cli.config.as_deref());
     let config_path = cli.config.unwrap_or_else(config::default_path);
     let config = Config::load(&config_path)?;
     // An answer is not interrupted by log lines about what it says itself.

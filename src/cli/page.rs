@@ -16,7 +16,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::text::printable;
+use super::text::{printable, short_id};
 use crate::printable::printable_json;
 
 /// Somebody leaves Wazzup.
@@ -30,7 +30,9 @@ pub(super) const PLAIN: Style = Style::new();
 
 const LABEL: Style = Style::new().bold();
 
-/// How something stands.
+/// Columns of the labels.
+const MARGIN: usize = 14;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) enum Mark {
     #[serde(rename = "ok")]
@@ -89,53 +91,35 @@ impl Advice {
     }
 }
 
-/// A line about one user, as in `remove   12  Anna`.
-#[derive(Debug)]
-pub(super) struct Row {
-    pub(super) style: Style,
-    /// What happens; at most as wide as the page's margin.
-    pub(super) label: &'static str,
-    /// The id, made short.
-    pub(super) id: String,
-    pub(super) text: String,
-}
-
-/// An answer in the making.
 #[derive(Debug)]
 pub(super) struct Page {
     text: String,
     /// Columns of the terminal.
     width: usize,
-    /// Columns of the labels.
-    margin: usize,
     /// Of several paragraphs with the same label, only the first one shows it.
     last_label: String,
 }
 
 impl Page {
-    /// A page for standard output, with labels `margin` columns wide.
-    pub(super) fn new(margin: usize) -> Self {
-        Self::with_width(margin, columns_of(&io::stdout()).unwrap_or(80))
+    pub(super) fn new() -> Self {
+        Self::with_width(columns_of(&io::stdout()).unwrap_or(80))
     }
 
     /// A page of `width` columns, whatever the terminal has.
-    pub(super) fn with_width(margin: usize, width: usize) -> Self {
+    pub(super) fn with_width(width: usize) -> Self {
         Self {
             text: String::new(),
             width,
-            margin,
             last_label: String::new(),
         }
     }
 
-    /// Writes the page to standard output.
     pub(super) fn print(&self) -> io::Result<()> {
         let mut out = anstream::stdout().lock();
         out.write_all(self.text.as_bytes())?;
         out.flush()
     }
 
-    /// What was written, without colours.
     #[cfg(test)]
     pub(super) fn plain_text(&self) -> String {
         anstream::adapter::strip_str(&self.text).to_string()
@@ -146,17 +130,16 @@ impl Page {
         self.wrapped("", 0, PLAIN, text);
     }
 
-    /// A paragraph beside its label.
     pub(super) fn line(&mut self, label: &str, text: &str) {
         let label = self.label(label);
-        self.wrapped(&label, self.margin, PLAIN, text);
+        self.wrapped(&label, MARGIN, PLAIN, text);
     }
 
     /// A paragraph beside its label that says how it stands: `Held         ✗ 3 removals: …`.
     pub(super) fn marked(&mut self, label: &str, mark: Mark, text: &str) {
         let label = self.label(label);
         let (sign, style) = mark.sign();
-        self.wrapped(&label, self.margin, style, &format!("{sign} {text}"));
+        self.wrapped(&label, MARGIN, style, &format!("{sign} {text}"));
     }
 
     /// The same, with what to do about it.
@@ -176,8 +159,8 @@ impl Page {
 
     /// What to do about the paragraph above.
     pub(super) fn remedy(&mut self, text: &str) {
-        let arrow = format!("{}→ ", " ".repeat(self.margin));
-        self.wrapped(&arrow, self.margin + 2, PLAIN, text);
+        let arrow = format!("{}→ ", " ".repeat(MARGIN));
+        self.wrapped(&arrow, MARGIN + 2, PLAIN, text);
     }
 
     /// An empty line, unless the page is empty.
@@ -188,34 +171,20 @@ impl Page {
         }
     }
 
-    /// Lines about users, one under the other, with the ids in a column of their own.
-    pub(super) fn rows(&mut self, rows: &[Row]) {
-        // Long ids are rare: they do not push everybody's text to the right.
-        let limit = self.width / 4;
-        let widths = rows.iter().map(|row| printable(&row.id).width());
-        let id_width = widths.filter(|width| *width <= limit).max().unwrap_or_default();
-        let indent = self.margin + id_width + 2;
-        for row in rows {
-            let mut first = padded(row.style, row.label, self.margin);
-            let id = printable(&row.id);
-            if id.width() > id_width {
-                self.wrapped(&first, self.margin, PLAIN, &id);
-                first = " ".repeat(indent);
-            } else {
-                first.push_str(&padded(PLAIN, &id, id_width + 2));
-            }
-            self.wrapped(&first, indent, PLAIN, &row.text);
-        }
+    /// A line about one user: what happens, and to whom, as in `remove        12  Anna`.
+    pub(super) fn user(&mut self, style: Style, label: &str, id: &str, text: &str) {
+        let label = padded(style, label, MARGIN);
+        self.wrapped(&label, MARGIN, PLAIN, &format!("{}  {text}", short_id(id)));
     }
 
     fn label(&mut self, label: &str) -> String {
         if label == self.last_label {
-            return padded(PLAIN, "", self.margin);
+            return padded(PLAIN, "", MARGIN);
         }
         if !label.is_empty() {
             label.clone_into(&mut self.last_label);
         }
-        padded(LABEL, label, self.margin)
+        padded(LABEL, label, MARGIN)
     }
 
     /// Writes `text` behind `first`, which is `indent` columns wide, and the following lines below `text`.
@@ -233,7 +202,7 @@ impl Page {
 
 /// Answers with one paragraph.
 pub(super) fn say(text: &str) -> io::Result<()> {
-    let mut page = Page::new(0);
+    let mut page = Page::new();
     page.paragraph(text);
     page.print()
 }
@@ -251,7 +220,6 @@ pub(super) fn note(text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes `answer` to standard output as JSON.
 pub(super) fn print_json(answer: &impl Serialize) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{}", safe_json(answer)?)
 }
@@ -305,51 +273,41 @@ mod tests {
         assert_eq!(wrap("say `a b c` twice", 10), ["say", "`a b c`", "twice"]);
     }
 
-    fn row(label: &'static str, id: &str, text: &str) -> Row {
-        Row {
-            style: REMOVAL,
-            label,
-            id: id.to_owned(),
-            text: text.to_owned(),
-        }
-    }
-
     #[test]
     fn a_page_is_wrapped_beside_its_labels() {
-        let mut page = Page::with_width(9, 40);
+        let mut page = Page::with_width(40);
         page.line("Account", "main, the account of the company that has a long name");
         page.marked("Held", Mark::Bad, "3 removals, since the CRM names nobody");
         page.remedy("`wazzup-sync approve` approves exactly these");
         page.blank();
-        page.rows(&[
-            row("remove", "2", "Anna"),
-            row("remove", "10", "Maximiliane Theodora von und zu Hohenstein"),
-            row("remove", "an-id-that-is-rather-long", "Boris"),
-        ]);
-        insta::assert_snapshot!(page.plain_text(), @r#"
-        Account  main, the account of the
-                 company that has a long name
-        Held     ✗ 3 removals, since the CRM
-                 names nobody
-                 → `wazzup-sync approve`
-                   approves exactly these
+        page.user(REMOVAL, "remove", "2", "Anna");
+        page.user(REMOVAL, "remove", "10", "Maximiliane Theodora von und zu Hohenstein");
+        page.user(REMOVAL, "remove", "an-id-that-is-rather-long", "Boris");
+        insta::assert_snapshot!(page.plain_text(), @r"
+        Account       main, the account of the
+                      company that has a long
+                      name
+        Held          ✗ 3 removals, since the
+                      CRM names nobody
+                      → `wazzup-sync approve`
+                        approves exactly these
 
-        remove   2   Anna
-        remove   10  Maximiliane Theodora von
-                     und zu Hohenstein
-        remove   an-id-that-is-rather-long
-                     Boris
-        "#);
+        remove        2  Anna
+        remove        10  Maximiliane Theodora
+                      von und zu Hohenstein
+        remove        an-id-that-is-rather-long
+                      Boris
+        ");
     }
 
     #[test]
     fn colours_end_where_they_began() {
-        let mut page = Page::with_width(9, 40);
-        page.rows(&[row("remove", "2", "")]);
+        let mut page = Page::with_width(40);
+        page.user(REMOVAL, "remove", "2", "");
         page.marked("Held", Mark::Bad, "one");
         assert_eq!(
             page.text,
-            "\x1b[31mremove\x1b[0m   2\n\x1b[1mHeld\x1b[0m     \x1b[31m✗ one\x1b[0m\n"
+            "\x1b[31mremove\x1b[0m        2\n\x1b[1mHeld\x1b[0m          \x1b[31m✗ one\x1b[0m\n"
         );
     }
 

@@ -11,11 +11,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Exit, Format, UsageError, page::say, question::Question, setup, text::printable};
-use crate::{
-    employee::Phone,
-    wazzup::{Client, Error as WazzupError, Gate, HttpAnswer, Session},
-};
+use super::{Context, Exit, Format, UsageError, page::say, question::Question, setup};
+use crate::wazzup::{Client, Error as WazzupError, Gate, HttpAnswer, Session};
 
 /// The two users. No other user is ever changed or removed.
 const FIRST: &str = "wazzup-sync-probe-1";
@@ -24,9 +21,6 @@ const SECOND: &str = "wazzup-sync-probe-2";
 const NOBODY: &str = "wazzup-sync-probe-0";
 /// How the names of both begin.
 const NAME: &str = "wazzup-sync probe";
-/// Columns of the questions.
-const MARGIN: usize = 30;
-
 /// What was found out. Serialised, it is the answer for programs; `docs/json.md` documents it.
 #[derive(Debug, Serialize)]
 struct Findings {
@@ -43,15 +37,15 @@ struct Finding {
 /// Probes, after a question unless `yes`. `phone` is given to the two users, one after the other; without it nothing is asked
 /// about phones.
 pub(super) async fn probe(context: &Context, phone: Option<&str>, yes: bool, format: Format) -> anyhow::Result<Exit> {
-    let phone = phone.map(|text| read_phone(context, text)).transpose()?;
+    let phone = match phone.map(|text| context.config.phone_reader.read(text)) {
+        None => None,
+        Some(Ok(Some((phone, _)))) => Some(phone.to_string()),
+        Some(Ok(None) | Err(_)) => bail!(UsageError("--phone: this is no phone number".to_owned())),
+    };
     let client = Client::new(context.config.wazzup.clone());
     let session = client.session(Gate::without_lease(CancellationToken::new()))?;
-    let probe = Probe {
-        session: &session,
-        phone,
-    };
     if !yes {
-        explain(context, phone)?;
+        explain(context, phone.as_deref())?;
         let question = Question {
             text: "Create and remove these two users?".to_owned(),
             number: None,
@@ -59,16 +53,25 @@ pub(super) async fn probe(context: &Context, phone: Option<&str>, yes: bool, for
         let command = context.invocation.command("check --probe --yes");
         question.ask("nothing was probed", "nobody was created", &command)?;
     }
+    let mut probe = Probe {
+        session: &session,
+        phone,
+        findings: Vec::new(),
+    };
     probe.remove_leftovers().await?;
-    probe.refuse_without_seats(context).await?;
+    refuse_without_seats(context).await?;
     let asked = probe.ask_everything().await;
     // Whatever happened: nothing may be left behind.
     let removed = probe.remove_users().await;
-    let findings = asked?;
+    asked?;
     removed?;
-    format.print(&findings, MARGIN, |page| {
+    let findings = Findings {
+        version: 1,
+        findings: probe.findings,
+    };
+    format.print(&findings, |page| {
         for finding in &findings.findings {
-            page.line(finding.question, &finding.answer);
+            page.paragraph(&format!("{}: {}", finding.question, finding.answer));
         }
         page.blank();
         page.paragraph("Both users are removed again. This answer has no personal data and no key.");
@@ -76,34 +79,46 @@ pub(super) async fn probe(context: &Context, phone: Option<&str>, yes: bool, for
     Ok(Exit::Ok)
 }
 
-fn read_phone(context: &Context, text: &str) -> anyhow::Result<Phone> {
-    match context.config.phone_reader.read(text) {
-        Ok(Some((phone, _))) => Ok(phone),
-        Ok(None) | Err(_) => bail!(UsageError("--phone: this is no phone number".to_owned())),
-    }
-}
-
 /// Says exactly what will be done.
-fn explain(context: &Context, phone: Option<Phone>) -> io::Result<()> {
+fn explain(context: &Context, phone: Option<&str>) -> io::Result<()> {
     let phone = match phone {
         Some(phone) => format!("They are given the phone {phone}, one after the other. "),
         None => "They get no phone, so nothing is found out about phones: --phone NUMBER names one. ".to_owned(),
     };
-    say(&printable(&format!(
+    say(&format!(
         "This creates two users in the Wazzup account behind {}: {FIRST} and {SECOND}, both with a name that begins with \
          “{NAME}”. It changes them, sends one request that should be refused, and removes both. {phone}For some seconds \
          they take two seats. No other user is changed or removed, and nothing is written into the state.",
         context.config.wazzup.base_url
-    )))
+    ))
 }
 
-/// A probe under way.
+/// Refuses where the state knows of a user limit that leaves no two seats.
+async fn refuse_without_seats(context: &Context) -> anyhow::Result<()> {
+    let Ok(peek) = setup::state(&context.config).peek().await else {
+        return Ok(());
+    };
+    let account = &peek.snapshot.account;
+    if let (Some(limit), Some(used)) = (account.seats_limit, account.seats_used)
+        && used + 2 > limit
+    {
+        bail!("nothing was probed: it needs two free seats, and {used} of {limit} are used");
+    }
+    Ok(())
+}
+
 struct Probe<'a> {
     session: &'a Session<'a>,
-    phone: Option<Phone>,
+    phone: Option<String>,
+    findings: Vec<Finding>,
 }
 
 impl Probe<'_> {
+    fn found(&mut self, question: &'static str, answer: impl Into<String>) {
+        let answer = answer.into();
+        self.findings.push(Finding { question, answer });
+    }
+
     /// Removes what a killed probe left behind.
     async fn remove_leftovers(&self) -> anyhow::Result<()> {
         let mut is_there = false;
@@ -120,118 +135,97 @@ impl Probe<'_> {
         Ok(())
     }
 
-    /// Refuses where the state knows of a user limit that leaves no two seats.
-    async fn refuse_without_seats(&self, context: &Context) -> anyhow::Result<()> {
-        let Ok(peek) = setup::state(&context.config).peek().await else {
-            return Ok(());
-        };
-        let account = &peek.snapshot.account;
-        if let (Some(limit), Some(used)) = (account.seats_limit, account.seats_used)
-            && used + 2 > limit
-        {
-            bail!("nothing was probed: it needs two free seats, and {used} of {limit} are used");
+    async fn ask_everything(&mut self) -> anyhow::Result<()> {
+        let users = [user(FIRST, NAME, None), user(SECOND, NAME, None)];
+        let created = self.upsert(&users).await?;
+        if !created.is_success() {
+            bail!("the two users cannot be created: {}", error_shape(&created));
         }
+        self.found("answer to an upsert", success_shape(&created));
+        self.ask_about_list().await?;
+        self.ask_about_refusal().await?;
+        if let Some(phone) = self.phone.take() {
+            self.ask_about_phones(&phone).await?;
+        }
+        let absent = self.get(&format!("users/{NOBODY}")).await?;
+        self.found("user who is not there", format!("HTTP {}", absent.status));
+        let removed = self.bulk_delete(&[FIRST, SECOND, NOBODY]).await?;
+        self.found("removal", removal_shape(&removed));
         Ok(())
     }
 
-    async fn ask_everything(&self) -> anyhow::Result<Findings> {
-        let mut findings = Vec::new();
-        let mut found = |question, answer| findings.push(Finding { question, answer });
-        let created = self
-            .upsert(&[user(FIRST, NAME, None), user(SECOND, NAME, None)])
-            .await?;
-        if !created.is_success() {
-            let error = error_shape(&created);
-            bail!("the two users cannot be created: {error}");
-        }
-        found("answer to an upsert", success_shape(&created));
-        self.ask_about_list(&mut found).await?;
-        self.ask_about_refusal(&mut found).await?;
-        if let Some(phone) = self.phone {
-            self.ask_about_phones(phone, &mut found).await?;
-        }
-        let absent = self.get(&format!("users/{NOBODY}")).await?;
-        found("user who is not there", format!("HTTP {}", absent.status));
-        let removed = self.bulk_delete(&[FIRST, SECOND, NOBODY]).await?;
-        found("removal", removal_shape(&removed));
-        Ok(Findings { version: 1, findings })
-    }
-
-    async fn ask_about_list(&self, found: &mut impl FnMut(&'static str, String)) -> anyhow::Result<()> {
+    async fn ask_about_list(&mut self) -> anyhow::Result<()> {
         let whole = self.get("users").await?;
         let Some(list) = whole.json() else {
-            found("list", format!("HTTP {}, no JSON", whole.status));
+            self.found("list", format!("HTTP {}, no JSON", whole.status));
             return Ok(());
         };
-        found("list", list_shape(&list));
+        self.found("list", list_shape(&list));
         let items = items_of(&list);
         let has_numbers = items.iter().any(|item| item["id"].is_number());
-        let ids = if has_numbers {
-            "some are JSON numbers"
-        } else {
-            "all are text"
-        };
-        found("ids in the list", ids.to_owned());
+        self.found(
+            "ids in the list",
+            if has_numbers {
+                "some are JSON numbers"
+            } else {
+                "all are text"
+            },
+        );
         let next = self.get("users?offset=1").await?.json().unwrap_or_default();
         let is_heeded = items_of(&next).first() != items.first();
-        let offset = if is_heeded { "heeded" } else { "ignored" };
-        found("offset of the list", offset.to_owned());
+        self.found("offset of the list", if is_heeded { "heeded" } else { "ignored" });
         Ok(())
     }
 
     /// A request with one entry that can be taken and one that cannot.
-    async fn ask_about_refusal(&self, found: &mut impl FnMut(&'static str, String)) -> anyhow::Result<()> {
+    async fn ask_about_refusal(&mut self) -> anyhow::Result<()> {
         let changed = format!("{NAME}, changed");
-        let refused = self
-            .upsert(&[user(FIRST, &changed, None), user(SECOND, "", None)])
-            .await?;
+        let users = [user(FIRST, &changed, None), user(SECOND, "", None)];
+        let refused = self.upsert(&users).await?;
         if refused.is_success() {
-            found("entry without a name", "accepted".to_owned());
+            self.found("entry without a name", "accepted");
             return Ok(());
         }
-        found("errors", error_shape(&refused));
-        let first = self.user(FIRST).await?.unwrap_or_default();
-        let is_changed = first["name"] == *changed;
-        let other_entries = if is_changed { "carried out" } else { "refused with it" };
-        found("other entries of a refusal", other_entries.to_owned());
+        self.found("errors", error_shape(&refused));
+        let is_changed = self.shows(FIRST, "name", &changed).await?;
+        self.found(
+            "other entries of a refusal",
+            if is_changed { "carried out" } else { "refused with it" },
+        );
         Ok(())
     }
 
-    async fn ask_about_phones(&self, phone: Phone, found: &mut impl FnMut(&'static str, String)) -> anyhow::Result<()> {
-        let phone = phone.to_string();
-        let taken = self.upsert(&[user(FIRST, NAME, Some(&phone))]).await?;
-        let shown = self.user(FIRST).await?.unwrap_or_default();
-        let is_shown = shown["phone"] == *phone;
-        if !taken.is_success() || !is_shown {
-            let answer = if taken.is_success() {
-                "not shown".to_owned()
-            } else {
-                error_shape(&taken)
-            };
-            found("phone", answer);
+    async fn ask_about_phones(&mut self, phone: &str) -> anyhow::Result<()> {
+        let taken = self.upsert(&[user(FIRST, NAME, Some(phone))]).await?;
+        if !taken.is_success() {
+            self.found("phone", error_shape(&taken));
+            return Ok(());
+        }
+        if !self.shows(FIRST, "phone", phone).await? {
+            self.found("phone", "not shown");
             return Ok(());
         }
         let list = self.get("users").await?.json().unwrap_or_default();
         let has_phones = items_of(&list).iter().any(|item| item["phone"] == *phone);
-        found(
-            "phones in the list",
-            if has_phones { "shown" } else { "not shown" }.to_owned(),
+        self.found("phones in the list", if has_phones { "shown" } else { "not shown" });
+        let second = self.upsert(&[user(SECOND, NAME, Some(phone))]).await?;
+        self.found(
+            "phone of another user",
+            if second.is_success() {
+                "accepted".to_owned()
+            } else {
+                format!("refused: {}", error_shape(&second))
+            },
         );
-        let second = self.upsert(&[user(SECOND, NAME, Some(&phone))]).await?;
-        let duplicate = if second.is_success() {
-            "accepted".to_owned()
-        } else {
-            format!("refused: {}", error_shape(&second))
-        };
-        found("phone of another user", duplicate);
         self.upsert(&[user(FIRST, NAME, None)]).await?;
-        let shown = self.user(FIRST).await?.unwrap_or_default();
-        let is_kept = shown["phone"] == *phone;
-        found(
-            "phone that is left out",
-            if is_kept { "kept" } else { "cleared" }.to_owned(),
-        );
+        let is_kept = self.shows(FIRST, "phone", phone).await?;
+        self.found("phone that is left out", if is_kept { "kept" } else { "cleared" });
         Ok(())
+    }
+
+    async fn shows(&self, id: &str, key: &str, value: &str) -> Result<bool, WazzupError> {
+        let user = self.user(id).await?.unwrap_or_default();
+        Ok(user[key] == *value)
     }
 
     async fn remove_users(&self) -> anyhow::Result<()> {
@@ -302,15 +296,10 @@ fn removal_shape(answer: &HttpAnswer) -> String {
     if !answer.is_success() {
         return error_shape(answer);
     }
-    let names_absent = answer
-        .json()
-        .is_some_and(|json| items_of(&json).iter().any(|id| *id == *NOBODY));
-    let absent = if names_absent {
-        "absent ids are named"
-    } else {
-        "absent ids are not named"
-    };
-    format!("{}, {absent}", success_shape(answer))
+    let body = answer.json().unwrap_or_default();
+    let names_absent = items_of(&body).iter().any(|id| *id == *NOBODY);
+    let not = if names_absent { "" } else { "not " };
+    format!("{}, absent ids are {not}named", success_shape(answer))
 }
 
 /// The shape of an error, and its code if that is one; nothing else of what the service wrote.
@@ -320,7 +309,7 @@ fn error_shape(answer: &HttpAnswer) -> String {
         _ if answer.is_html => parts.push("a web page".to_owned()),
         _ if answer.body.is_empty() => parts.push("an empty body".to_owned()),
         None => parts.push("no JSON".to_owned()),
-        Some(body) => parts.extend(described_error(&body)),
+        Some(body) => describe_error(&body, &mut parts),
     }
     if answer.trace_id.is_some() {
         parts.push("a trace-id header".to_owned());
@@ -328,7 +317,7 @@ fn error_shape(answer: &HttpAnswer) -> String {
     parts.join(", ")
 }
 
-fn described_error(body: &Value) -> Vec<String> {
+fn describe_error(body: &Value, parts: &mut Vec<String>) {
     let (shape, code) = if body["errors"].is_array() {
         ("an array of errors", &body["errors"][0]["code"])
     } else if body["error"].is_object() {
@@ -337,29 +326,22 @@ fn described_error(body: &Value) -> Vec<String> {
         ("a code", &body["error"])
     };
     let code = code.as_str().unwrap_or_default();
-    let is_code = code.len() <= 64
-        && code
-            .chars()
-            .all(|character| character.is_ascii_alphabetic() || character == '_');
-    let mut parts = vec![format!(
-        "{shape} {}",
-        if is_code { code } else { "that cannot be shown" }
-    )];
-    if let Some(entries) = body["data"].as_array() {
-        let names_second = entries.iter().any(|entry| entry["index"] == 1);
-        let named = if names_second {
-            "names the entry, from 0"
-        } else {
-            "names another entry"
-        };
-        parts.push(named.to_owned());
+    let is_code = |character: char| character.is_ascii_alphabetic() || character == '_';
+    if code.len() <= 64 && code.chars().all(is_code) {
+        parts.push(format!("{shape} {code}"));
     } else {
-        parts.push("names no entry".to_owned());
+        parts.push(format!("{shape} that cannot be shown"));
     }
+    let entries = body["data"].as_array();
+    let named = match entries.map(|entries| entries.iter().any(|entry| entry["index"] == 1)) {
+        Some(true) => "names the entry, from 0",
+        Some(false) => "names another entry",
+        None => "names no entry",
+    };
+    parts.push(named.to_owned());
     if !body["requestId"].is_null() {
         parts.push("a requestId".to_owned());
     }
-    parts
 }
 
 #[cfg(test)]

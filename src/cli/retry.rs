@@ -10,9 +10,6 @@ use super::{
     text::{counted, listed_ids, noun_for},
 };
 
-/// How many unknown ids are named.
-const IDS_SHOWN: usize = 10;
-
 pub(super) async fn retry(context: &Context, ids: &[String]) -> anyhow::Result<Exit> {
     let state = setup::state(&context.config);
     let snapshot = state.peek().await?.snapshot;
@@ -20,7 +17,7 @@ pub(super) async fn retry(context: &Context, ids: &[String]) -> anyhow::Result<E
     if let Some(first) = unknown.first() {
         let noun = noun_for(unknown.len(), "id");
         let explain = context.invocation.command_for("explain", first);
-        let shown = listed_ids(&unknown, IDS_SHOWN);
+        let shown = listed_ids(&unknown);
         bail!("nothing was changed, because nothing is known of the {noun} {shown}; {explain} says more");
     }
     let concerned = if ids.is_empty() {

@@ -2,7 +2,6 @@
 
 use crate::{config::Config, crm::Crm, cycle::SyncEngine, events, state::State, wazzup::Client};
 
-/// What runs cycles.
 pub(super) fn engine(config: &Config) -> SyncEngine {
     SyncEngine {
         crm: crm(config),

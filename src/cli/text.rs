@@ -29,13 +29,14 @@ pub(super) fn short_id(id: &str) -> String {
     short
 }
 
-/// The first `most` ids in natural order, and how many more there are: `2, 10, … and 7 more`.
-pub(super) fn listed_ids<Id: AsRef<str>>(ids: impl IntoIterator<Item = Id>, most: usize) -> String {
+/// The first few ids in natural order, and how many more there are: `2, 10, … and 7 more`.
+pub(super) fn listed_ids<Id: AsRef<str>>(ids: impl IntoIterator<Item = Id>) -> String {
+    const MOST: usize = 8;
     let mut ids: Vec<Id> = ids.into_iter().collect();
     sort_ids(&mut ids);
-    let shown: Vec<String> = ids.iter().take(most).map(|id| short_id(id.as_ref())).collect();
+    let shown: Vec<String> = ids.iter().take(MOST).map(|id| short_id(id.as_ref())).collect();
     let shown = shown.join(", ");
-    match ids.len().saturating_sub(most) {
+    match ids.len().saturating_sub(MOST) {
         0 => shown,
         more => format!("{shown}, … and {more} more"),
     }
@@ -46,7 +47,6 @@ pub(super) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {}", noun_for(count, noun))
 }
 
-/// `row`, `rows`.
 pub(super) fn noun_for(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{noun}{plural}")
@@ -61,7 +61,6 @@ where
     counts.map(|(count, what)| format!("{count} {what}")).collect()
 }
 
-/// `once`, `2 times`.
 pub(super) fn times(count: u32) -> String {
     if count == 1 {
         "once".to_owned()
@@ -81,7 +80,6 @@ pub(super) fn in_words(duration: SignedDuration) -> String {
     }
 }
 
-/// `3 min ago`.
 pub(super) fn ago(now: Timestamp, at: Timestamp) -> String {
     format!("{} ago", in_words(now.duration_since(at)))
 }
@@ -156,11 +154,14 @@ mod tests {
 
     #[test]
     fn lists_are_ordered_and_cut() {
-        assert_eq!(listed_ids(["10", "2"], 2), "2, 10");
-        assert_eq!(listed_ids(["a", "b", "c\u{1b}[2J"], 2), "a, b, … and 1 more");
+        assert_eq!(listed_ids(["10", "2"]), "2, 10");
+        assert_eq!(
+            listed_ids((1..=9).map(|id| id.to_string())),
+            "1, 2, 3, 4, 5, 6, 7, 8, … and 1 more"
+        );
         assert_eq!(short_id(&"x".repeat(200)).chars().count(), 40);
         assert_eq!(short_id("c\u{1b}[2J"), "c\\u{1b}[2J");
-        assert_eq!(listed_ids(["7 ", "7"], 2), "7, “7 ”");
+        assert_eq!(listed_ids(["7 ", "7"]), "7, “7 ”");
     }
 
     #[test]

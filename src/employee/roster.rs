@@ -81,10 +81,11 @@ pub struct RosterEntry {
 }
 
 /// An id whose rows cannot be taken. Its user in Wazzup, if there is one, stays as it is.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 pub struct RejectedRow {
     /// The id; one of over 1,000 bytes is shortened to its beginning and a hash.
     pub id: Box<str>,
+    #[serde(rename = "code")]
     pub problem: RowProblem,
 }
 

@@ -3,29 +3,23 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use super::{
-    super::{invocation::shell_quoted, page::Advice},
-    Report, Setup,
+    super::{Context, invocation::shell_quoted, page::Advice},
+    Report,
 };
 
-/// Bits of a file's mode: everybody who is neither the owner nor in the file's group.
-const OTHERS_READ: u32 = 0o004;
-const OTHERS_WRITE: u32 = 0o002;
-
-pub(super) fn report(report: &mut Report, setup: Setup<'_>, config_path: &Path) {
-    let config = setup.config;
-    let path = config_path.display();
-    report.add(
-        "Configuration",
-        Advice::good(format!("{path}, account \"{}\"", config.account)),
-    );
-    report_file(report, config_path, forbidden_of_configuration(config_path));
+pub(super) fn report(report: &mut Report, context: &Context) {
+    let (config, path) = (&context.config, &context.config_path);
+    let found = format!("{}, account \"{}\"", path.display(), config.account);
+    report.add("Configuration", Advice::good(found));
+    let text = fs::read_to_string(path).unwrap_or_default();
+    report_file(report, path, has_secret(&text));
     let secrets = [
         config.crm_url.file.as_deref(),
         config.state_url.file.as_deref(),
         config.wazzup.key.file(),
     ];
     for path in secrets.into_iter().flatten() {
-        report_file(report, path, OTHERS_READ | OTHERS_WRITE);
+        report_file(report, path, true);
     }
     let (every, unhealthy_after) = (config.every, config.unhealthy_after);
     if unhealthy_after <= every {
@@ -38,32 +32,23 @@ pub(super) fn report(report: &mut Report, setup: Setup<'_>, config_path: &Path) 
     }
 }
 
-fn report_file(report: &mut Report, path: &Path, forbidden: u32) {
+/// Whether everybody, who is neither the owner nor in the file's group, can change the file, or read a secret in it.
+fn report_file(report: &mut Report, path: &Path, is_secret: bool) {
+    let (forbidden, what, mode) = if is_secret {
+        (0o006, "read or change", "o-rw")
+    } else {
+        (0o002, "change", "o-w")
+    };
     // A file that cannot be looked at fails elsewhere.
-    let Ok(metadata) = fs::metadata(path) else {
+    let found = fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    if found & forbidden == 0 {
         return;
-    };
-    let found = metadata.permissions().mode() & forbidden;
-    let (what, mode) = match (found & OTHERS_READ != 0, found & OTHERS_WRITE != 0) {
-        (false, false) => return,
-        (true, false) => ("read", "o-r"),
-        (false, true) => ("change", "o-w"),
-        (true, true) => ("read and change", "o-rw"),
-    };
-    let argument = shell_quoted(&path.to_string_lossy());
-    let reason = format!("every user of this machine can {what} {}", path.display());
+    }
+    let path = path.to_string_lossy();
+    let argument = shell_quoted(&path);
+    let reason = format!("every user of this machine can {what} {path}");
     let remedy = format!("run `chmod {mode} {argument}`; the daemon's own user must still be able to read it");
     report.add("Files", Advice::warning(reason).with(remedy));
-}
-
-/// Everybody may read a configuration that has no secret in it.
-fn forbidden_of_configuration(path: &Path) -> u32 {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    if has_secret(&text) {
-        OTHERS_READ | OTHERS_WRITE
-    } else {
-        OTHERS_WRITE
-    }
 }
 
 fn has_secret(text: &str) -> bool {

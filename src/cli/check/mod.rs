@@ -6,7 +6,6 @@ mod outlook;
 mod state;
 #[cfg(test)]
 mod tests;
-mod wazzup;
 
 use serde::{Serialize, Serializer};
 use tokio_util::sync::CancellationToken;
@@ -14,22 +13,15 @@ use tokio_util::sync::CancellationToken;
 use self::{crm::CrmFindings, state::StateFindings};
 use super::{
     Context, Exit, Format,
-    invocation::Invocation,
     page::{Advice, Mark, Page},
     plan::{self, PlanView},
     setup,
+    text::counted,
 };
 use crate::{
-    config::Config,
-    delivery::{Request, Verdict},
+    delivery::Interruption,
     wazzup::{Client, Error as WazzupError, Gate},
 };
-
-/// Columns of the labels.
-const MARGIN: usize = 14;
-
-/// How many ids, columns, tables or roles an item names.
-const NAMES_SHOWN: usize = 6;
 
 /// What was looked at, and what was found. Serialised, it is the answer for programs; `docs/json.md` documents it.
 #[derive(Debug, Serialize)]
@@ -52,38 +44,17 @@ fn in_snake_case<S: Serializer>(label: &str, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_str(&label.to_lowercase().replace(' ', "_"))
 }
 
-/// What was found out about the surroundings.
 #[derive(Debug)]
 struct Findings {
     crm: CrmFindings,
     state: StateFindings,
-    /// What one cheap request came to; an error if there is no usable key.
-    wazzup: Result<Verdict, WazzupError>,
+    /// Whether Wazzup answers and accepts the key.
+    wazzup: Result<(), WazzupError>,
     /// What the next cycle would do; `None` if the CRM or the state cannot be read.
     plan: Option<PlanView>,
 }
 
-/// What the items are told from.
-#[derive(Debug, Clone, Copy)]
-struct Setup<'a> {
-    config: &'a Config,
-    invocation: &'a Invocation,
-}
-
 pub(super) async fn check(context: &Context, format: Format) -> anyhow::Result<Exit> {
-    let findings = find_out(context).await?;
-    let setup = Setup {
-        config: &context.config,
-        invocation: &context.invocation,
-    };
-    let mut report = Report::new();
-    files::report(&mut report, setup, &context.config_path);
-    report.add_findings(setup, &findings);
-    format.print(&report, MARGIN, |page| report.write(page))?;
-    Ok(if report.ok { Exit::Ok } else { Exit::Failed })
-}
-
-async fn find_out(context: &Context) -> anyhow::Result<Findings> {
     let engine = setup::engine(&context.config);
     // At the same time: where all three are down, their time limits are waited for once.
     let ((mut crm, rows), (state, peek), wazzup) = tokio::join!(
@@ -99,27 +70,26 @@ async fn find_out(context: &Context) -> anyhow::Result<Findings> {
     let mut plan = None;
     match (roster, peek) {
         (Some(roster), Some(peek)) => {
-            let offline = !is_usable(&wazzup);
-            plan = Some(plan::plan_of(&engine, roster, peek, offline).await);
+            plan = Some(plan::plan_of(&engine, roster, peek, wazzup.is_err()).await);
         }
         (roster, _) => crm.roster = roster,
     }
-    Ok(Findings {
+    let findings = Findings {
         crm,
         state,
         wazzup,
         plan,
-    })
+    };
+    let mut report = Report::new();
+    files::report(&mut report, context);
+    report.add_findings(context, &findings);
+    format.print(&report, |page| report.write(page))?;
+    Ok(if report.ok { Exit::Ok } else { Exit::Failed })
 }
 
-async fn ask_wazzup(client: &Client) -> Result<Verdict, WazzupError> {
+async fn ask_wazzup(client: &Client) -> Result<(), WazzupError> {
     let session = client.session(Gate::without_lease(CancellationToken::new()))?;
-    Ok(session.send(&Request::Ping).await.verdict)
-}
-
-/// Whether Wazzup answers and accepts the key.
-fn is_usable(wazzup: &Result<Verdict, WazzupError>) -> bool {
-    matches!(wazzup, Ok(Verdict::Accepted { .. }))
+    session.confirm_usable().await
 }
 
 impl Report {
@@ -136,11 +106,27 @@ impl Report {
         self.items.push(Item { label, advice });
     }
 
-    fn add_findings(&mut self, setup: Setup<'_>, findings: &Findings) {
-        crm::report(self, setup, findings);
-        state::report(self, setup, findings);
-        wazzup::report(self, setup, findings);
-        outlook::report(self, setup, findings);
+    fn add_findings(&mut self, context: &Context, findings: &Findings) {
+        crm::report(self, context, findings);
+        state::report(self, context, findings);
+        let url = &context.config.wazzup.base_url;
+        match &findings.wazzup {
+            Ok(()) => {
+                self.add("Wazzup", Advice::good(format!("{url} answers")));
+                self.add("API key", Advice::good("accepted"));
+            }
+            Err(error) => {
+                let is_key = matches!(
+                    error,
+                    WazzupError::Key { .. }
+                        | WazzupError::Interrupted(Interruption::Unauthorized | Interruption::Forbidden)
+                );
+                let label = if is_key { "API key" } else { "Wazzup" };
+                // The error says what to do about it.
+                self.add(label, Advice::bad(format!("{url}: {error}")));
+            }
+        }
+        outlook::report(self, context, findings);
     }
 
     fn write(&self, page: &mut Page) {
@@ -148,20 +134,15 @@ impl Report {
             page.advice(item.label, &item.advice);
         }
         page.blank();
-        page.paragraph(&self.summary());
-    }
-
-    fn summary(&self) -> String {
         let count = |mark| self.items.iter().filter(|item| item.advice.mark == mark).count();
-        let warnings = match count(Mark::Warning) {
-            0 => String::new(),
-            1 => ", and there is 1 warning".to_owned(),
-            warnings => format!(", and there are {warnings} warnings"),
+        let mut summary = match count(Mark::Bad) {
+            0 => "Everything that a cycle needs is there".to_owned(),
+            failed => format!("{} to correct", counted(failed, "item")),
         };
-        match count(Mark::Bad) {
-            0 => format!("Everything that a cycle needs is there{warnings}."),
-            1 => format!("1 item has to be corrected{warnings}."),
-            failed => format!("{failed} items have to be corrected{warnings}."),
+        let warnings = count(Mark::Warning);
+        if warnings > 0 {
+            summary.push_str(&format!("; {}", counted(warnings, "warning")));
         }
+        page.paragraph(&format!("{summary}."));
     }
 }

@@ -2,16 +2,16 @@
 
 use super::{
     super::{
+        Context,
         page::Advice,
         status::lease_in_words,
         text::{counted, listed_ids},
     },
-    Findings, NAMES_SHOWN, Report, Setup,
-    crm::{report_certificate, unavailable},
+    Findings, Report,
+    crm::report_certificate,
 };
-use crate::state::{Account, Error, ForeignOwner, Peek, Rights, SchemaVersion, State};
+use crate::state::{Account, Error, Peek, Rights, SchemaVersion, State};
 
-/// What was found out about the state.
 #[derive(Debug, Default)]
 pub(super) struct StateFindings {
     /// Why the state cannot be used.
@@ -60,24 +60,24 @@ impl StateFindings {
     }
 }
 
-pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings) {
-    let (config, state) = (setup.config, &findings.state);
+pub(super) fn report(report: &mut Report, context: &Context, findings: &Findings) {
+    let (config, state) = (&context.config, &findings.state);
     let schema = config.schema.as_str();
     let usable = match (&state.error, &state.rights) {
-        (Some(Error::Unavailable(reason)), _) => unavailable(reason, "state.url"),
-        (Some(error), _) => {
-            Advice::bad(error.to_string()).with("correct state.schema, or the rights of the role of state.url")
-        }
-        (None, Some(rights)) => obstacle(schema, rights).unwrap_or_else(|| version(setup, state)),
+        (Some(error), _) => Advice::bad(error.to_string()),
+        (None, Some(rights)) => match obstacle(schema, rights) {
+            Some((reason, remedy)) => Advice::bad(reason).with(remedy),
+            None => version(schema, state),
+        },
         (None, None) => return,
     };
     report.add("State", usable);
     report_certificate(report, "State", &config.state_url, "state.url");
     if let Some(rights) = &state.rights {
-        report_access(report, setup, findings, rights);
+        report_access(report, context, findings, rights);
     }
     if !state.other_accounts.is_empty() {
-        let others = listed_ids(&state.other_accounts, NAMES_SHOWN);
+        let others = listed_ids(&state.other_accounts);
         let account = &config.account;
         let reason = format!("the state does not know the account \"{account}\"; it knows: {others}");
         let remedy = "correct `account`, unless this is a new account: under a wrong name, no user in Wazzup is known to \
@@ -89,50 +89,40 @@ pub(super) fn report(report: &mut Report, setup: Setup<'_>, findings: &Findings)
     }
 }
 
-/// What keeps our role from using the schema.
-fn obstacle(schema: &str, rights: &Rights) -> Option<Advice> {
+/// What keeps our role from using the schema, and what to do about it.
+fn obstacle(schema: &str, rights: &Rights) -> Option<(String, String)> {
     let role = &rights.role;
-    let (reason, remedy) = if let Some(foreign_owner) = &rights.foreign_owner {
-        (foreign_owner.to_string(), remedy_for_owner(foreign_owner, role))
-    } else if rights.read_only {
-        (
-            "the database takes no changes: it is a standby, or set to be read-only".to_owned(),
-            "let state.url lead to the primary".to_owned(),
-        )
-    } else if !rights.may_create && rights.schema_exists {
-        (
+    if let Some(foreign_owner) = &rights.foreign_owner {
+        let new = "set state.schema to a new schema";
+        let remedy = if foreign_owner.object.is_some() {
+            format!("{new}, or remove what is not ours from this one")
+        } else {
+            format!("{new}, or, if this one is empty, run `ALTER SCHEMA \"{schema}\" OWNER TO \"{role}\"`")
+        };
+        return Some((foreign_owner.to_string(), remedy));
+    }
+    if rights.read_only {
+        let reason = "the database takes no changes: it is a standby, or set to be read-only";
+        return Some((reason.to_owned(), "let state.url lead to the primary".to_owned()));
+    }
+    match (rights.may_create, rights.schema_exists, rights.may_change) {
+        (false, true, _) => Some((
             format!("\"{role}\" may not use the schema {schema}, or not create tables in it"),
             format!("run `GRANT USAGE, CREATE ON SCHEMA \"{schema}\" TO \"{role}\"`"),
-        )
-    } else if !rights.may_create {
-        (
+        )),
+        (false, false, _) => Some((
             format!("the schema {schema} does not exist, and \"{role}\" may not create it"),
             format!("run `CREATE SCHEMA \"{schema}\" AUTHORIZATION \"{role}\"`"),
-        )
-    } else if !rights.may_change {
-        (
+        )),
+        (true, _, false) => Some((
             format!("\"{role}\" may not read and change all tables of the schema {schema}"),
             format!("let the tables belong to the role: `ALTER TABLE … OWNER TO \"{role}\"`"),
-        )
-    } else {
-        return None;
-    };
-    Some(Advice::bad(reason).with(remedy))
-}
-
-fn remedy_for_owner(foreign_owner: &ForeignOwner, role: &str) -> String {
-    let schema = &foreign_owner.schema;
-    match &foreign_owner.object {
-        Some(_) => "set state.schema to a new schema, or remove what is not ours from this one".to_owned(),
-        None => format!(
-            "set state.schema to a new schema, or, if the schema is empty, run `ALTER SCHEMA \"{schema}\" OWNER TO \
-             \"{role}\"`"
-        ),
+        )),
+        (true, _, true) => None,
     }
 }
 
-fn version(setup: Setup<'_>, state: &StateFindings) -> Advice {
-    let schema = setup.config.schema.as_str();
+fn version(schema: &str, state: &StateFindings) -> Advice {
     match state.version {
         None | Some(SchemaVersion::Absent) => Advice::good(format!(
             "the schema {schema} does not exist yet: `run` or `once` creates it"
@@ -152,8 +142,8 @@ fn version(setup: Setup<'_>, state: &StateFindings) -> Advice {
 }
 
 /// Who else can write the state, and so can have anybody removed.
-fn report_access(report: &mut Report, setup: Setup<'_>, findings: &Findings, rights: &Rights) {
-    let config = setup.config;
+fn report_access(report: &mut Report, context: &Context, findings: &Findings, rights: &Rights) {
+    let config = &context.config;
     let role = &rights.role;
     let is_same_server = config.crm_url.address() == config.state_url.address();
     let crm_role = findings.crm.role.as_ref().map(|role| &role.name);
@@ -165,7 +155,7 @@ fn report_access(report: &mut Report, setup: Setup<'_>, findings: &Findings, rig
         report.add("State access", Advice::warning(reason).with(remedy));
     }
     if !rights.other_writers.is_empty() && rights.foreign_owner.is_none() {
-        let writers = listed_ids(&rights.other_writers, NAMES_SHOWN);
+        let writers = listed_ids(&rights.other_writers);
         let schema = config.schema.as_str();
         let reason =
             format!("other roles may write in the schema {schema}, and so have anybody removed from Wazzup: {writers}");

@@ -4,12 +4,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    super::{plan::tests as plan_tests, tests::json_docs},
+    super::{invocation::Invocation, plan::tests as plan_tests, tests::json_docs},
     *,
 };
 use crate::{
+    config::Config,
     crm::{self as crm_source, Role, TableSchemas, Unconvertible},
-    delivery::{Interruption, Verdict},
+    delivery::Interruption,
     postgres::Reason,
     state::{Account, Error as StateError, ForeignOwner, Rights, SchemaVersion},
 };
@@ -34,7 +35,7 @@ impl Files {
         self.directory.path().join("wazzup-sync.toml")
     }
 
-    fn config(&self, sslmode: &str) -> Config {
+    fn context(&self, sslmode: &str) -> Context {
         fs::write(self.key(), "0123456789abcdef").unwrap();
         let text = format!(
             "account = \"main\"\n[crm]\nurl = \"postgres://reader@db/crm?sslmode={sslmode}\"\ntable = \"employees\"\n\
@@ -42,7 +43,11 @@ impl Files {
             self.key()
         );
         fs::write(self.path(), text).unwrap();
-        Config::load(&self.path()).unwrap()
+        Context {
+            config: Config::load(&self.path()).unwrap(),
+            config_path: self.path(),
+            invocation: Invocation::default(),
+        }
     }
 }
 
@@ -84,7 +89,7 @@ fn working() -> Findings {
             managed: plan.snapshot.users.len(),
             ..StateFindings::default()
         },
-        wazzup: Ok(Verdict::Accepted { absent: Vec::new() }),
+        wazzup: Ok(()),
         plan: Some(plan),
     }
 }
@@ -128,7 +133,7 @@ fn broken() -> Findings {
             }),
             ..StateFindings::default()
         },
-        wazzup: Ok(Verdict::Interrupted(Interruption::Unauthorized)),
+        wazzup: Err(Interruption::Unauthorized.into()),
         plan: None,
     }
 }
@@ -144,25 +149,19 @@ fn down() -> Findings {
             error: Some(StateError::Unavailable(reason())),
             ..StateFindings::default()
         },
-        wazzup: Ok(Verdict::Interrupted(Interruption::Unavailable("no answer".into()))),
+        wazzup: Err(Interruption::Unavailable("no answer".into()).into()),
         plan: None,
     }
 }
 
 fn report_of(findings: &Findings, sslmode: &str) -> Report {
-    let files = Files::new();
-    let (config, invocation) = (files.config(sslmode), Invocation::default());
-    let setup = Setup {
-        config: &config,
-        invocation: &invocation,
-    };
     let mut report = Report::new();
-    report.add_findings(setup, findings);
+    report.add_findings(&Files::new().context(sslmode), findings);
     report
 }
 
 fn shown(findings: &Findings, sslmode: &str, width: usize) -> String {
-    let mut page = Page::with_width(MARGIN, width);
+    let mut page = Page::with_width(width);
     report_of(findings, sslmode).write(&mut page);
     let text = page.plain_text();
     let too_long = text.lines().find(|line| line.chars().count() > width);
@@ -193,18 +192,19 @@ fn everything_works() {
     Seats         ✓ 10 of 1000 (documented) used, 3 of them by
                   users that are not ours; 10 after the next
                   cycle
-    Next cycle    ✓ would add 2, adopt 1, change 3, remove 2, in
-                  3 requests; 0 unchanged, 2 waiting
-    Held          ! would be held: 1 take-over: this id belongs
-                  to a user in Wazzup with another name, whom we
-                  did not create
+    Next cycle    ✓ 11 employees in the CRM: 2 to add, 1 to
+                  adopt, 3 to change, 5 held, waiting or
+                  failing. 2 users to remove. 1 take-over held.
+                  1 other user in Wazzup, left alone. 3 requests
+                  to send.
+    Held          ! 1 take-over: this id belongs to a user in
+                  Wazzup with another name, whom we did not
+                  create
                   → are these users the same people
-                    (`wazzup-sync plan` shows both names)? If
-                    so, once a cycle has held this:
-                    `wazzup-sync approve`
+                    (`wazzup-sync plan` shows them)? If so, once
+                    a cycle has held this: `wazzup-sync approve`
 
-    Everything that a cycle needs is there, and there are 3
-    warnings.
+    Everything that a cycle needs is there; 3 warnings.
     "#);
     insta::assert_snapshot!(shown(&findings, "disable", 80), @r#"
     CRM           ✓ the database at db:5432 answers
@@ -223,14 +223,15 @@ fn everything_works() {
     User list     ✓ complete: 10 users
     Seats         ✓ 10 of 1000 (documented) used, 3 of them by users that are not
                   ours; 10 after the next cycle
-    Next cycle    ✓ would add 2, adopt 1, change 3, remove 2, in 3 requests; 0
-                  unchanged, 2 waiting
-    Held          ! would be held: 1 take-over: this id belongs to a user in Wazzup
-                  with another name, whom we did not create
-                  → are these users the same people (`wazzup-sync plan` shows both
-                    names)? If so, once a cycle has held this: `wazzup-sync approve`
+    Next cycle    ✓ 11 employees in the CRM: 2 to add, 1 to adopt, 3 to change, 5
+                  held, waiting or failing. 2 users to remove. 1 take-over held. 1
+                  other user in Wazzup, left alone. 3 requests to send.
+    Held          ! 1 take-over: this id belongs to a user in Wazzup with another
+                  name, whom we did not create
+                  → are these users the same people (`wazzup-sync plan` shows them)?
+                    If so, once a cycle has held this: `wazzup-sync approve`
 
-    Everything that a cycle needs is there, and there are 3 warnings.
+    Everything that a cycle needs is there; 3 warnings.
     "#);
     insta::assert_snapshot!(shown(&findings, "disable", 120), @r#"
     CRM           ✓ the database at db:5432 answers
@@ -247,13 +248,13 @@ fn everything_works() {
     API key       ✓ accepted
     User list     ✓ complete: 10 users
     Seats         ✓ 10 of 1000 (documented) used, 3 of them by users that are not ours; 10 after the next cycle
-    Next cycle    ✓ would add 2, adopt 1, change 3, remove 2, in 3 requests; 0 unchanged, 2 waiting
-    Held          ! would be held: 1 take-over: this id belongs to a user in Wazzup with another name, whom we did not
-                  create
-                  → are these users the same people (`wazzup-sync plan` shows both names)? If so, once a cycle has held
-                    this: `wazzup-sync approve`
+    Next cycle    ✓ 11 employees in the CRM: 2 to add, 1 to adopt, 3 to change, 5 held, waiting or failing. 2 users to
+                  remove. 1 take-over held. 1 other user in Wazzup, left alone. 3 requests to send.
+    Held          ! 1 take-over: this id belongs to a user in Wazzup with another name, whom we did not create
+                  → are these users the same people (`wazzup-sync plan` shows them)? If so, once a cycle has held this:
+                    `wazzup-sync approve`
 
-    Everything that a cycle needs is there, and there are 3 warnings.
+    Everything that a cycle needs is there; 3 warnings.
     "#);
 }
 
@@ -303,14 +304,15 @@ fn much_is_suspicious() {
     User list     ✓ complete: 10 users
     Seats         ✓ 10 of 1000 (documented) used, 3 of them by users that are not
                   ours; 10 after the next cycle
-    Next cycle    ✓ would add 2, adopt 1, change 3, remove 2, in 3 requests; 0
-                  unchanged, 2 waiting
-    Held          ! would be held: 1 take-over: this id belongs to a user in Wazzup
-                  with another name, whom we did not create
-                  → are these users the same people (`wazzup-sync plan` shows both
-                    names)? If so, once a cycle has held this: `wazzup-sync approve`
+    Next cycle    ✓ 11 employees in the CRM: 2 to add, 1 to adopt, 3 to change, 5
+                  held, waiting or failing. 2 users to remove. 1 take-over held. 1
+                  other user in Wazzup, left alone. 3 requests to send.
+    Held          ! 1 take-over: this id belongs to a user in Wazzup with another
+                  name, whom we did not create
+                  → are these users the same people (`wazzup-sync plan` shows them)?
+                    If so, once a cycle has held this: `wazzup-sync approve`
 
-    Everything that a cycle needs is there, and there are 10 warnings.
+    Everything that a cycle needs is there; 10 warnings.
     "#);
 }
 
@@ -319,35 +321,36 @@ fn nothing_works() {
     assert!(!report_of(&broken(), "disable").ok);
     insta::assert_snapshot!(shown(&broken(), "disable", 80), @r#"
     CRM           ✓ the database at db:5432 answers
-    CRM query     ✗ relation "employees" does not exist (SQLSTATE 42P01)
+    CRM query     ✗ the CRM cannot be read: relation "employees" does not exist
+                  (SQLSTATE 42P01); check crm.table or crm.query, and in which
+                  database and schema the table is
                   → correct crm.table; did you mean one of these: hr.employee?
     State         ✗ the state schema wazzup_sync is owned by the role mallory, whose
                   code could run with our rights: the role of state.url has to own
                   the schema and everything in it
-                  → set state.schema to a new schema, or, if the schema is empty,
-                    run `ALTER SCHEMA "wazzup_sync" OWNER TO "syncer"`
-    Wazzup        ✓ https://api.wazzup24.com/v3 answers
-    API key       ✗ refused (401): it is not, or no longer, a key of a Wazzup
-                  account
-                  → put an API key from the account's settings in place; no restart
-                    is needed
+                  → set state.schema to a new schema, or, if this one is empty, run
+                    `ALTER SCHEMA "wazzup_sync" OWNER TO "syncer"`
+    API key       ✗ https://api.wazzup24.com/v3: Wazzup does not accept the API key
+                  (401): replace it with an API key from the account's settings
     Next cycle    ! what the next cycle would do cannot be told yet
                   → first correct the items above
 
-    3 items have to be corrected, and there is 1 warning.
+    3 items to correct; 1 warning.
     "#);
     insta::assert_snapshot!(shown(&down(), "disable", 80), @r"
-    CRM           ✗ cannot connect to db:5432: connection refused
-                  → check that the database is running and that crm.url is right
-    State         ✗ cannot connect to db:5432: connection refused
-                  → check that the database is running and that state.url is right
-    Wazzup        ✗ https://api.wazzup24.com/v3: no answer
-                  → correct wazzup.base_url, or look at DNS, firewall and proxy; an
-                    outage of Wazzup passes by itself
+    CRM           ✗ the CRM database is unavailable: cannot connect to db:5432:
+                  connection refused; check that the database is running and that
+                  crm.url is right
+    State         ✗ the state database is unavailable: cannot connect to db:5432:
+                  connection refused; check that the database is running and that
+                  state.url is right
+    Wazzup        ✗ https://api.wazzup24.com/v3: Wazzup is unavailable: no answer;
+                  if this lasts, check the network, wazzup.base_url and Wazzup's
+                  status
     Next cycle    ! what the next cycle would do cannot be told yet
                   → first correct the items above
 
-    3 items have to be corrected, and there is 1 warning.
+    3 items to correct; 1 warning.
     ");
 }
 
@@ -356,17 +359,13 @@ fn files_that_others_can_read_or_write() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let files = Files::new();
-    let (config, invocation) = (files.config("disable"), Invocation::default());
-    let setup = Setup {
-        config: &config,
-        invocation: &invocation,
-    };
+    let context = files.context("disable");
     let shown = |key_mode: u32, config_mode: u32| {
         fs::set_permissions(files.key(), fs::Permissions::from_mode(key_mode)).unwrap();
         fs::set_permissions(files.path(), fs::Permissions::from_mode(config_mode)).unwrap();
         let mut report = Report::new();
-        files::report(&mut report, setup, &files.path());
-        let mut page = Page::with_width(MARGIN, 1_000);
+        files::report(&mut report, &context);
+        let mut page = Page::with_width(1_000);
         report.write(&mut page);
         let directory = files.directory.path().to_string_lossy().into_owned();
         page.plain_text().replace(&directory, "/etc")
@@ -377,10 +376,10 @@ fn files_that_others_can_read_or_write() {
     Configuration ✓ /etc/wazzup-sync.toml, account "main"
     Files         ! every user of this machine can change /etc/wazzup-sync.toml
                   → run `chmod o-w /etc/wazzup-sync.toml`; the daemon's own user must still be able to read it
-                  ! every user of this machine can read /etc/key
-                  → run `chmod o-r /etc/key`; the daemon's own user must still be able to read it
+                  ! every user of this machine can read or change /etc/key
+                  → run `chmod o-rw /etc/key`; the daemon's own user must still be able to read it
 
-    Everything that a cycle needs is there, and there are 2 warnings.
+    Everything that a cycle needs is there; 2 warnings.
     "#);
 }
 

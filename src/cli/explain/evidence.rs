@@ -11,8 +11,8 @@ use super::{
 use crate::{
     crm::{self, CrmRow, CrmRows},
     cycle::SyncEngine,
-    employee::{Employee, EmployeeId, Roster, RowProblem},
-    plan::{Failure, Operation, Plan, Snapshot},
+    employee::{EmployeeId, Roster, RowProblem},
+    plan::{Acknowledged, Failure, Operation, Plan, Snapshot},
     state::{self, HistoryEntry, Peek},
     wazzup::{self, Gate, Session},
 };
@@ -169,14 +169,17 @@ fn others_with_phone(roster: &Roster, snapshot: &Snapshot, id: &str) -> Vec<Stri
     others
 }
 
-fn what_is_sent(id: &str, roster: &Roster, plan: Option<&Plan>, failures: &[Failure]) -> Option<Employee> {
+fn what_is_sent(id: &str, roster: &Roster, plan: Option<&Plan>, failures: &[Failure]) -> Option<Acknowledged> {
+    let employee = &roster.get(id)?.employee;
     let mut upserts = plan.into_iter().flat_map(|plan| &plan.upserts);
-    if let Some(upsert) = upserts.find(|upsert| upsert.id().as_str() == id) {
-        return Some(upsert.entry.employee.clone());
-    }
-    let mut employee = roster.get(id)?.employee.clone();
-    if failures.iter().any(|failure| failure.operation == Operation::Phone) {
-        employee.phone = None;
-    }
-    Some(employee)
+    let upsert = upserts.find(|upsert| upsert.id().as_str() == id);
+    let is_phone_refused = failures.iter().any(|failure| failure.operation == Operation::Phone);
+    Some(Acknowledged {
+        name: employee.name.clone(),
+        phone: match upsert {
+            Some(upsert) => upsert.entry.employee.phone,
+            None => employee.phone.filter(|_| !is_phone_refused),
+        },
+        phone_spelling: None,
+    })
 }

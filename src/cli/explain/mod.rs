@@ -15,8 +15,8 @@ use serde::Serialize;
 use super::{Context, Exit, Format, UsageError, holds::serialize_holds, invocation::Invocation, page::Advice, setup};
 use crate::{
     crm::CrmRow,
-    employee::{Employee, RowProblem},
-    plan::{Failure, Holds, LostEntry, Operation, Plan, User},
+    employee::RowProblem,
+    plan::{Acknowledged, Failure, Holds, LostEntry, Operation, Plan, User},
     state::HistoryEntry,
     wazzup::RemoteUser,
 };
@@ -30,14 +30,14 @@ struct Explanation {
     verdict: Advice,
 }
 
-/// What is known about an id, from all three sides.
 #[derive(Serialize)]
 struct Findings {
     id: String,
     /// `None` if the CRM cannot be read.
     crm: Option<InCrm>,
     crm_error: Option<String>,
-    to_send: Option<Employee>,
+    /// What Wazzup is to acknowledge.
+    to_send: Option<Acknowledged>,
     /// The user as we know it, if it is one of ours.
     snapshot: Option<User>,
     state_error: Option<String>,
@@ -67,7 +67,6 @@ struct Findings {
     invocation: Invocation,
 }
 
-/// What the CRM says.
 #[derive(Default, Serialize)]
 struct InCrm {
     /// The rows with this id, those that are not active too.
@@ -102,7 +101,7 @@ pub(super) async fn explain(context: &Context, id: &str, format: Format) -> anyh
     let engine = setup::engine(&context.config);
     let findings = evidence::gather(&engine, id, &context.invocation).await;
     let explanation = Explanation::new(findings);
-    format.print(&explanation, text::MARGIN, |page| text::write(page, &explanation))?;
+    format.print(&explanation, |page| text::write(page, &explanation))?;
     let is_nothing_known = explanation.findings.crm_error.is_some() && explanation.findings.state_error.is_some();
     Ok(if is_nothing_known { Exit::Failed } else { Exit::Ok })
 }

@@ -7,10 +7,10 @@ use super::{
 };
 use crate::{
     delivery::Change,
-    employee::{EmployeeId, FullName, Phone},
+    employee::{Employee, EmployeeId, FullName, Phone},
     plan::{
-        Acknowledged, Approval, BatchEntry, Hold, HoldKey, HoldKind, LostContent, PlannedRemoval, PlannedUpsert,
-        StayReason, StayingUser, WaitingEmployee,
+        Approval, BatchEntry, Hold, HoldKey, HoldKind, LostContent, PlannedRemoval, PlannedUpsert, StayReason,
+        StayingUser, WaitingEmployee,
     },
     state::HistoryOperation,
 };
@@ -25,19 +25,10 @@ fn id(text: &str) -> EmployeeId {
     EmployeeId::parse(text).unwrap()
 }
 
-fn employee(name: &str, phone: Option<&str>) -> Employee {
-    Employee {
-        id: id("7"),
+fn acknowledged(name: &str, phone: Option<&str>) -> Acknowledged {
+    Acknowledged {
         name: FullName::parse(name).unwrap(),
         phone: phone.map(|phone| phone.parse().unwrap()),
-    }
-}
-
-fn acknowledged(name: &str, phone: Option<&str>) -> Acknowledged {
-    let Employee { name, phone, .. } = employee(name, phone);
-    Acknowledged {
-        name,
-        phone,
         phone_spelling: None,
     }
 }
@@ -90,7 +81,7 @@ impl Findings {
             phone: Some("8 926 123-45-67".into()),
             is_active,
         }];
-        self.to_send = is_active.then(|| employee("Anna", Some("79261234567")));
+        self.to_send = is_active.then(|| acknowledged("Anna", Some("79261234567")));
         self
     }
 
@@ -170,7 +161,11 @@ fn held(kind: HoldKind) -> Plan {
 }
 
 fn sending(change: Change) -> Plan {
-    let employee = employee("Anna", None);
+    let employee = Employee {
+        id: id("7"),
+        name: FullName::parse("Anna").unwrap(),
+        phone: None,
+    };
     let upsert = PlannedUpsert {
         entry: BatchEntry {
             employee,
@@ -240,7 +235,7 @@ fn everything() -> Findings {
         .with_user(Some(3))
         .with_failure(Operation::Upsert, "INVALID_USERS_DATA", false)
         .with_failure(Operation::Phone, "INVALID_PHONE", true);
-    findings.to_send = Some(employee("Anna", None));
+    findings.to_send = Some(acknowledged("Anna", None));
     findings.crm_mut().similar_ids = vec![" 7".into(), "7 ".into()];
     findings.crm_mut().same_phone = vec!["9".into(), "10".into()];
     let (key, mut hold) = hold(HoldKind::Update, now() - HOUR);
@@ -272,7 +267,7 @@ fn everything() -> Findings {
 }
 
 fn shown(findings: Findings, width: usize) -> String {
-    let mut page = Page::with_width(text::MARGIN, width);
+    let mut page = Page::with_width(width);
     text::write(&mut page, &Explanation::new(findings));
     let text = page.plain_text();
     let too_long = text.lines().find(|line| line.chars().count() > width);
@@ -283,94 +278,98 @@ fn shown(findings: Findings, width: usize) -> String {
 #[test]
 fn something_in_every_section() {
     insta::assert_snapshot!(shown(everything(), 60), @r"
-    Id         “7”
-    CRM        Anna, phone “8 926 123-45-67”
-               Rows with similar ids: “ 7”, “7 ”. Case and
-               blanks count in ids.
-    To send    Anna, without the phone (INVALID_PHONE)
-               The phone is also that of 9, 10.
-    Known      Anna, no phone (acknowledged by Wazzup 1 h ago)
-               missing from the CRM for 3 min
-    Lost       sent as Anne, phone 79261234567, no answer, 60 s
-               ago; may still happen within 60 s
-               sent for removal, no answer, 1 h ago
-               Nobody knows whether Wazzup did this, so the user
-               is sent again until it is certain what Wazzup
-               has.
-    Wazzup     Anna\u{1b}[2J, phone not shown (asked now)
-    Failures   not synced, INVALID_USERS_DATA: our own words for
-               this code
-               for 1 h; tried once; tried again in 5 min, or
-               when the CRM's row changes (request ab-1 for
-               Wazzup's support)
-               without phone, INVALID_PHONE, for 1 h
-    Held       the change of name: “Anna” → “true”
-               for 1 h: 39 of 40 users would get another name or
-               phone in one cycle
-               approved 0 s ago by boris@crm-host
-    History    1 h ago, changed: Ann, phone 79261234500 → Anna,
-               phone 79261234567 (approved by boris@crm-host,
-               cycle 41)
-               1 h ago, added: Anna, phone 79261234567 (approved
-               by boris@crm-host, cycle 41)
-    Verdict    ✗ the change has to be approved; until then,
-               Wazzup keeps the old values
-               → if the CRM's values are right:
-                 `wazzup-sync approve 7`; otherwise, correct
-                 them in the CRM
+    Id            “7”
+    CRM           Anna, phone “8 926 123-45-67”
+                  Rows with similar ids: “ 7”, “7 ”. Case and
+                  blanks count in ids.
+    To send       Anna, without the phone (INVALID_PHONE)
+                  The phone is also that of 9, 10.
+    Known         Anna, no phone (acknowledged by Wazzup 1 h
+                  ago)
+                  missing from the CRM for 3 min
+    Lost          sent as Anne, phone 79261234567, no answer, 60
+                  s ago; may still happen within 60 s
+                  sent for removal, no answer, 1 h ago
+                  Nobody knows whether Wazzup did this, so the
+                  user is sent again until it is certain what
+                  Wazzup has.
+    Wazzup        Anna\u{1b}[2J, phone not shown (asked now)
+    Failures      not synced, INVALID_USERS_DATA: our own words
+                  for this code
+                  for 1 h; tried once; tried again in 5 min, or
+                  when the CRM's row changes (request ab-1 for
+                  Wazzup's support)
+                  without phone, INVALID_PHONE, for 1 h
+    Held          the change of name: “Anna” → “true”
+                  for 1 h: 39 of 40 users would get another name
+                  or phone in one cycle
+                  approved 0 s ago by boris@crm-host
+    History       1 h ago, update: Ann, phone 79261234500 →
+                  Anna, phone 79261234567 (approved by
+                  boris@crm-host, cycle 41)
+                  1 h ago, add: Ann, phone 79261234500 → Anna,
+                  phone 79261234567 (approved by boris@crm-host,
+                  cycle 41)
+    Verdict       ✗ the change has to be approved; until then,
+                  Wazzup keeps the old values
+                  → if the CRM's values are right:
+                    `wazzup-sync approve 7`; otherwise, correct
+                    them in the CRM
     ");
     insta::assert_snapshot!(shown(everything(), 80), @r"
-    Id         “7”
-    CRM        Anna, phone “8 926 123-45-67”
-               Rows with similar ids: “ 7”, “7 ”. Case and blanks count in ids.
-    To send    Anna, without the phone (INVALID_PHONE)
-               The phone is also that of 9, 10.
-    Known      Anna, no phone (acknowledged by Wazzup 1 h ago)
-               missing from the CRM for 3 min
-    Lost       sent as Anne, phone 79261234567, no answer, 60 s ago; may still
-               happen within 60 s
-               sent for removal, no answer, 1 h ago
-               Nobody knows whether Wazzup did this, so the user is sent again until
-               it is certain what Wazzup has.
-    Wazzup     Anna\u{1b}[2J, phone not shown (asked now)
-    Failures   not synced, INVALID_USERS_DATA: our own words for this code
-               for 1 h; tried once; tried again in 5 min, or when the CRM's row
-               changes (request ab-1 for Wazzup's support)
-               without phone, INVALID_PHONE, for 1 h
-    Held       the change of name: “Anna” → “true”
-               for 1 h: 39 of 40 users would get another name or phone in one cycle
-               approved 0 s ago by boris@crm-host
-    History    1 h ago, changed: Ann, phone 79261234500 → Anna, phone 79261234567
-               (approved by boris@crm-host, cycle 41)
-               1 h ago, added: Anna, phone 79261234567 (approved by boris@crm-host,
-               cycle 41)
-    Verdict    ✗ the change has to be approved; until then, Wazzup keeps the old
-               values
-               → if the CRM's values are right: `wazzup-sync approve 7`; otherwise,
-                 correct them in the CRM
+    Id            “7”
+    CRM           Anna, phone “8 926 123-45-67”
+                  Rows with similar ids: “ 7”, “7 ”. Case and blanks count in ids.
+    To send       Anna, without the phone (INVALID_PHONE)
+                  The phone is also that of 9, 10.
+    Known         Anna, no phone (acknowledged by Wazzup 1 h ago)
+                  missing from the CRM for 3 min
+    Lost          sent as Anne, phone 79261234567, no answer, 60 s ago; may still
+                  happen within 60 s
+                  sent for removal, no answer, 1 h ago
+                  Nobody knows whether Wazzup did this, so the user is sent again
+                  until it is certain what Wazzup has.
+    Wazzup        Anna\u{1b}[2J, phone not shown (asked now)
+    Failures      not synced, INVALID_USERS_DATA: our own words for this code
+                  for 1 h; tried once; tried again in 5 min, or when the CRM's row
+                  changes (request ab-1 for Wazzup's support)
+                  without phone, INVALID_PHONE, for 1 h
+    Held          the change of name: “Anna” → “true”
+                  for 1 h: 39 of 40 users would get another name or phone in one
+                  cycle
+                  approved 0 s ago by boris@crm-host
+    History       1 h ago, update: Ann, phone 79261234500 → Anna, phone 79261234567
+                  (approved by boris@crm-host, cycle 41)
+                  1 h ago, add: Ann, phone 79261234500 → Anna, phone 79261234567
+                  (approved by boris@crm-host, cycle 41)
+    Verdict       ✗ the change has to be approved; until then, Wazzup keeps the old
+                  values
+                  → if the CRM's values are right: `wazzup-sync approve 7`;
+                    otherwise, correct them in the CRM
     ");
     insta::assert_snapshot!(shown(everything(), 120), @r"
-    Id         “7”
-    CRM        Anna, phone “8 926 123-45-67”
-               Rows with similar ids: “ 7”, “7 ”. Case and blanks count in ids.
-    To send    Anna, without the phone (INVALID_PHONE)
-               The phone is also that of 9, 10.
-    Known      Anna, no phone (acknowledged by Wazzup 1 h ago)
-               missing from the CRM for 3 min
-    Lost       sent as Anne, phone 79261234567, no answer, 60 s ago; may still happen within 60 s
-               sent for removal, no answer, 1 h ago
-               Nobody knows whether Wazzup did this, so the user is sent again until it is certain what Wazzup has.
-    Wazzup     Anna\u{1b}[2J, phone not shown (asked now)
-    Failures   not synced, INVALID_USERS_DATA: our own words for this code
-               for 1 h; tried once; tried again in 5 min, or when the CRM's row changes (request ab-1 for Wazzup's support)
-               without phone, INVALID_PHONE, for 1 h
-    Held       the change of name: “Anna” → “true”
-               for 1 h: 39 of 40 users would get another name or phone in one cycle
-               approved 0 s ago by boris@crm-host
-    History    1 h ago, changed: Ann, phone 79261234500 → Anna, phone 79261234567 (approved by boris@crm-host, cycle 41)
-               1 h ago, added: Anna, phone 79261234567 (approved by boris@crm-host, cycle 41)
-    Verdict    ✗ the change has to be approved; until then, Wazzup keeps the old values
-               → if the CRM's values are right: `wazzup-sync approve 7`; otherwise, correct them in the CRM
+    Id            “7”
+    CRM           Anna, phone “8 926 123-45-67”
+                  Rows with similar ids: “ 7”, “7 ”. Case and blanks count in ids.
+    To send       Anna, without the phone (INVALID_PHONE)
+                  The phone is also that of 9, 10.
+    Known         Anna, no phone (acknowledged by Wazzup 1 h ago)
+                  missing from the CRM for 3 min
+    Lost          sent as Anne, phone 79261234567, no answer, 60 s ago; may still happen within 60 s
+                  sent for removal, no answer, 1 h ago
+                  Nobody knows whether Wazzup did this, so the user is sent again until it is certain what Wazzup has.
+    Wazzup        Anna\u{1b}[2J, phone not shown (asked now)
+    Failures      not synced, INVALID_USERS_DATA: our own words for this code
+                  for 1 h; tried once; tried again in 5 min, or when the CRM's row changes (request ab-1 for Wazzup's
+                  support)
+                  without phone, INVALID_PHONE, for 1 h
+    Held          the change of name: “Anna” → “true”
+                  for 1 h: 39 of 40 users would get another name or phone in one cycle
+                  approved 0 s ago by boris@crm-host
+    History       1 h ago, update: Ann, phone 79261234500 → Anna, phone 79261234567 (approved by boris@crm-host, cycle 41)
+                  1 h ago, add: Ann, phone 79261234500 → Anna, phone 79261234567 (approved by boris@crm-host, cycle 41)
+    Verdict       ✗ the change has to be approved; until then, Wazzup keeps the old values
+                  → if the CRM's values are right: `wazzup-sync approve 7`; otherwise, correct them in the CRM
     ");
 }
 
@@ -382,12 +381,12 @@ fn an_outage_of_everything() {
     findings.crm_error = Some("the CRM database is unavailable: connection refused".into());
     findings.state_error = Some("the state database is unavailable: connection refused".into());
     insta::assert_snapshot!(shown(findings, 80), @r"
-    Id         “7”
-    CRM        ✗ the CRM database is unavailable: connection refused
-    State      ✗ the state database is unavailable: connection refused
-    Wazzup     ! Wazzup is unavailable: no answer
-    Verdict    ✗ nothing can be told: neither the CRM nor the state can be read
-               → `wazzup-sync check` says what to do about that
+    Id            “7”
+    CRM           ✗ the CRM database is unavailable: connection refused
+    State         ✗ the state database is unavailable: connection refused
+    Wazzup        ! Wazzup is unavailable: no answer
+    Verdict       ✗ nothing can be told: neither the CRM nor the state can be read
+                  → `wazzup-sync check` says what to do about that
     ");
 }
 
@@ -499,7 +498,7 @@ fn each_way_ends_in_its_verdict() {
         nobody(at_rest(), down()),
         nobody(at_rest(), Live::Absent).with_row(false),
     ];
-    let mut page = Page::with_width(2, 120);
+    let mut page = Page::with_width(120);
     for findings in &cases {
         page.advice("", &verdict::of(findings));
     }
@@ -528,7 +527,8 @@ fn each_way_ends_in_its_verdict() {
     ! waits for a seat: the Wazzup account has no room for another user
     → remove users in Wazzup or book more seats; `wazzup-sync retry 7` then tries in the next cycle
     ! waits for “3”, who has the same name or phone and is leaving: perhaps the same person under a new id
-    → nothing: this goes on once “3” is removed or back in the CRM; `wazzup-sync explain 3` says what that takes
+    → nothing: this goes on once “3” is removed or back in the CRM; `wazzup-sync explain 3` says what that
+      takes
     ! waits for somebody who is leaving to give up the phone; everything else is synced
     → nothing: `wazzup-sync plan` shows who waits for whom
     ✗ not synced: the take-over has to be approved
@@ -543,15 +543,16 @@ fn each_way_ends_in_its_verdict() {
     ✗ not synced: the id is longer than 200 characters
     → give the row a shorter id
     ✗ not in the CRM, and the removal has to be approved
-    → if the person has left: `wazzup-sync approve 7`; to keep the user, add a row with exactly this id to the CRM
+    → if the person has left: `wazzup-sync approve 7`; to keep the user, add a row with exactly this id to the
+      CRM
     ✗ not in the CRM, and the removal has to be approved
-    → if the person has left: `wazzup-sync approve 7`, once a cycle has held this; to keep the user, add a row with
-      exactly this id to the CRM
+    → if the person has left: `wazzup-sync approve 7`, once a cycle has held this; to keep the user, add a row
+      with exactly this id to the CRM
     ! not in the CRM; the next cycle removes the user, as was approved
     → to keep the user, add a row with exactly this id to the CRM
     ! not in the CRM; the next cycle removes the user
     → to keep the user, add a row with exactly this id to the CRM
-    ! not in the CRM; removed in 1 h 30 min (removals.grace), unless the person comes back
+    ! not in the CRM; removed once that has lasted 2 h (removals.grace), unless the person comes back
     → to keep the user, add a row with exactly this id to the CRM
     ! not in the CRM; the user stays in Wazzup, since removals.policy is "keep"
     ✓ removed; since a request got no answer, it is made certain that the user stays away
@@ -559,16 +560,20 @@ fn each_way_ends_in_its_verdict() {
     → remove the user in Wazzup by hand, or try now: `wazzup-sync retry 7`
     ✓ not in the CRM; removed from Wazzup 1 h ago
     → to have the person in Wazzup, add a row with exactly this id to the CRM
-    ! not in the CRM; removed from Wazzup 1 h ago; somebody else created this user in Wazzup: not ours, left alone
-    → remove the user in Wazzup by hand, if nobody needs it; with a row of this id in the CRM, it would be adopted if the
-      name is the same, and held otherwise
+    ! not in the CRM; removed from Wazzup 1 h ago; somebody else created this user in Wazzup: not ours, left
+    alone
+    → remove the user in Wazzup by hand, if nobody needs it; with a row of this id in the CRM, it would be
+      adopted if the name is the same, and held otherwise
     ! not in the CRM; somebody else created this user in Wazzup: not ours, left alone
-    → remove the user in Wazzup by hand, if nobody needs it; with a row of this id in the CRM, it would be adopted if the
-      name is the same, and held otherwise
+    → remove the user in Wazzup by hand, if nobody needs it; with a row of this id in the CRM, it would be
+      adopted if the name is the same, and held otherwise
     ! unknown: not in the CRM, not one of our users, not in Wazzup
-    → check the id, character by character; to have the person in Wazzup, add a row with exactly this id to the CRM
-    ! unknown: not in the CRM, not one of our users, not in Wazzup; 2 rows of the CRM without an id may be this person's
-    → check the id, character by character; to have the person in Wazzup, add a row with exactly this id to the CRM
+    → check the id, character by character; to have the person in Wazzup, add a row with exactly this id to
+      the CRM
+    ! unknown: not in the CRM, not one of our users, not in Wazzup; 2 rows of the CRM without an id may be
+    this person's
+    → check the id, character by character; to have the person in Wazzup, add a row with exactly this id to
+      the CRM
     ! not in the CRM, and not one of our users; Wazzup could not be asked
     → to have the person in Wazzup, add a row with exactly this id to the CRM
     ✓ not active in the CRM, and not in Wazzup

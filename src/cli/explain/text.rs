@@ -12,17 +12,10 @@ use super::{
 use crate::{
     crm::CrmRow,
     employee::{FullName, Phone},
-    plan::{Change, Failure, HoldKind, LostContent, LostEntry, Operation, User},
+    plan::{Failure, HoldKind, LostContent, LostEntry, Operation, User},
     state::{HistoryEntry, HistoryOperation},
 };
 
-/// Columns of the labels.
-pub(super) const MARGIN: usize = 11;
-
-/// How many other ids are named.
-const OTHERS_SHOWN: usize = 5;
-
-/// Writes the explanation.
 pub(super) fn write(page: &mut Page, explanation: &Explanation) {
     let Explanation {
         version: _,
@@ -103,7 +96,7 @@ fn write_crm(page: &mut Page, crm: &InCrm) {
         page.line("CRM", &text);
     }
     if !crm.similar_ids.is_empty() {
-        let similar_ids = listed_ids(&crm.similar_ids, OTHERS_SHOWN);
+        let similar_ids = listed_ids(&crm.similar_ids);
         page.more(&format!(
             "Rows with similar ids: {similar_ids}. Case and blanks count in ids."
         ));
@@ -125,7 +118,7 @@ fn write_to_send(page: &mut Page, findings: &Findings, crm: &InCrm) {
     };
     page.line("To send", &text);
     if !crm.same_phone.is_empty() {
-        let others = listed_ids(&crm.same_phone, OTHERS_SHOWN);
+        let others = listed_ids(&crm.same_phone);
         page.more(&format!("The phone is also that of {others}."));
     }
 }
@@ -182,7 +175,7 @@ fn write_failure(page: &mut Page, findings: &Findings, failure: &Failure) {
 }
 
 fn write_holds(page: &mut Page, findings: &Findings) {
-    let name = findings.to_send.as_ref().map(|employee| employee.name.as_str());
+    let name = findings.to_send.as_ref().map(|wanted| wanted.name.as_str());
     for (key, hold) in &findings.held {
         let content = hold_in_words(key.kind, hold, findings.snapshot.as_ref(), &findings.lost, name);
         let what = match key.kind {
@@ -205,33 +198,27 @@ fn write_holds(page: &mut Page, findings: &Findings) {
     }
 }
 
-/// `changed: Ann, no phone → Anna, no phone (cycle 7)`. Values that were erased or have expired are left out.
+/// `update: Ann, no phone → Anna, no phone (cycle 7)`. Values that were erased or have expired are left out.
 fn delivered(entry: &HistoryEntry) -> String {
-    let deed = match entry.operation {
-        HistoryOperation::Upsert(Change::Add) => "added",
-        HistoryOperation::Upsert(Change::Adopt) => "adopted",
-        HistoryOperation::Upsert(Change::TakeOver) => "taken over",
-        HistoryOperation::Upsert(Change::Resend) => "sent again",
-        HistoryOperation::Upsert(Change::Release) => "gave up the phone so that somebody else can have it",
-        HistoryOperation::Upsert(Change::Update) => "changed",
-        HistoryOperation::Remove if entry.absent => "to be removed, but was not there any more",
-        HistoryOperation::Remove => "removed",
+    let mut text = entry.operation.as_str().replace('_', " ");
+    if entry.absent {
+        text.push_str(" (was not there any more)");
+    }
+    let is_removal = entry.operation == HistoryOperation::Remove;
+    let person_of = |name: &Option<String>, phone: &Option<String>| match name {
+        // The phone of somebody who was removed is not kept.
+        Some(name) if is_removal => Some(name.clone()),
+        Some(name) => Some(person(Some(name), phone.as_deref())),
+        None => None,
     };
-    let before = entry.name_before.as_deref();
-    let after = entry.name_after.as_deref();
-    let after = after.map(|name| person(Some(name), entry.phone_after.as_deref()));
-    let values = match (entry.operation, before, after) {
-        (HistoryOperation::Upsert(Change::Release), _, _) => None,
-        (HistoryOperation::Upsert(Change::Update), Some(before), Some(after)) => {
-            let before = person(Some(before), entry.phone_before.as_deref());
-            Some(format!("{before} → {after}"))
-        }
-        (HistoryOperation::Upsert(_), _, after) => after,
-        // The phone is not kept.
-        (HistoryOperation::Remove, before, _) => before.map(ToOwned::to_owned),
-    };
-    let values = values.map(|values| format!(": {values}")).unwrap_or_default();
+    let before = person_of(&entry.name_before, &entry.phone_before);
+    let after = person_of(&entry.name_after, &entry.phone_after);
+    match (before, after) {
+        (Some(before), Some(after)) if before != after => text.push_str(&format!(": {before} → {after}")),
+        (Some(person), _) | (None, Some(person)) => text.push_str(&format!(": {person}")),
+        (None, None) => {}
+    }
     let approved = entry.approved_by.as_ref().map(|by| format!("approved by {by}, "));
     let approved = approved.unwrap_or_default();
-    format!("{deed}{values} ({approved}cycle {})", entry.cycle_id)
+    format!("{text} ({approved}cycle {})", entry.cycle_id)
 }

@@ -1,7 +1,5 @@
 //! What it all comes to, and what to do about it: the first rule that applies tells.
 
-use jiff::SignedDuration;
-
 use super::{
     super::{
         page::Advice,
@@ -219,11 +217,11 @@ impl Judge<'_> {
         let staying = self.plan.staying.iter().find(|user| self.is_meant(&user.id))?;
         Some(match staying.reason {
             StayReason::InGrace => {
-                let absent_since = findings.snapshot.as_ref().and_then(|user| user.absent_since);
-                let absent_for = findings.now.duration_since(absent_since.unwrap_or(findings.now));
-                let left = in_words((findings.grace - absent_for).max(SignedDuration::ZERO));
-                let reason = format!("{unwanted}; removed in {left} (removals.grace), unless the person comes back");
-                Advice::warning(reason).with(self.to_keep())
+                let grace = in_words(findings.grace);
+                Advice::warning(format!(
+                    "{unwanted}; removed once that has lasted {grace} (removals.grace), unless the person comes back"
+                ))
+                .with(self.to_keep())
             }
             StayReason::Kept => Advice::warning(format!(
                 "{unwanted}; the user stays in Wazzup, since removals.policy is \"keep\""

@@ -10,7 +10,7 @@ use super::{
     PlanView,
 };
 use crate::{
-    employee::{EmployeeId, Phone, RowProblem},
+    employee::{EmployeeId, Phone, RejectedRow},
     plan::{
         Acknowledged, BatchEntry, Change, Coverage, HoldKind, Operation, PlannedRemoval, PlannedUpsert, StayingUser,
     },
@@ -27,7 +27,7 @@ pub(super) struct PlanAnswer<'v> {
     managed: usize,
     pub(super) foreign: Option<usize>,
     pub(super) unchanged: usize,
-    pub(super) requests: usize,
+    requests: usize,
     pub(super) add: Vec<NewUser<'v>>,
     pub(super) adopt: Vec<NewUser<'v>>,
     pub(super) take_over: Vec<NewUser<'v>>,
@@ -39,8 +39,8 @@ pub(super) struct PlanAnswer<'v> {
     /// Who is pending for a reason that no other list shows.
     pub(super) pending: Vec<&'v EmployeeId>,
     pub(super) staying: Vec<&'v StayingUser>,
-    pub(super) rejected: Vec<BadRow<'v>>,
-    pub(super) without_phone: Vec<BadRow<'v>>,
+    pub(super) rejected: Vec<&'v RejectedRow>,
+    pub(super) without_phone: Vec<RejectedRow>,
 }
 
 /// Somebody who becomes ours.
@@ -88,19 +88,30 @@ pub(super) struct WaitingUser<'v> {
 /// What somebody waits for who waits for a seat.
 pub(super) const SEAT: &str = "seat";
 
-#[derive(Debug, Serialize)]
-pub(super) struct BadRow<'v> {
-    pub(super) id: &'v str,
-    #[serde(rename = "code")]
-    pub(super) problem: RowProblem,
-}
-
 impl<'v> PlanAnswer<'v> {
     pub(super) fn of(view: &'v PlanView) -> Self {
         let plan = &view.plan;
-        let rejected = plan.rejected.iter().map(|row| BadRow {
-            id: &row.id,
-            problem: row.problem,
+        let mut held = ordered(plan.unapproved_holds(), |(key, _)| &key.user_id);
+        held.sort_by_key(|(key, _)| key.kind);
+        let held = held.into_iter().map(|(key, hold)| HeldUser {
+            id: key.concerned_user(),
+            kind: key.kind,
+            content: &hold.content,
+            reason: &hold.reason,
+        });
+        let waiting_for_leavers = plan.waiting_for_leavers.iter().map(|waiting| WaitingUser {
+            id: &waiting.id,
+            waits_for: waiting.leaver.as_str(),
+        });
+        let waiting_for_seat = plan
+            .waiting_for_seat
+            .iter()
+            .map(|id| WaitingUser { id, waits_for: SEAT });
+        let phone_failures = plan.local_failures.iter();
+        let phone_failures = phone_failures.filter(|failure| failure.key.operation == Operation::Phone);
+        let without_phone = phone_failures.map(|failure| RejectedRow {
+            id: failure.key.user_id.clone(),
+            problem: failure.problem,
         });
         Self {
             version: 1,
@@ -121,13 +132,13 @@ impl<'v> PlanAnswer<'v> {
             take_over: view.new_users(Change::TakeOver),
             update: view.updates(),
             remove: ordered(&plan.removals, |removal| removal.id.as_str()),
-            held: view.held(),
-            waiting: view.waiting(),
+            held: held.collect(),
+            waiting: ordered(waiting_for_leavers.chain(waiting_for_seat), |user| user.id.as_str()),
             backing_off: ordered(&plan.backing_off, |id| id.as_str()),
             pending: view.pending_for_other_reasons(),
             staying: ordered(&plan.staying, |user| user.id.as_str()),
-            rejected: ordered(rejected, |row| row.id),
-            without_phone: view.without_phone(),
+            rejected: ordered(&plan.rejected, |row| &row.id),
+            without_phone: ordered(without_phone, |row| &row.id),
         }
     }
 }
@@ -135,16 +146,15 @@ impl<'v> PlanAnswer<'v> {
 impl PlanView {
     fn new_users(&self, change: Change) -> Vec<NewUser<'_>> {
         let upserts = self.plan.upserts.iter();
-        let users = upserts
-            .filter(|upsert| upsert.entry.change == change)
-            .map(|upsert| NewUser {
-                id: upsert.id().as_str(),
-                name: upsert.entry.employee.name.as_str(),
-                phone: upsert.entry.employee.phone,
-                note: phone_note(upsert),
-                name_in_wazzup: upsert.name_in_wazzup.as_deref().filter(|_| change == Change::TakeOver),
-                after: &upsert.waits_for,
-            });
+        let upserts = upserts.filter(|upsert| upsert.entry.change == change);
+        let users = upserts.map(|upsert| NewUser {
+            id: upsert.id().as_str(),
+            name: upsert.entry.employee.name.as_str(),
+            phone: upsert.entry.employee.phone,
+            name_in_wazzup: upsert.name_in_wazzup.as_deref().filter(|_| change == Change::TakeOver),
+            note: phone_note(upsert),
+            after: &upsert.waits_for,
+        });
         ordered(users, |user| user.id)
     }
 
@@ -160,57 +170,19 @@ impl PlanView {
                 });
             }
         }
-        for release in self.lone_releases() {
+        let upserted: BTreeSet<&EmployeeId> = self.plan.upserts.iter().map(PlannedUpsert::id).collect();
+        for release in &self.plan.releases {
             let id = &release.employee.id;
-            let user = self.snapshot.users.get(id);
-            updates.push(UserUpdate {
-                id: id.as_str(),
-                changes: changes_by(release, user.and_then(|user| user.acknowledged.as_ref())),
-                note: ", so that somebody else can have it",
-            });
+            if !upserted.contains(id) {
+                let user = self.snapshot.users.get(id);
+                updates.push(UserUpdate {
+                    id: id.as_str(),
+                    changes: changes_by(release, user.and_then(|user| user.acknowledged.as_ref())),
+                    note: ", so that somebody else can have it",
+                });
+            }
         }
         ordered(updates, |update| update.id)
-    }
-
-    /// Releases that are all there is to do about a user.
-    pub(in super::super) fn lone_releases(&self) -> Vec<&BatchEntry> {
-        let upserted: BTreeSet<&EmployeeId> = self.plan.upserts.iter().map(PlannedUpsert::id).collect();
-        let releases = self.plan.releases.iter();
-        releases
-            .filter(|release| !upserted.contains(&release.employee.id))
-            .collect()
-    }
-
-    fn held(&self) -> Vec<HeldUser<'_>> {
-        let holds = self.plan.unapproved_holds().map(|(key, hold)| HeldUser {
-            id: key.concerned_user(),
-            kind: key.kind,
-            content: &hold.content,
-            reason: &hold.reason,
-        });
-        let mut holds = ordered(holds, |hold| hold.id.unwrap_or_default());
-        holds.sort_by_key(|hold| hold.kind);
-        holds
-    }
-
-    fn waiting(&self) -> Vec<WaitingUser<'_>> {
-        let for_leavers = self.plan.waiting_for_leavers.iter().map(|waiting| WaitingUser {
-            id: &waiting.id,
-            waits_for: waiting.leaver.as_str(),
-        });
-        let for_seats = self.plan.waiting_for_seat.iter();
-        let for_seats = for_seats.map(|id| WaitingUser { id, waits_for: SEAT });
-        ordered(for_leavers.chain(for_seats), |user| user.id.as_str())
-    }
-
-    fn without_phone(&self) -> Vec<BadRow<'_>> {
-        let failures = self.plan.local_failures.iter();
-        let phones = failures.filter(|failure| failure.key.operation == Operation::Phone);
-        let rows = phones.map(|failure| BadRow {
-            id: &failure.key.user_id,
-            problem: failure.problem,
-        });
-        ordered(rows, |row| row.id)
     }
 
     fn pending_for_other_reasons(&self) -> Vec<&EmployeeId> {

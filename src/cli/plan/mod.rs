@@ -38,6 +38,11 @@ impl PlanView {
     fn is_account_known(&self) -> bool {
         !self.plan.doubts_account() && !self.plan.questions.for_account
     }
+
+    /// What the plan comes to, in sentences.
+    pub(super) fn summary(&self) -> Vec<String> {
+        text::summary(self, &PlanAnswer::of(self))
+    }
 }
 
 pub(super) async fn plan(context: &Context, offline: bool, exit_code: bool, format: Format) -> anyhow::Result<Exit> {
@@ -50,7 +55,7 @@ pub(super) async fn plan(context: &Context, offline: bool, exit_code: bool, form
         page::note(problem)?;
     }
     let answer = PlanAnswer::of(&view);
-    format.print(&answer, text::MARGIN, |page| {
+    format.print(&answer, |page| {
         text::write(page, &view, &answer, &context.invocation);
     })?;
     let would_act = view.plan.requests() > 0;

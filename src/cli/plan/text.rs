@@ -1,141 +1,126 @@
 //! The plan for people: who is concerned first, what is held next, the summary last.
 
-use anstyle::Style;
 use jiff::Timestamp;
 
 use super::{
     super::{
-        holds::{counted_holds, grouped, shown_name},
+        holds::{counted_holds, grouped, missing_ids, shown_name},
         invocation::Invocation,
-        page::{ADDITION, CHANGE, Mark, PLAIN, Page, REMOVAL, Row},
-        text::{counted, listed_ids, natural_order, short_id, until},
+        page::{ADDITION, CHANGE, Mark, PLAIN, Page, REMOVAL},
+        text::{counted, listed_counts, listed_ids, natural_order, short_id, until},
     },
     PlanView,
     answer::{NewUser, PlanAnswer, SEAT, UserUpdate, WaitingUser},
 };
 use crate::{
-    employee::{EmployeeId, RowProblem},
+    employee::EmployeeId,
     plan::{HoldKind, Operation, StayReason, StayingUser, backing_off},
 };
 
-/// Columns of the labels.
-pub(super) const MARGIN: usize = 10;
-
-/// Writes the plan.
 pub(super) fn write(page: &mut Page, view: &PlanView, answer: &PlanAnswer<'_>, invocation: &Invocation) {
-    let mut rows = rows_of_deeds(answer);
-    rows.extend(rows_of_waiting(view, answer));
-    page.rows(&rows);
-    write_row_problems(page, answer);
+    write_deeds(page, answer);
+    write_waiting(page, view, answer);
+    for user in &answer.staying {
+        let name = shown_name(user.name.as_deref());
+        let text = format!("{name}; not in the CRM; {}", stay_reason(view, user));
+        page.user(PLAIN, "stay", user.id.as_str(), &text);
+    }
+    let rejected = answer.rejected.iter().map(|bad| ("reject", REMOVAL, *bad));
+    let without_phone = answer.without_phone.iter().map(|bad| ("no phone", CHANGE, bad));
+    for (label, style, bad) in rejected.chain(without_phone) {
+        let problem = bad.problem;
+        let text = format!("{problem}: {}; {}", problem.reason(), problem.remedy());
+        page.user(style, label, &bad.id, &text);
+    }
+    if answer.missing_ids > 0 {
+        page.blank();
+        page.advice("reject", &missing_ids(answer.missing_ids, invocation));
+    }
     write_holds(page, view, invocation);
     page.blank();
-    write_summary(page, view, answer);
-}
-
-fn row(label: &'static str, style: Style, id: &str, text: String) -> Row {
-    Row {
-        style,
-        label,
-        id: short_id(id),
-        text,
+    for sentence in summary(view, answer) {
+        page.paragraph(&sentence);
     }
 }
 
-/// What is sent.
-fn rows_of_deeds(answer: &PlanAnswer<'_>) -> Vec<Row> {
-    let mut rows = Vec::new();
+fn write_deeds(page: &mut Page, answer: &PlanAnswer<'_>) {
     for user in &answer.remove {
         let approved = if user.approved { " (approved)" } else { "" };
         let text = format!("{}{approved}", shown_name(user.name.as_deref()));
-        rows.push(row("remove", REMOVAL, user.id.as_str(), text));
+        page.user(REMOVAL, "remove", user.id.as_str(), &text);
     }
-    for update in &answer.update {
-        let UserUpdate { id, changes, note } = update;
+    for UserUpdate { id, changes, note } in &answer.update {
         let text = if changes.is_empty() {
             format!("sent again, since it is uncertain what Wazzup has{note}")
         } else {
             format!("{changes}{note}")
         };
-        rows.push(row("change", CHANGE, id, text));
+        page.user(CHANGE, "change", id, &text);
     }
     for user in &answer.take_over {
         let in_wazzup = shown_name(user.name_in_wazzup);
         let text = format!("“{in_wazzup}” → “{}”{}", user.name, user.note);
-        rows.push(row("take over", CHANGE, user.id, text));
+        page.user(CHANGE, "take over", user.id, &text);
     }
     for user in &answer.adopt {
         let text = format!("{}; already in Wazzup under this name", person(user));
-        rows.push(row("adopt", ADDITION, user.id, text));
+        page.user(ADDITION, "adopt", user.id, &text);
     }
     for user in &answer.add {
         let mut text = person(user);
         if !user.after.is_empty() {
-            let leavers = listed_ids(user.after.iter().map(EmployeeId::as_str), usize::MAX);
+            let leavers = listed_ids(user.after.iter().map(EmployeeId::as_str));
             text.push_str(&format!("; after the removal of {leavers}"));
         }
-        rows.push(row("add", ADDITION, user.id, text));
+        page.user(ADDITION, "add", user.id, &text);
     }
-    rows
 }
 
-/// Name and phone.
 fn person(user: &NewUser<'_>) -> String {
     let phone = user.phone.map(|phone| format!(", {phone}")).unwrap_or_default();
     format!("{}{phone}{}", user.name, user.note)
 }
 
-/// Who is not sent, and who stays.
-fn rows_of_waiting(view: &PlanView, answer: &PlanAnswer<'_>) -> Vec<Row> {
-    let mut rows = Vec::new();
-    let mut wait = |id: &EmployeeId, why: String| {
-        let entry = view.roster.get(id.as_str());
-        let name = shown_name(entry.map(|entry| entry.employee.name.as_str()));
-        rows.push(row("wait", PLAIN, id.as_str(), format!("{name}; {why}")));
-    };
+fn write_waiting(page: &mut Page, view: &PlanView, answer: &PlanAnswer<'_>) {
+    let mut reasons: Vec<(&EmployeeId, String)> = Vec::new();
     for WaitingUser { id, waits_for } in &answer.waiting {
-        if *waits_for == SEAT {
-            wait(id, "waits for a free seat in the Wazzup account".to_owned());
+        let reason = if *waits_for == SEAT {
+            "waits for a free seat in the Wazzup account".to_owned()
         } else {
             let leaver = short_id(waits_for);
-            wait(
-                id,
-                format!("looks like {leaver}, who is leaving: waits until {leaver} is removed or back in the CRM"),
-            );
-        }
+            format!("looks like {leaver}, who is leaving: waits until {leaver} is removed or back in the CRM")
+        };
+        reasons.push((id, reason));
     }
     for id in &answer.backing_off {
-        wait(id, refused(view, id, Operation::Upsert));
+        reasons.push((id, refused(view, id, Operation::Upsert)));
     }
-    if view.is_account_known() {
-        for id in &answer.pending {
-            let user = view.snapshot.users.get(*id);
-            let why = if user.is_some_and(|user| user.acknowledged.is_some()) {
-                "waits for the phone of somebody who is leaving"
-            } else {
-                "Wazzup has to say first whether it has this id already"
-            };
-            wait(id, why.to_owned());
-        }
+    // Of another account, nothing is known about the users.
+    let pending = answer.pending.iter().filter(|_| view.is_account_known());
+    for id in pending {
+        let user = view.snapshot.users.get(*id);
+        let reason = if user.is_some_and(|user| user.acknowledged.is_some()) {
+            "waits for the phone of somebody who is leaving"
+        } else {
+            "Wazzup has to say first whether it has this id already"
+        };
+        reasons.push((id, reason.to_owned()));
     }
-    rows.sort_by(|left, right| natural_order(&left.id, &right.id));
-    for user in &answer.staying {
-        let name = shown_name(user.name.as_deref());
-        let text = format!("{name}; not in the CRM; {}", stay_reason(view, user));
-        rows.push(row("stay", PLAIN, user.id.as_str(), text));
+    reasons.sort_by(|(left, _), (right, _)| natural_order(left.as_str(), right.as_str()));
+    for (id, reason) in reasons {
+        let entry = view.roster.get(id.as_str());
+        let name = shown_name(entry.map(|entry| entry.employee.name.as_str()));
+        page.user(PLAIN, "wait", id.as_str(), &format!("{name}; {reason}"));
     }
-    rows
 }
 
 /// `refused lately (INVALID_USERS_DATA), tried again in 5 min`.
 fn refused(view: &PlanView, id: &EmployeeId, operation: Operation) -> String {
-    match backing_off(&view.snapshot.failures, id, operation, view.now) {
-        Some(failure) => format!(
-            "refused lately ({}), tried again {}",
-            failure.code,
-            until(view.now, failure.next_attempt_at.unwrap_or(view.now))
-        ),
-        None => "refused lately".to_owned(),
-    }
+    let Some(failure) = backing_off(&view.snapshot.failures, id, operation, view.now) else {
+        return "refused lately".to_owned();
+    };
+    let next = until(view.now, failure.next_attempt_at.unwrap_or(view.now));
+    format!("refused lately ({}), tried again {next}", failure.code)
 }
 
 fn stay_reason(view: &PlanView, user: &StayingUser) -> String {
@@ -152,39 +137,11 @@ fn stay_reason(view: &PlanView, user: &StayingUser) -> String {
     }
 }
 
-/// What is wrong in the CRM's own rows, one block for each problem.
-fn write_row_problems(page: &mut Page, answer: &PlanAnswer<'_>) {
-    for problem in RowProblem::ALL {
-        let mut rows = Vec::new();
-        for (label, style, bad_rows) in [
-            ("reject", REMOVAL, &answer.rejected),
-            ("no phone", CHANGE, &answer.without_phone),
-        ] {
-            for bad in bad_rows.iter().filter(|bad| bad.problem == problem) {
-                rows.push(row(label, style, bad.id, problem.as_str().to_owned()));
-            }
-        }
-        if rows.is_empty() {
-            continue;
-        }
-        page.blank();
-        page.rows(&rows);
-        page.more(problem.reason());
-        page.remedy(problem.remedy());
-    }
-    if answer.missing_ids > 0 {
-        let rows = counted(answer.missing_ids, "row");
-        page.blank();
-        page.marked("reject", Mark::Warning, &format!("{rows} without an id (MISSING_ID)"));
-        page.remedy("give each row an id: until then nobody is removed without approval");
-    }
-}
-
 fn write_holds(page: &mut Page, view: &PlanView, invocation: &Invocation) {
     let groups = grouped(view.plan.unapproved_holds());
     for group in &groups {
         page.blank();
-        page.rows(&group.rows(&view.snapshot, Some(&view.roster)));
+        group.write_users(page, &view.snapshot, Some(&view.roster));
         page.marked("Held", Mark::Bad, &group.title(view.plan.managed));
     }
     if groups.is_empty() {
@@ -206,57 +163,49 @@ fn write_holds(page: &mut Page, view: &PlanView, invocation: &Invocation) {
     }
 }
 
-fn write_summary(page: &mut Page, view: &PlanView, answer: &PlanAnswer<'_>) {
+/// What it comes to, in sentences. The last one says how much is sent.
+pub(super) fn summary(view: &PlanView, answer: &PlanAnswer<'_>) -> Vec<String> {
+    let plan = &view.plan;
     let employees = counted(answer.eligible, "employee");
-    if !view.is_account_known() {
-        page.paragraph(&format!("{employees} in the CRM. {}", last_sentence(view)));
-        return;
+    if plan.doubts_account() {
+        let nothing = "Nothing is sent: this looks like another Wazzup account.";
+        return vec![format!("{employees} in the CRM. {nothing}")];
+    }
+    if plan.questions.for_account {
+        let nothing = "Nothing can be planned before Wazzup's list shows that this is the right account.";
+        return vec![format!("{employees} in the CRM. {nothing}")];
     }
     let (adopted, taken_over) = (answer.adopt.len(), answer.take_over.len());
-    let mut parts = vec![format!("{} to add", answer.add.len())];
-    for (count, what) in [(adopted, "to adopt"), (taken_over, "to take over")] {
-        if count > 0 {
-            parts.push(format!("{count} {what}"));
-        }
-    }
-    parts.push(format!("{} to change", answer.update.len()));
-    parts.push(format!("{} unchanged", answer.unchanged));
     let accounted = answer.add.len() + adopted + taken_over + answer.update.len() + answer.unchanged;
-    let others = answer.eligible.saturating_sub(accounted);
-    if others > 0 {
-        parts.push(format!("{others} held, waiting or failing"));
+    let parts = listed_counts([
+        (answer.add.len(), "to add"),
+        (adopted, "to adopt"),
+        (taken_over, "to take over"),
+        (answer.update.len(), "to change"),
+        (answer.unchanged, "unchanged"),
+        (answer.eligible.saturating_sub(accounted), "held, waiting or failing"),
+    ]);
+    let colon = if parts.is_empty() { "" } else { ": " };
+    let mut sentences = vec![format!("{employees} in the CRM{colon}{}.", parts.join(", "))];
+    if !answer.remove.is_empty() {
+        sentences.push(format!("{} to remove.", counted(answer.remove.len(), "user")));
     }
-    let leavers = counted(answer.remove.len(), "user");
-    page.paragraph(&format!(
-        "{employees} in the CRM: {}; {leavers} to remove.",
-        parts.join(", ")
-    ));
-    let held = |kind| view.plan.unapproved_holds().filter(|(key, _)| key.kind == kind).count();
+    let held = |kind| plan.unapproved_holds().filter(|(key, _)| key.kind == kind).count();
     for kind in HoldKind::ALL {
         let count = held(kind);
         if count > 0 {
-            page.paragraph(&format!("{} held.", counted_holds(kind, count)));
+            sentences.push(format!("{} held.", counted_holds(kind, count)));
         }
     }
     let concerned = adopted + taken_over + held(HoldKind::Takeover);
     let left_alone = answer.foreign.unwrap_or_default().saturating_sub(concerned);
     if left_alone > 0 {
         let users = counted(left_alone, "other user");
-        page.paragraph(&format!("{users} in Wazzup, left alone."));
+        sentences.push(format!("{users} in Wazzup, left alone."));
     }
-    page.paragraph(&last_sentence(view));
-}
-
-fn last_sentence(view: &PlanView) -> String {
-    let plan = &view.plan;
-    if plan.doubts_account() {
-        return "Nothing is sent: this looks like another Wazzup account.".to_owned();
-    }
-    if plan.questions.for_account {
-        return "Nothing can be planned before Wazzup's list shows that this is the right account.".to_owned();
-    }
-    match plan.requests() {
+    sentences.push(match plan.requests() {
         0 => "Nothing to send.".to_owned(),
         requests => format!("{} to send.", counted(requests, "request")),
-    }
+    });
+    sentences
 }

@@ -23,7 +23,6 @@ use crate::{
 
 pub(super) use self::text::{lease_in_words, operation_in_words};
 
-/// How many cycles are read.
 const CYCLES: u32 = 20;
 
 /// How the account stands. Serialised, it is the answer for programs; `docs/json.md` documents it. Ids are in natural
@@ -64,7 +63,7 @@ pub(super) async fn status(context: &Context, format: Format) -> anyhow::Result<
     if is_there && view.is_unknown() {
         view.other_accounts = state.other_accounts().await?;
     }
-    format.print(&view, text::MARGIN, |page| text::write(page, &view))?;
+    format.print(&view, |page| text::write(page, &view))?;
     Ok(Exit::Ok)
 }
 

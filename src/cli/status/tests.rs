@@ -161,7 +161,7 @@ fn troubled() -> Overview {
 }
 
 fn shown(view: &StatusView, width: usize) -> String {
-    let mut page = Page::with_width(text::MARGIN, width);
+    let mut page = Page::with_width(width);
     text::write(&mut page, view);
     let text = page.plain_text();
     let too_long = text.lines().find(|line| line.chars().count() > width);
@@ -174,44 +174,44 @@ fn everything_in_sync() {
     let view = view_of(in_sync());
     assert!(shown(&view, 60).lines().count() <= 24);
     insta::assert_snapshot!(shown(&view, 60), @r"
-    Account      main
-    Last cycle   ✓ in sync, ended 12 s ago
-    Employees    900 of 900 in sync
-    Users        900 managed
-    Seats        903 of 1000 used, 3 of them by users that are
-                 not ours
-    Verified     against Wazzup's list 30 min ago
-    Lease        held by crm-host/7/0a1b, expires in 80 s unless
-                 renewed
-    Added lately 2 users in 7 days: e9, e10
-                 → give each of them a role in Wazzup: without
-                   one, nobody sees a chat
-    Changes      1 h ago: 2 added, 1 changed (cycle 40)
+    Account       main
+    Last cycle    ✓ in sync, ended 12 s ago
+    Employees     900 of 900 in sync
+    Users         900 managed
+    Seats         903 of 1000 used, 3 of them by users that are
+                  not ours
+    Verified      against Wazzup's list 30 min ago
+    Lease         held by crm-host/7/0a1b, expires in 80 s
+                  unless renewed
+    Added lately  2 users in 7 days: e9, e10
+                  → give each of them a role in Wazzup: without
+                    one, nobody sees a chat
+    Changes       1 h ago: 2 added, 1 changed (cycle 40)
     ");
     insta::assert_snapshot!(shown(&view, 80), @r"
-    Account      main
-    Last cycle   ✓ in sync, ended 12 s ago
-    Employees    900 of 900 in sync
-    Users        900 managed
-    Seats        903 of 1000 used, 3 of them by users that are not ours
-    Verified     against Wazzup's list 30 min ago
-    Lease        held by crm-host/7/0a1b, expires in 80 s unless renewed
-    Added lately 2 users in 7 days: e9, e10
-                 → give each of them a role in Wazzup: without one, nobody sees a
-                   chat
-    Changes      1 h ago: 2 added, 1 changed (cycle 40)
+    Account       main
+    Last cycle    ✓ in sync, ended 12 s ago
+    Employees     900 of 900 in sync
+    Users         900 managed
+    Seats         903 of 1000 used, 3 of them by users that are not ours
+    Verified      against Wazzup's list 30 min ago
+    Lease         held by crm-host/7/0a1b, expires in 80 s unless renewed
+    Added lately  2 users in 7 days: e9, e10
+                  → give each of them a role in Wazzup: without one, nobody sees a
+                    chat
+    Changes       1 h ago: 2 added, 1 changed (cycle 40)
     ");
     insta::assert_snapshot!(shown(&view, 120), @r"
-    Account      main
-    Last cycle   ✓ in sync, ended 12 s ago
-    Employees    900 of 900 in sync
-    Users        900 managed
-    Seats        903 of 1000 used, 3 of them by users that are not ours
-    Verified     against Wazzup's list 30 min ago
-    Lease        held by crm-host/7/0a1b, expires in 80 s unless renewed
-    Added lately 2 users in 7 days: e9, e10
-                 → give each of them a role in Wazzup: without one, nobody sees a chat
-    Changes      1 h ago: 2 added, 1 changed (cycle 40)
+    Account       main
+    Last cycle    ✓ in sync, ended 12 s ago
+    Employees     900 of 900 in sync
+    Users         900 managed
+    Seats         903 of 1000 used, 3 of them by users that are not ours
+    Verified      against Wazzup's list 30 min ago
+    Lease         held by crm-host/7/0a1b, expires in 80 s unless renewed
+    Added lately  2 users in 7 days: e9, e10
+                  → give each of them a role in Wazzup: without one, nobody sees a chat
+    Changes       1 h ago: 2 added, 1 changed (cycle 40)
     ");
 }
 
@@ -220,114 +220,114 @@ fn everything_in_sync() {
 fn a_screen_with_everything() {
     let view = view_of(troubled());
     insta::assert_snapshot!(shown(&view, 60), @r"
-    Account      main
-    Last cycle   ! incomplete, ended 12 s ago
-    Employees    989 of 1000 in sync, 8 failing, 2 waiting for a
-                 seat, 1 pending
-                 ! 1 row without an id (MISSING_ID)
-                 → give each row an id: until then, nobody is
-                   removed without `wazzup-sync approve`
-    Users        900 managed, 4 of them missing from the CRM, 3
-                 unsettled
-                 Unsettled: a request got no answer, so these
-                 users are sent again until it is certain what
-                 Wazzup has.
-    Seats        1000 of 1000 used, 3 of them by users that are
-                 not ours
-    Verified     against Wazzup's list 30 min ago
-    Lease        held by crm-host/7/0a1b, expires in 80 s unless
-                 renewed
-    Held         ✗ 2 removals (2 of 900 users): the CRM names
-                 nobody: this is ALL 900 users
-                 h1, h10
-                 ✗ 1 take-over: this id is somebody else's
-                 h2
-                 → `wazzup-sync approve` shows them with names
-                   and approves exactly these
-    Approved     1 change: the next cycle carries out what is
-                 still due
-                 h3
-    Waiting      ! 2 employees for a seat: w2, w10
-                 → remove users in Wazzup or book more seats;
-                   `wazzup-sync retry` then tries in the next
-                   cycle
-    Failing      ✗ 12 without phone, INVALID_PHONE: our own
-                 words for this code
-                 e0, e1, e2, e3, e4, e5, e6, e7, … and 4 more;
-                 synced as soon as the CRM is corrected
-                 ✗ 1 not synced, INVALID_USERS_DATA: our own
-                 words for this code
-                 u1; tried once; tried again in 5 min
-                 ✗ 1 not removed, HTTP_500\u{1b}[2J: our own
-                 words for this code
-                 u2; tried once; tried again in the next cycle
-                 → `wazzup-sync explain e0` says what to do
-                   about one of them
-    Changes      1 h ago: 2 added, 1 changed (cycle 40)
+    Account       main
+    Last cycle    ! incomplete, ended 12 s ago
+    Employees     989 of 1000 in sync, 8 failing, 2 waiting for
+                  a seat, 1 pending
+                  ! 1 row without an id (MISSING_ID)
+                  → give each row an id: until then, nobody is
+                    removed without `wazzup-sync approve`
+    Users         900 managed, 4 of them missing from the CRM, 3
+                  unsettled
+                  Unsettled: a request got no answer, so these
+                  users are sent again until it is certain what
+                  Wazzup has.
+    Seats         1000 of 1000 used, 3 of them by users that are
+                  not ours
+    Verified      against Wazzup's list 30 min ago
+    Lease         held by crm-host/7/0a1b, expires in 80 s
+                  unless renewed
+    Held          ✗ 2 removals (2 of 900 users): the CRM names
+                  nobody: this is ALL 900 users
+                  h1, h10
+                  ✗ 1 take-over: this id is somebody else's
+                  h2
+                  → `wazzup-sync approve` shows them with names
+                    and approves exactly these
+    Approved      1 change: the next cycle carries out what is
+                  still due
+                  h3
+    Waiting       ! 2 employees for a seat: w2, w10
+                  → remove users in Wazzup or book more seats;
+                    `wazzup-sync retry` then tries in the next
+                    cycle
+    Failing       ✗ 12 without phone, INVALID_PHONE: our own
+                  words for this code
+                  e0, e1, e2, e3, e4, e5, e6, e7, … and 4 more;
+                  synced as soon as the CRM is corrected
+                  ✗ 1 not synced, INVALID_USERS_DATA: our own
+                  words for this code
+                  u1; tried once; tried again in 5 min
+                  ✗ 1 not removed, HTTP_500\u{1b}[2J: our own
+                  words for this code
+                  u2; tried once; tried again in the next cycle
+                  → `wazzup-sync explain e0` says what to do
+                    about one of them
+    Changes       1 h ago: 2 added, 1 changed (cycle 40)
     ");
     insta::assert_snapshot!(shown(&view, 80), @r"
-    Account      main
-    Last cycle   ! incomplete, ended 12 s ago
-    Employees    989 of 1000 in sync, 8 failing, 2 waiting for a seat, 1 pending
-                 ! 1 row without an id (MISSING_ID)
-                 → give each row an id: until then, nobody is removed without
-                   `wazzup-sync approve`
-    Users        900 managed, 4 of them missing from the CRM, 3 unsettled
-                 Unsettled: a request got no answer, so these users are sent again
-                 until it is certain what Wazzup has.
-    Seats        1000 of 1000 used, 3 of them by users that are not ours
-    Verified     against Wazzup's list 30 min ago
-    Lease        held by crm-host/7/0a1b, expires in 80 s unless renewed
-    Held         ✗ 2 removals (2 of 900 users): the CRM names nobody: this is ALL
-                 900 users
-                 h1, h10
-                 ✗ 1 take-over: this id is somebody else's
-                 h2
-                 → `wazzup-sync approve` shows them with names and approves exactly
-                   these
-    Approved     1 change: the next cycle carries out what is still due
-                 h3
-    Waiting      ! 2 employees for a seat: w2, w10
-                 → remove users in Wazzup or book more seats; `wazzup-sync retry`
-                   then tries in the next cycle
-    Failing      ✗ 12 without phone, INVALID_PHONE: our own words for this code
-                 e0, e1, e2, e3, e4, e5, e6, e7, … and 4 more; synced as soon as the
-                 CRM is corrected
-                 ✗ 1 not synced, INVALID_USERS_DATA: our own words for this code
-                 u1; tried once; tried again in 5 min
-                 ✗ 1 not removed, HTTP_500\u{1b}[2J: our own words for this code
-                 u2; tried once; tried again in the next cycle
-                 → `wazzup-sync explain e0` says what to do about one of them
-    Changes      1 h ago: 2 added, 1 changed (cycle 40)
+    Account       main
+    Last cycle    ! incomplete, ended 12 s ago
+    Employees     989 of 1000 in sync, 8 failing, 2 waiting for a seat, 1 pending
+                  ! 1 row without an id (MISSING_ID)
+                  → give each row an id: until then, nobody is removed without
+                    `wazzup-sync approve`
+    Users         900 managed, 4 of them missing from the CRM, 3 unsettled
+                  Unsettled: a request got no answer, so these users are sent again
+                  until it is certain what Wazzup has.
+    Seats         1000 of 1000 used, 3 of them by users that are not ours
+    Verified      against Wazzup's list 30 min ago
+    Lease         held by crm-host/7/0a1b, expires in 80 s unless renewed
+    Held          ✗ 2 removals (2 of 900 users): the CRM names nobody: this is ALL
+                  900 users
+                  h1, h10
+                  ✗ 1 take-over: this id is somebody else's
+                  h2
+                  → `wazzup-sync approve` shows them with names and approves exactly
+                    these
+    Approved      1 change: the next cycle carries out what is still due
+                  h3
+    Waiting       ! 2 employees for a seat: w2, w10
+                  → remove users in Wazzup or book more seats; `wazzup-sync retry`
+                    then tries in the next cycle
+    Failing       ✗ 12 without phone, INVALID_PHONE: our own words for this code
+                  e0, e1, e2, e3, e4, e5, e6, e7, … and 4 more; synced as soon as
+                  the CRM is corrected
+                  ✗ 1 not synced, INVALID_USERS_DATA: our own words for this code
+                  u1; tried once; tried again in 5 min
+                  ✗ 1 not removed, HTTP_500\u{1b}[2J: our own words for this code
+                  u2; tried once; tried again in the next cycle
+                  → `wazzup-sync explain e0` says what to do about one of them
+    Changes       1 h ago: 2 added, 1 changed (cycle 40)
     ");
     insta::assert_snapshot!(shown(&view, 120), @r"
-    Account      main
-    Last cycle   ! incomplete, ended 12 s ago
-    Employees    989 of 1000 in sync, 8 failing, 2 waiting for a seat, 1 pending
-                 ! 1 row without an id (MISSING_ID)
-                 → give each row an id: until then, nobody is removed without `wazzup-sync approve`
-    Users        900 managed, 4 of them missing from the CRM, 3 unsettled
-                 Unsettled: a request got no answer, so these users are sent again until it is certain what Wazzup has.
-    Seats        1000 of 1000 used, 3 of them by users that are not ours
-    Verified     against Wazzup's list 30 min ago
-    Lease        held by crm-host/7/0a1b, expires in 80 s unless renewed
-    Held         ✗ 2 removals (2 of 900 users): the CRM names nobody: this is ALL 900 users
-                 h1, h10
-                 ✗ 1 take-over: this id is somebody else's
-                 h2
-                 → `wazzup-sync approve` shows them with names and approves exactly these
-    Approved     1 change: the next cycle carries out what is still due
-                 h3
-    Waiting      ! 2 employees for a seat: w2, w10
-                 → remove users in Wazzup or book more seats; `wazzup-sync retry` then tries in the next cycle
-    Failing      ✗ 12 without phone, INVALID_PHONE: our own words for this code
-                 e0, e1, e2, e3, e4, e5, e6, e7, … and 4 more; synced as soon as the CRM is corrected
-                 ✗ 1 not synced, INVALID_USERS_DATA: our own words for this code
-                 u1; tried once; tried again in 5 min
-                 ✗ 1 not removed, HTTP_500\u{1b}[2J: our own words for this code
-                 u2; tried once; tried again in the next cycle
-                 → `wazzup-sync explain e0` says what to do about one of them
-    Changes      1 h ago: 2 added, 1 changed (cycle 40)
+    Account       main
+    Last cycle    ! incomplete, ended 12 s ago
+    Employees     989 of 1000 in sync, 8 failing, 2 waiting for a seat, 1 pending
+                  ! 1 row without an id (MISSING_ID)
+                  → give each row an id: until then, nobody is removed without `wazzup-sync approve`
+    Users         900 managed, 4 of them missing from the CRM, 3 unsettled
+                  Unsettled: a request got no answer, so these users are sent again until it is certain what Wazzup has.
+    Seats         1000 of 1000 used, 3 of them by users that are not ours
+    Verified      against Wazzup's list 30 min ago
+    Lease         held by crm-host/7/0a1b, expires in 80 s unless renewed
+    Held          ✗ 2 removals (2 of 900 users): the CRM names nobody: this is ALL 900 users
+                  h1, h10
+                  ✗ 1 take-over: this id is somebody else's
+                  h2
+                  → `wazzup-sync approve` shows them with names and approves exactly these
+    Approved      1 change: the next cycle carries out what is still due
+                  h3
+    Waiting       ! 2 employees for a seat: w2, w10
+                  → remove users in Wazzup or book more seats; `wazzup-sync retry` then tries in the next cycle
+    Failing       ✗ 12 without phone, INVALID_PHONE: our own words for this code
+                  e0, e1, e2, e3, e4, e5, e6, e7, … and 4 more; synced as soon as the CRM is corrected
+                  ✗ 1 not synced, INVALID_USERS_DATA: our own words for this code
+                  u1; tried once; tried again in 5 min
+                  ✗ 1 not removed, HTTP_500\u{1b}[2J: our own words for this code
+                  u2; tried once; tried again in the next cycle
+                  → `wazzup-sync explain e0` says what to do about one of them
+    Changes       1 h ago: 2 added, 1 changed (cycle 40)
     ");
 }
 
@@ -340,24 +340,24 @@ fn a_cycle_that_failed_says_what_to_do() {
     cycle.error_kind = Some("wazzup_unauthorized".into());
     cycle.finished_at = now() - HOUR;
     insta::assert_snapshot!(shown(&view_of(overview), 80), @r"
-    Account      main
-    Last cycle   ✗ failed, ended 1 h ago
-                 Wazzup does not accept the API key (401)
-                 → put a valid API key in place: the next cycle reads it, without a
-                   restart
-                 The last cycle that did not fail ended 1 h ago.
-                 ✗ No cycle has run for 1 h.
-                 → see whether the daemon is running, and its log;
-                   `wazzup-sync check` tests what it needs
-    Employees    900 of 900 in sync, as last counted
-    Users        900 managed
-    Seats        903 of 1000 used, 3 of them by users that are not ours
-    Verified     against Wazzup's list 30 min ago
-    Lease        held by crm-host/7/0a1b, expires in 80 s unless renewed
-    Added lately 2 users in 7 days: e9, e10
-                 → give each of them a role in Wazzup: without one, nobody sees a
-                   chat
-    Changes      1 h ago: 2 added, 1 changed (cycle 40)
+    Account       main
+    Last cycle    ✗ failed, ended 1 h ago
+                  Wazzup does not accept the API key (401)
+                  → every cycle tries again by itself; `wazzup-sync check` says
+                    whether something has to be corrected
+                  The last cycle that did not fail ended 1 h ago.
+                  ✗ No cycle has run for 1 h.
+                  → see whether the daemon is running, and its log;
+                    `wazzup-sync check` tests what it needs
+    Employees     900 of 900 in sync, as last counted
+    Users         900 managed
+    Seats         903 of 1000 used, 3 of them by users that are not ours
+    Verified      against Wazzup's list 30 min ago
+    Lease         held by crm-host/7/0a1b, expires in 80 s unless renewed
+    Added lately  2 users in 7 days: e9, e10
+                  → give each of them a role in Wazzup: without one, nobody sees a
+                    chat
+    Changes       1 h ago: 2 added, 1 changed (cycle 40)
     ");
 }
 
@@ -365,24 +365,24 @@ fn a_cycle_that_failed_says_what_to_do() {
 fn before_the_first_cycle() {
     let mut view = view_of(Overview::default());
     insta::assert_snapshot!(shown(&view, 80), @r"
-    Account      main
-    Last cycle   ! no cycle has ended yet
-                 → `wazzup-sync run` starts the daemon, `wazzup-sync once` runs one
-                   cycle
-    Lease        free: no process is running for this account
+    Account       main
+    Last cycle    ! no cycle has ended yet
+                  → `wazzup-sync run` starts the daemon, `wazzup-sync once` runs one
+                    cycle
+    Lease         free: no process is running for this account
     ");
     let json = serde_json::to_value(&view).unwrap();
     assert_eq!((&json["last_cycle"], &json["lease"]), (&Value::Null, &Value::Null));
     view.other_accounts = vec!["pilot".into()];
     insta::assert_snapshot!(shown(&view, 80), @r"
-    Account      main
-                 ! The state does not know this account. It knows: pilot
-                 → correct `account` in the configuration, unless this is a new
-                   account
-    Last cycle   ! no cycle has ended yet
-                 → `wazzup-sync run` starts the daemon, `wazzup-sync once` runs one
-                   cycle
-    Lease        free: no process is running for this account
+    Account       main
+                  ! The state does not know this account. It knows: pilot
+                  → correct `account` in the configuration, unless this is a new
+                    account
+    Last cycle    ! no cycle has ended yet
+                  → `wazzup-sync run` starts the daemon, `wazzup-sync once` runs one
+                    cycle
+    Lease         free: no process is running for this account
     ");
 }
 

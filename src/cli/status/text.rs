@@ -17,20 +17,13 @@ use crate::{
     state::{Account, CycleOutcome, HeldLease, LastCycle, PastCycle},
 };
 
-/// Columns of the labels.
-pub(super) const MARGIN: usize = 13;
-
-/// How many cycles, kinds of failures, and ids of each list are shown.
 const CYCLES_SHOWN: usize = 3;
-const KINDS_SHOWN: usize = 4;
-const IDS_SHOWN: usize = 8;
 
-/// Writes the status.
 pub(super) fn write(page: &mut Page, view: &StatusView) {
     let account = &view.overview.account;
     page.line("Account", &view.account);
     if !view.other_accounts.is_empty() {
-        let others = listed_ids(&view.other_accounts, IDS_SHOWN);
+        let others = listed_ids(&view.other_accounts);
         let unknown = Advice::warning(format!("The state does not know this account. It knows: {others}"))
             .with("correct `account` in the configuration, unless this is a new account");
         page.advice("", &unknown);
@@ -52,7 +45,7 @@ pub(super) fn write(page: &mut Page, view: &StatusView) {
     write_failing(page, view);
     let added = &view.overview.added_lately;
     if !added.is_empty() {
-        let (users, ids) = (counted(added.len(), "user"), listed_ids(added, IDS_SHOWN));
+        let (users, ids) = (counted(added.len(), "user"), listed_ids(added));
         page.line("Added lately", &format!("{users} in 7 days: {ids}"));
         page.remedy("give each of them a role in Wazzup: without one, nobody sees a chat");
     }
@@ -93,8 +86,9 @@ fn write_last_cycle(page: &mut Page, view: &StatusView, cycle: &LastCycle) {
     let check = view.invocation.command("check");
     if let Some(error) = &cycle.error {
         page.more(error);
-        let kind = cycle.error_kind.as_deref().unwrap_or_default();
-        page.remedy(&remedy_for_error(kind, &check));
+        page.remedy(&format!(
+            "every cycle tries again by itself; {check} says whether something has to be corrected"
+        ));
         page.more(&match account.last_success_at {
             Some(at) => format!("The last cycle that did not fail ended {}.", ago(account.now, at)),
             None => "No cycle has succeeded yet.".to_owned(),
@@ -106,21 +100,6 @@ fn write_last_cycle(page: &mut Page, view: &StatusView, cycle: &LastCycle) {
             "see whether the daemon is running, and its log; {check} tests what it needs"
         ));
         page.advice("", &silence);
-    }
-}
-
-/// What an operator does about a cycle that failed.
-fn remedy_for_error(error_kind: &str, check: &str) -> String {
-    match error_kind {
-        "crm_unavailable" | "crm_query" | "state_unavailable" | "state_refused" | "wazzup_not_found" => {
-            format!("{check} says what to correct; the next cycle then works by itself")
-        }
-        "wazzup_unauthorized" => "put a valid API key in place: the next cycle reads it, without a restart".to_owned(),
-        "wazzup_unavailable" => format!("nothing, unless this lasts: every cycle tries again; {check} tries now"),
-        "lease_lost" => "nothing: another copy has taken over".to_owned(),
-        "lease_too_short" => "if this happens again, make state.lease longer or wazzup.timeout shorter".to_owned(),
-        "interrupted" => "nothing: the cycle was stopped, and the next one continues".to_owned(),
-        _ => "the log says more".to_owned(),
     }
 }
 
@@ -180,7 +159,6 @@ fn write_seats(page: &mut Page, account: &Account) {
     }
 }
 
-/// Who holds the lease.
 pub(in super::super) fn lease_in_words(account: &Account) -> String {
     let now = account.now;
     let Some(HeldLease { holder, expires_at }) = &account.lease else {
@@ -200,7 +178,7 @@ fn write_holds(page: &mut Page, view: &StatusView) {
     let is_anything_held = !waiting.is_empty();
     for group in grouped(waiting) {
         page.marked("Held", Mark::Bad, &group.title(managed));
-        page.more(&listed_ids(group.ids(), IDS_SHOWN));
+        page.more(&listed_ids(group.ids()));
     }
     if is_anything_held {
         let approve = view.invocation.command("approve");
@@ -212,7 +190,7 @@ fn write_holds(page: &mut Page, view: &StatusView) {
             "Approved",
             &format!("{what}: the next cycle carries out what is still due"),
         );
-        page.more(&listed_ids(group.ids(), IDS_SHOWN));
+        page.more(&listed_ids(group.ids()));
     }
 }
 
@@ -221,7 +199,7 @@ fn write_waiting(page: &mut Page, view: &StatusView) {
         return;
     }
     let employees = counted(view.waiting_for_seat.len(), "employee");
-    let ids = listed_ids(&view.waiting_for_seat, IDS_SHOWN);
+    let ids = listed_ids(&view.waiting_for_seat);
     let seats = &view.overview.account.seats;
     let used = seats.used.unwrap_or_default();
     let free = seats
@@ -251,23 +229,16 @@ fn write_failing(page: &mut Page, view: &StatusView) {
     }
     let mut kinds: Vec<_> = kinds.into_iter().collect();
     kinds.sort_by_key(|(_, failures)| Reverse(failures.len()));
-    for ((operation, code, detail), failures) in kinds.iter().take(KINDS_SHOWN) {
+    for ((operation, code, detail), failures) in &kinds {
         let what = operation_in_words(*operation);
         let text = format!("{} {what}, {code}: {detail}", failures.len());
         page.marked("Failing", Mark::Bad, &text);
         page.more(&who_and_when(view.overview.account.now, failures));
     }
-    if let Some(rest) = kinds.get(KINDS_SHOWN..).filter(|rest| !rest.is_empty()) {
-        let more: usize = rest.iter().map(|(_, failures)| failures.len()).sum();
-        let kinds = counted(rest.len(), "other kind");
-        let all = view.invocation.command("status --format json");
-        page.more(&format!("… and {more} more of {kinds}: {all} has them all"));
-    }
     let explain = view.invocation.command_for("explain", &example.user_id);
     page.remedy(&format!("{explain} says what to do about one of them"));
 }
 
-/// What a failure means for the user.
 pub(in super::super) fn operation_in_words(operation: Operation) -> &'static str {
     match operation {
         Operation::Upsert => "not synced",
@@ -278,7 +249,7 @@ pub(in super::super) fn operation_in_words(operation: Operation) -> &'static str
 
 /// `12, 13; tried twice, tried again in 5 min`.
 fn who_and_when(now: Timestamp, failures: &[&Failure]) -> String {
-    let mut text = listed_ids(failures.iter().map(|failure| &*failure.user_id), IDS_SHOWN);
+    let mut text = listed_ids(failures.iter().map(|failure| &*failure.user_id));
     let attempts = failures.iter().map(|failure| failure.attempts).max();
     let attempts = attempts.unwrap_or_default();
     if attempts > 0 {

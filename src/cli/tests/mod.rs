@@ -9,14 +9,13 @@ fn the_command_line_is_consistent() {
 
 #[test]
 fn the_named_file_is_told_from_the_default() {
-    for (arguments, is_given) in [
-        (&["wazzup-sync", "status"][..], false),
-        (&["wazzup-sync", "-c", "x", "status"], true),
-        (&["wazzup-sync", "status", "--config", "x"], true),
+    for (arguments, expected) in [
+        (&["wazzup-sync", "status"][..], "`wazzup-sync check`"),
+        (&["wazzup-sync", "-c", "x", "status"], "`wazzup-sync -c x check`"),
+        (&["wazzup-sync", "status", "--config", "x"], "`wazzup-sync -c x check`"),
     ] {
-        let matches = command().try_get_matches_from(arguments).unwrap();
-        let source = matches.value_source("config");
-        assert_eq!(source == Some(ValueSource::CommandLine), is_given, "{arguments:?}");
-        assert_eq!(Cli::from_arg_matches(&matches).unwrap().config.is_some(), is_given);
+        let cli = Cli::try_parse_from(arguments).unwrap();
+        let invocation = Invocation::new(cli.config.as_deref());
+        assert_eq!(invocation.command("check"), expected, "{arguments:?}");
     }
 }
