@@ -227,8 +227,11 @@ impl Delivery {
         });
         self.close_refusals(item, entry);
         // Whoever was just delivered is in sync, too; and a control is never sent other than as acknowledged last.
-        let control = self.control.as_ref();
-        if control.is_none_or(|control| control.employee.id == item.id) {
+        let is_control = match &self.control {
+            None => item.operation == Operation::Upsert,
+            Some(control) => control.employee.id == item.id,
+        };
+        if is_control {
             self.control = Some(BatchEntry {
                 change: Change::Resend,
                 ..entry.clone()

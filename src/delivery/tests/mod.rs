@@ -362,6 +362,22 @@ fn a_control_is_sent_as_acknowledged_last() {
     assert_eq!((report.interruption, report.failing.len()), (None, 1));
 }
 
+/// Whoever gave up a phone for others and is not delivered yet is not in sync.
+#[test]
+fn a_user_who_only_gave_up_a_phone_is_no_control() {
+    let mut plan = changing(&["0"]);
+    plan.releases.push(BatchEntry {
+        change: Change::Release,
+        ..upsert("a", None, false).entry
+    });
+    let (report, outcomes) = deliver(&plan, |entries| match entries[0].change {
+        Change::Release => ACCEPTED,
+        _ => Verdict::NoDecision(RefusalCode::Status(500).into()),
+    });
+    assert!(matches!(report.interruption, Some(Interruption::Unavailable(_))));
+    assert_eq!((outcomes, report.requests), (vec![Outcome::Upserted], 2));
+}
+
 /// What the control gives is another name than the one that failed, or not the phone.
 #[test]
 fn an_accepted_control_settles_only_what_it_says() {
