@@ -123,6 +123,29 @@ fn where_the_limit_is_unknown_additions_are_halved_until_one_is_refused() {
 }
 
 #[test]
+fn a_refusal_that_contradicts_the_known_seats_is_searched_too() {
+    // Two seats are free, as far as is known.
+    let mut plan = adding_with(2, Some(8), Some(10), 0);
+    plan.upserts.insert(0, upsert("a", None, false));
+    let mut requests = Vec::new();
+    let mut service = full_after(1, Some(10));
+    let (report, _) = deliver_requests(Failures::new(), &plan, |request| {
+        requests.push(told(request));
+        assert!(requests.len() < 10, "{requests:?}");
+        match request {
+            Request::Upsert { entries, .. } => service(entries),
+            _ => ACCEPTED,
+        }
+    });
+    assert_eq!(
+        requests,
+        ["upsert a n000 n001", "upsert n001", "upsert n000", "upsert a"]
+    );
+    assert_eq!(report.waiting_for_seat, BTreeSet::from([id("n000")]));
+    assert_eq!(report.seats_used, Some(10));
+}
+
+#[test]
 fn once_the_account_is_full_no_further_addition_is_tried() {
     let plan = adding_with(250, Some(10), None, 0);
     let (report, _) = deliver(&plan, full_after(0, None));

@@ -3,6 +3,15 @@
 use super::*;
 
 #[test]
+fn each_change_is_stored_by_its_name() {
+    use Change::{Add, Adopt, Release, Resend, TakeOver, Update};
+    for change in [Add, Adopt, TakeOver, Update, Release, Resend] {
+        assert_eq!(change.as_str().parse(), Ok(change));
+    }
+    assert_eq!((Add.as_str(), TakeOver.as_str()), ("add", "take_over"));
+}
+
+#[test]
 fn a_list_or_a_user_may_be_in_question() {
     let list = Questions {
         list: true,
