@@ -250,6 +250,13 @@ fn whom_only_a_lost_request_may_have_created_is_looked_up_before_the_removal() {
     let mut ours = creation(SignedDuration::ZERO);
     ours.list.add_look_up("gone", Some("ANNA".to_owned()));
     assert_eq!(removed(&ours.plan()), ["gone"]);
+    // Whoever was removed after the loss need not be looked up before the request can no longer act.
+    let mut removed_since = creation(MINUTE);
+    assert_eq!(removed_since.plan().questions.users, [employee_id("gone")]);
+    let user = removed_since.snapshot.users.get_mut("gone").expect("a user");
+    user.synced_at = Some(NOW - MINUTE);
+    let plan = removed_since.plan();
+    assert!(plan.questions.is_empty() && plan.sends_nothing() && plan.staying.is_empty());
     // While the request may act, the user is not forgotten.
     let mut open = creation(MINUTE);
     open.list.add_look_up("gone", None);

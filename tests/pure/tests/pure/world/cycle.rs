@@ -134,10 +134,12 @@ impl World {
                 }
             }
         };
+        let mut delivery = Delivery::new(&plan, snapshot.failures.clone());
+        let mut snapshot = snapshot;
         if plan.marks.forgets_account {
             self.forget_account();
+            snapshot = Snapshot::default();
         }
-        let mut delivery = Delivery::new(&plan, snapshot.failures.clone());
         let request = delivery.start();
         self.tick();
         self.state.begin(self.now, began, &plan.marks, request.as_ref());
