@@ -43,7 +43,7 @@ pub(super) fn listed_ids<Id: AsRef<str>>(ids: impl IntoIterator<Item = Id>) -> S
 }
 
 /// `1 row`, `2 rows`.
-pub(super) fn counted(count: impl Display + PartialEq + From<u8>, noun: &str) -> String {
+pub(super) fn counted(count: impl Copy + Display + PartialEq + From<u8>, noun: &str) -> String {
     let plural = if count == 1.into() { "" } else { "s" };
     format!("{count} {noun}{plural}")
 }
