@@ -433,7 +433,7 @@ fn each_way_ends_in_its_verdict() {
     let at_rest = Plan::default;
     let mut rejected = nobody(at_rest(), Live::Absent).with_row(false);
     rejected.crm_mut().rejected = Some(RowProblem::DuplicateId);
-    let mut too_long = nobody(at_rest(), down());
+    let mut too_long = nobody(at_rest(), down()).with_row(true);
     too_long.id = "x".repeat(201);
     too_long.crm_mut().rejected = Some(RowProblem::InvalidId);
     let mut elsewhere = user(at_rest(), Live::Absent);
@@ -507,7 +507,7 @@ fn each_way_ends_in_its_verdict() {
     ✓ in sync as far as we know: Wazzup could not be asked
     ✗ somebody deleted the user in Wazzup
     → `wazzup-sync retry 7` corrects that in the next cycle; the next comparison with Wazzup's list does, too
-    ✗ somebody renamed the user in Wazzup
+    ! somebody renamed the user in Wazzup
     → `wazzup-sync retry 7` corrects that in the next cycle; the next comparison with Wazzup's list does, too
     ! the key or wazzup.base_url has changed since the last comparison: perhaps another account was asked
     → `wazzup-sync check` says whether this is the right account

@@ -246,12 +246,14 @@ impl Judge<'_> {
             return Advice::warning(reason).with(format!("{check} says whether this is the right account"));
         }
         let edited = match &findings.wazzup {
-            Live::Absent => Some("somebody deleted the user in Wazzup"),
-            Live::There(user) if name != Some(user.name.trim()) => Some("somebody renamed the user in Wazzup"),
+            Live::Absent => Some(Advice::bad("somebody deleted the user in Wazzup")),
+            Live::There(user) if name != Some(user.name.trim()) => {
+                Some(Advice::warning("somebody renamed the user in Wazzup"))
+            }
             Live::There(_) | Live::Unknown { .. } => None,
         };
-        if let Some(reason) = edited {
-            return Advice::bad(reason).with(format!(
+        if let Some(advice) = edited {
+            return advice.with(format!(
                 "{retry} corrects that in the next cycle; the next comparison with Wazzup's list does, too"
             ));
         }
