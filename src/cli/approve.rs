@@ -166,7 +166,7 @@ async fn read_roster(context: &Context, selection: &Selection<'_>) -> anyhow::Re
     }
     match setup::crm(&context.config).read().await {
         Ok(rows) => {
-            let phones = &context.config.crm.phone_reader;
+            let phones = &context.config.phone_reader;
             Ok(Some(rows.roster(phones.knowing(selection.snapshot.known_phones()))))
         }
         Err(error) => {

@@ -15,7 +15,7 @@ pub(super) async fn healthcheck(context: &Context) -> anyhow::Result<Exit> {
     } else {
         Account::default()
     };
-    let unhealthy_after = context.config.schedule.unhealthy_after;
+    let unhealthy_after = context.config.unhealthy_after;
     let (exit, mut sentence) = judge(&account, &daemon::holder().host, unhealthy_after);
     if exit != Exit::Ok {
         let status = context.invocation.command("status");

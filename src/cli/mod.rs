@@ -233,10 +233,10 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     let config = Config::load(&config_path)?;
     // An answer is not interrupted by log lines about what it says itself.
     let level = match cli.verb {
-        Verb::Run | Verb::Once => config.log.level,
+        Verb::Run | Verb::Once => config.log_level,
         _ => LogLevel::Error,
     };
-    telemetry::init(config.log.format, level);
+    telemetry::init(config.log_format, level);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let span = tracing::error_span!("account", account = config.account);
     let context = Context {

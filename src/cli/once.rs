@@ -22,7 +22,7 @@ pub(super) async fn once(context: &Context) -> anyhow::Result<Exit> {
     let stop = daemon::stop_signal()?;
     setup::report_unverified_tls(&context.config);
     let engine = setup::engine(&context.config);
-    let (exit, sentence) = match daemon::once(&engine, context.config.state.lease, &stop).await {
+    let (exit, sentence) = match daemon::once(&engine, context.config.lease, &stop).await {
         Ok(Once::Done(report)) => (exit(&report), sentence(&report, &context.invocation)),
         Ok(Once::Interrupted) => {
             bail!("the cycle was interrupted; nothing is lost, and the next one continues");

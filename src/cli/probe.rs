@@ -37,7 +37,7 @@ struct Finding {
 /// Probes, after a question unless `yes`. `phone` is given to the two users, one after the other; without it nothing is asked
 /// about phones.
 pub(super) async fn probe(context: &Context, phone: Option<&str>, yes: bool, format: Format) -> anyhow::Result<Exit> {
-    let phone = match phone.map(|text| context.config.crm.phone_reader.read(text)) {
+    let phone = match phone.map(|text| context.config.phone_reader.read(text)) {
         None => None,
         Some(Ok(Some((phone, _)))) => Some(phone.to_string()),
         Some(Ok(None) | Err(_)) => bail!(UsageError("--phone: this is no phone number".to_owned())),

@@ -9,11 +9,11 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     setup::report_unverified_tls(config);
     let engine = setup::engine(config);
     let schedule = Schedule {
-        every: config.schedule.every.unsigned_abs(),
-        lease: config.state.lease,
+        every: config.every.unsigned_abs(),
+        lease: config.lease,
     };
-    let channel = config.schedule.listen.as_ref().map(ToString::to_string);
-    let listener = Listener::start(config.crm.url.options.clone(), channel);
+    let channel = config.listen.as_ref().map(ToString::to_string);
+    let listener = Listener::start(config.crm_url.options.clone(), channel);
     daemon::run(&engine, schedule, listener, &stop).await;
     Ok(Exit::Ok)
 }

@@ -7,17 +7,17 @@ pub(super) fn engine(config: &Config) -> SyncEngine {
         crm: crm(config),
         state: state(config),
         wazzup: Client::new(config.wazzup.clone()),
-        phone_reader: config.crm.phone_reader.clone(),
+        phone_reader: config.phone_reader.clone(),
         policy: config.policy,
-        verify_every: config.schedule.verify_every,
-        keep_history: config.state.keep_history,
-        unhealthy_after: config.schedule.unhealthy_after,
+        verify_every: config.verify_every,
+        keep_history: config.keep_history,
+        unhealthy_after: config.unhealthy_after,
     }
 }
 
 /// Says in the log which connections are encrypted and yet open to anybody on the way.
 pub(super) fn report_unverified_tls(config: &Config) {
-    for (key, url) in [("crm.url", &config.crm.url), ("state.url", &config.state.url)] {
+    for (key, url) in [("crm.url", &config.crm_url), ("state.url", &config.state_url)] {
         if let Some(warning) = url.ssl_warning() {
             events::tls_unverified(key, &url.address(), warning);
         }
@@ -25,14 +25,14 @@ pub(super) fn report_unverified_tls(config: &Config) {
 }
 
 pub(super) fn crm(config: &Config) -> Crm {
-    let source = config.crm.source.clone();
-    Crm::new(config.crm.url.options.clone(), source, config.crm.query_timeout)
+    let source = config.source.clone();
+    Crm::new(config.crm_url.options.clone(), source, config.query_timeout)
 }
 
 pub(super) fn state(config: &Config) -> State {
     State::new(
-        config.state.url.options.clone(),
-        config.state.schema.as_str(),
+        config.state_url.options.clone(),
+        config.schema.as_str(),
         &config.account,
         config.wazzup.timeout,
     )

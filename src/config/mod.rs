@@ -37,46 +37,25 @@ use crate::{
 pub(crate) struct Config {
     /// Names this Wazzup account in the state database.
     pub(crate) account: String,
-    pub(crate) crm: Crm,
-    pub(crate) wazzup: Settings,
-    pub(crate) state: State,
-    pub(crate) schedule: Schedule,
-    /// `[removals]`, `[updates]` and `[takeovers]`.
-    pub(crate) policy: Policy,
-    pub(crate) log: Log,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Crm {
-    pub(crate) url: DatabaseUrl,
+    pub(crate) crm_url: DatabaseUrl,
     pub(crate) source: Source,
     pub(crate) phone_reader: PhoneReader,
     pub(crate) query_timeout: Duration,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct State {
-    pub(crate) url: DatabaseUrl,
+    pub(crate) wazzup: Settings,
+    pub(crate) state_url: DatabaseUrl,
     pub(crate) schema: Identifier,
     /// At least twice `wazzup.timeout`.
     pub(crate) lease: Duration,
     pub(crate) keep_history: SignedDuration,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Schedule {
     pub(crate) every: SignedDuration,
     pub(crate) verify_every: SignedDuration,
     /// A channel of the CRM database.
     pub(crate) listen: Option<Identifier>,
     pub(crate) unhealthy_after: SignedDuration,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Log {
+    pub(crate) policy: Policy,
     /// None: text on a terminal, else JSON.
-    pub(crate) format: Option<LogFormat>,
-    pub(crate) level: LogLevel,
+    pub(crate) log_format: Option<LogFormat>,
+    pub(crate) log_level: LogLevel,
 }
 
 /// The configuration cannot be used. The messages name keys and where they are set, and never a secret.
@@ -134,12 +113,10 @@ impl Config {
     fn read(reader: &mut Reader<'_>) -> Self {
         let config = Self {
             account: reader.text("account", "default", rules::one_line),
-            crm: Crm {
-                url: database(reader, "crm.url", "crm.url_file"),
-                source: source(reader),
-                phone_reader: reader.text("crm.phone_region", "RU", rules::region),
-                query_timeout: reader.text("crm.query_timeout", "30s", rules::time_limit),
-            },
+            crm_url: database(reader, "crm.url", "crm.url_file"),
+            source: source(reader),
+            phone_reader: reader.text("crm.phone_region", "RU", rules::region),
+            query_timeout: reader.text("crm.query_timeout", "30s", rules::time_limit),
             wazzup: Settings {
                 base_url: reader.text("wazzup.base_url", "https://api.wazzup24.com/v3", rules::base_url),
                 key: api_key(reader),
@@ -147,18 +124,14 @@ impl Config {
                 requests_per_minute: NonZeroU32::new(reader.number("wazzup.requests_per_minute", 900, 1..=u32::MAX))
                     .unwrap_or(NonZeroU32::MIN),
             },
-            state: State {
-                url: database(reader, "state.url", "state.url_file"),
-                schema: reader.text("state.schema", "wazzup_sync", rules::own_schema),
-                lease: reader.text("state.lease", "90s", rules::time_limit),
-                keep_history: reader.text("state.keep_history", "90d", rules::period),
-            },
-            schedule: Schedule {
-                every: reader.text("schedule.every", "1m", rules::period),
-                verify_every: reader.text("schedule.verify_every", "1h", rules::period),
-                listen: reader.optional("schedule.listen", "employees_changed", str::parse),
-                unhealthy_after: reader.text("schedule.unhealthy_after", "15m", rules::period),
-            },
+            state_url: database(reader, "state.url", "state.url_file"),
+            schema: reader.text("state.schema", "wazzup_sync", rules::own_schema),
+            lease: reader.text("state.lease", "90s", rules::time_limit),
+            keep_history: reader.text("state.keep_history", "90d", rules::period),
+            every: reader.text("schedule.every", "1m", rules::period),
+            verify_every: reader.text("schedule.verify_every", "1h", rules::period),
+            listen: reader.optional("schedule.listen", "employees_changed", str::parse),
+            unhealthy_after: reader.text("schedule.unhealthy_after", "15m", rules::period),
             policy: Policy {
                 removes: reader.text("removals.policy", "remove", rules::removes),
                 removals: Limit {
@@ -172,13 +145,11 @@ impl Config {
                 },
                 always_takes_over: reader.text("takeovers.policy", "same_name", rules::always_takes_over),
             },
-            log: Log {
-                format: reader.optional("log.format", "json", rules::one_of),
-                level: reader.text("log.level", "info", rules::one_of),
-            },
+            log_format: reader.optional("log.format", "json", rules::one_of),
+            log_level: reader.text("log.level", "info", rules::one_of),
         };
         let twice = config.wazzup.timeout * 2;
-        if config.state.lease < twice && !reader.has_problem("state.lease") && !reader.has_problem("wazzup.timeout") {
+        if config.lease < twice && !reader.has_problem("state.lease") && !reader.has_problem("wazzup.timeout") {
             let problem = format!("must be at least \"{twice:?}\", twice `wazzup.timeout`; change one of them");
             reader.problem("state.lease", &problem);
         }

@@ -57,7 +57,7 @@ fn problems(text: &str) -> String {
 }
 
 fn url(text: &str) -> Result<DatabaseUrl, String> {
-    load(&with(&[("crm.url", &format!("{text:?}"))]), &[]).map(|config| config.crm.url)
+    load(&with(&[("crm.url", &format!("{text:?}"))]), &[]).map(|config| config.crm_url)
 }
 
 fn table_name(text: &str) -> TableName {
@@ -77,25 +77,32 @@ fn the_sample_loads_and_says_the_defaults() {
         active: Some(Identifier::known("is_active")),
     };
     let name = table_name("public.employees");
-    assert_eq!(sample.crm.source, Source::Table { name, columns });
+    assert_eq!(sample.source, Source::Table { name, columns });
 
     let least = load(&with(&[]), &[]).unwrap();
     assert_eq!(least.account, "default");
     assert_eq!(
-        format!("{:?}", least.crm.phone_reader),
-        format!("{:?}", sample.crm.phone_reader)
+        format!("{:?}", least.phone_reader),
+        format!("{:?}", sample.phone_reader)
     );
-    assert_eq!(least.crm.query_timeout, sample.crm.query_timeout);
+    assert_eq!(least.query_timeout, sample.query_timeout);
     assert_eq!(least.wazzup.base_url, sample.wazzup.base_url);
     assert_eq!(least.wazzup.timeout, sample.wazzup.timeout);
     assert_eq!(least.wazzup.requests_per_minute, sample.wazzup.requests_per_minute);
-    assert_eq!(least.state.schema, sample.state.schema);
-    assert_eq!(least.state.lease, sample.state.lease);
-    assert_eq!(least.state.keep_history, sample.state.keep_history);
-    assert_eq!(least.schedule, sample.schedule);
+    assert_eq!(least.schema, sample.schema);
+    assert_eq!(least.lease, sample.lease);
+    assert_eq!(least.keep_history, sample.keep_history);
+    assert_eq!(
+        (least.every, least.verify_every, least.unhealthy_after),
+        (sample.every, sample.verify_every, sample.unhealthy_after)
+    );
+    assert_eq!((least.listen, sample.listen), (None, None));
     assert_eq!(least.policy, sample.policy);
-    assert_eq!(least.log, sample.log);
-    assert_eq!(least.log.format, None);
+    assert_eq!(
+        (least.log_format, least.log_level),
+        (sample.log_format, sample.log_level)
+    );
+    assert_eq!(least.log_format, None);
     let columns = Columns {
         id: Identifier::known("id"),
         name: Identifier::known("name"),
@@ -103,7 +110,7 @@ fn the_sample_loads_and_says_the_defaults() {
         active: None,
     };
     let name = table_name("employees");
-    assert_eq!(least.crm.source, Source::Table { name, columns });
+    assert_eq!(least.source, Source::Table { name, columns });
 }
 
 #[test]
@@ -112,15 +119,9 @@ fn the_defaults_are_those_of_the_design() {
     let minutes = SignedDuration::from_mins;
     assert_eq!(config.wazzup.base_url.as_str(), "https://api.wazzup24.com/v3");
     assert_eq!(config.wazzup.timeout, Duration::from_secs(30));
-    assert_eq!(config.state.lease, Duration::from_secs(90));
-    assert_eq!(
-        (config.schedule.every, config.schedule.verify_every),
-        (minutes(1), minutes(60))
-    );
-    assert_eq!(
-        (config.schedule.unhealthy_after, config.policy.grace),
-        (minutes(15), minutes(5))
-    );
+    assert_eq!(config.lease, Duration::from_secs(90));
+    assert_eq!((config.every, config.verify_every), (minutes(1), minutes(60)));
+    assert_eq!((config.unhealthy_after, config.policy.grace), (minutes(15), minutes(5)));
     let limit = |above, above_percent| Limit { above, above_percent };
     assert_eq!(
         (config.policy.removals, config.policy.updates),
@@ -183,22 +184,22 @@ format = "text"
 "#;
     let config = load(text, &[]).unwrap();
     assert_eq!(config.account, "00123");
-    assert_eq!(config.crm.source, Source::Query("SELECT 1 AS id -- done".into()));
-    let phone = config.crm.phone_reader.read("020 7946 0018").unwrap();
+    assert_eq!(config.source, Source::Query("SELECT 1 AS id -- done".into()));
+    let phone = config.phone_reader.read("020 7946 0018").unwrap();
     assert_eq!(phone.unwrap().0.to_string(), "442079460018");
     assert_eq!(config.wazzup.base_url.as_str(), "http://127.0.0.1:8080/v3/");
     assert_eq!(literal(&config.wazzup.key), Some("key-4711"));
-    assert_eq!(config.state.url.address(), "/run/postgresql");
-    assert_eq!(config.state.keep_history, SignedDuration::from_hours(90 * 24));
-    assert_eq!(config.schedule.every, SignedDuration::from_mins(90));
-    assert_eq!(config.schedule.verify_every, SignedDuration::from_millis(250));
+    assert_eq!(config.state_url.address(), "/run/postgresql");
+    assert_eq!(config.keep_history, SignedDuration::from_hours(90 * 24));
+    assert_eq!(config.every, SignedDuration::from_mins(90));
+    assert_eq!(config.verify_every, SignedDuration::from_millis(250));
     assert_eq!(
         (config.policy.removals.above, config.policy.removals.above_percent),
         (0, 100)
     );
     assert_eq!(config.policy.grace, SignedDuration::ZERO);
     assert!(!config.policy.removes && config.policy.always_takes_over);
-    assert_eq!(config.log.format, Some(LogFormat::Text));
+    assert_eq!(config.log_format, Some(LogFormat::Text));
     let debug = format!("{config:?}");
     assert!(!debug.contains("hunter2") && !debug.contains("key-4711"), "{debug}");
 }
@@ -393,10 +394,10 @@ fn the_environment_takes_precedence_over_the_file() {
     assert_eq!(config.account, "00123");
     assert_eq!(config.wazzup.requests_per_minute.get(), 100);
     assert_eq!(config.policy.removals.above_percent, 20);
-    assert_eq!(config.schedule.every, SignedDuration::from_secs(30));
+    assert_eq!(config.every, SignedDuration::from_secs(30));
     assert_eq!(literal(&config.wazzup.key), Some("0815"));
     assert!(
-        matches!(config.crm.source, Source::Table { columns: Columns { phone: Some(phone), .. }, .. } if phone.as_str() == "mobile")
+        matches!(config.source, Source::Table { columns: Columns { phone: Some(phone), .. }, .. } if phone.as_str() == "mobile")
     );
 }
 
@@ -493,7 +494,7 @@ fn secrets_come_from_files() {
         ("wazzup.api_key_file", &key_file),
     ]);
     let config = load(&text, &[]).unwrap();
-    assert_eq!(config.crm.url.options.get_username(), "reader");
+    assert_eq!(config.crm_url.options.get_username(), "reader");
     // Read in each cycle, and not here.
     assert!(matches!(config.wazzup.key, SecretSource::File(path) if path == key.path()));
 
@@ -525,7 +526,7 @@ fn only_a_regular_file_is_read_as_a_url() {
 #[case("сотрудники", r#""сотрудники""#)]
 fn a_table_has_one_or_two_names(#[case] text: &str, #[case] quoted: &str) {
     let config = load(&with(&[("crm.table", &format!("'{text}'"))]), &[]).unwrap();
-    assert!(matches!(config.crm.source, Source::Table { name, .. } if name.quoted() == quoted));
+    assert!(matches!(config.source, Source::Table { name, .. } if name.quoted() == quoted));
 }
 
 #[rstest]
@@ -550,7 +551,7 @@ fn other_tables_are_refused(#[case] text: &str) {
 #[case("SELECT 1; SELECT 2", "SELECT 1; SELECT 2")]
 fn a_query_is_taken_as_text(#[case] text: &str, #[case] query: &str) {
     let config = load(&with(&[("crm.table", ""), ("crm.query", &format!("{text:?}"))]), &[]).unwrap();
-    assert_eq!(config.crm.source, Source::Query(query.into()));
+    assert_eq!(config.source, Source::Query(query.into()));
 }
 
 #[rstest]

@@ -59,17 +59,6 @@ fn missing(source: &Source, key: &str, column: &str, found: &[String]) -> Error 
     Error::Query(Reason::new(format!("{problem}; {alternatives}"), Some("42703")))
 }
 
-/// The error of a SELECT whose condition, `active`, is no boolean. `reason` is the server's, which names the type.
-pub(super) fn not_boolean(source: &Source, active: &Identifier, reason: &Reason) -> Error {
-    let active = active.quoted();
-    let problem = match source {
-        Source::Table { .. } => format!("crm.columns.active is {active}, which is not a boolean"),
-        Source::Query(_) => format!("the column {active} of crm.query is not a boolean"),
-    };
-    let remedy = "with crm.query any condition can be one, such as `status = 'works' AS active`";
-    Error::Query(Reason::new(format!("{problem}: {reason}; {remedy}"), reason.sqlstate()))
-}
-
 /// The columns whose names are close to `wanted`, or else all.
 fn alternatives(wanted: &str, found: &[String]) -> String {
     let mut names: Vec<String> = found.iter().map(|column| quoted(column)).collect();

@@ -61,7 +61,12 @@ pub(crate) enum Error {
 /// What to check, where the reason does not say it by itself.
 fn hint(reason: &Reason) -> &'static str {
     match reason.sqlstate() {
-        Some("42703" | "42804" | "57014") => "",
+        Some("42703" | "57014") => "",
+        // In a SELECT whose source could be described, only the condition can have a wrong type.
+        Some("42804") => {
+            "; the active column is not a boolean: correct crm.columns.active, or write a condition in crm.query, such as \
+             `status = 'works' AS active`"
+        }
         Some("42501") => "; GRANT SELECT to the role of crm.url",
         Some("42P01" | "3F000") => "; check crm.table or crm.query, and in which database and schema the table is",
         _ => "; check crm.table, crm.columns or crm.query",
@@ -131,8 +136,7 @@ impl Crm {
     async fn read_rows(&self, purpose: &str, whose: Whose<'_>) -> Result<CrmRows, Error> {
         self.transaction(purpose, async |tx| {
             let select = Select::new(tx, &self.source).await?;
-            let stored = read_stored(tx, &select, whose).await;
-            let stored = stored.map_err(|error| self.explain_datatype(error, &select.columns))?;
+            let stored = read_stored(tx, &select, whose).await?;
             encoding::decode(tx, &select, stored).await
         })
         .await
@@ -157,16 +161,6 @@ impl Crm {
             }
             other => other,
         })
-    }
-
-    /// 42804 is a datatype mismatch. In a SELECT whose source could be described, only the condition can have one.
-    fn explain_datatype(&self, error: Error, columns: &Columns) -> Error {
-        match (error, &columns.active) {
-            (Error::Query(reason), Some(active)) if reason.sqlstate() == Some("42804") => {
-                columns::not_boolean(&self.source, active, &reason)
-            }
-            (error, _) => error,
-        }
     }
 }
 

@@ -15,12 +15,15 @@ pub enum CycleError {
     /// The state.
     #[error(transparent)]
     State(#[from] state::Error),
-    /// Wazzup, before the plan is final.
+    /// Wazzup.
     #[error(transparent)]
     Wazzup(#[from] wazzup::Error),
-    /// The delivery ended early.
-    #[error(transparent)]
-    Interrupted(#[from] Interruption),
+}
+
+impl From<Interruption> for CycleError {
+    fn from(interruption: Interruption) -> Self {
+        Self::Wazzup(interruption.into())
+    }
 }
 
 /// What kind of failure it was: decides who is told, and when.
@@ -38,48 +41,27 @@ impl CycleError {
     /// The kind, as the log and `status` name it.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Crm(crm::Error::Unavailable(_)) => "crm_unavailable",
-            Self::Crm(crm::Error::Query(_)) => "crm_query",
-            Self::State(state::Error::LeaseLost) => "lease_lost",
-            Self::State(state::Error::Unavailable(_)) => "state_unavailable",
-            Self::State(_) => "state_refused",
-            Self::Wazzup(wazzup::Error::Interrupted(interruption)) | Self::Interrupted(interruption) => {
-                match interruption {
-                    Interruption::Unauthorized | Interruption::Forbidden => "wazzup_unauthorized",
-                    Interruption::Unavailable(_) => "wazzup_unavailable",
-                    Interruption::NotSent(NotSent::Stopping) => "interrupted",
-                    Interruption::NotSent(NotSent::LeaseTooShort) => "lease_too_short",
-                }
-            }
-            Self::Wazzup(wazzup::Error::Key { .. }) => "wazzup_unauthorized",
-            Self::Wazzup(wazzup::Error::NotFound { .. }) => "wazzup_not_found",
-            Self::Wazzup(wazzup::Error::Useless { .. }) => "wazzup_unavailable",
-        }
+        let (kind, _) = self.kind_and_class();
+        kind
     }
 
-    pub(super) fn class(&self) -> FailureClass {
+    pub(super) fn kind_and_class(&self) -> (&'static str, FailureClass) {
+        use FailureClass::{NeedsHuman, Stopping, Transient};
         match self {
-            Self::Crm(crm::Error::Unavailable(_))
-            | Self::State(state::Error::Unavailable(_) | state::Error::LeaseLost)
-            | Self::Wazzup(wazzup::Error::Useless { .. }) => FailureClass::Transient,
-            Self::Wazzup(wazzup::Error::Interrupted(interruption)) | Self::Interrupted(interruption) => {
-                match interruption {
-                    Interruption::NotSent(NotSent::Stopping) => FailureClass::Stopping,
-                    Interruption::NotSent(NotSent::LeaseTooShort) | Interruption::Unavailable(_) => {
-                        FailureClass::Transient
-                    }
-                    Interruption::Unauthorized | Interruption::Forbidden => FailureClass::NeedsHuman,
-                }
-            }
-            Self::Crm(crm::Error::Query(_))
-            | Self::State(
-                state::Error::Refused(_)
-                | state::Error::TooNew { .. }
-                | state::Error::Migration { .. }
-                | state::Error::ForeignOwner(_),
-            )
-            | Self::Wazzup(wazzup::Error::Key { .. } | wazzup::Error::NotFound { .. }) => FailureClass::NeedsHuman,
+            Self::Crm(crm::Error::Unavailable(_)) => ("crm_unavailable", Transient),
+            Self::Crm(crm::Error::Query(_)) => ("crm_query", NeedsHuman),
+            Self::State(state::Error::LeaseLost) => ("lease_lost", Transient),
+            Self::State(state::Error::Unavailable(_)) => ("state_unavailable", Transient),
+            Self::State(_) => ("state_refused", NeedsHuman),
+            Self::Wazzup(wazzup::Error::Key { .. }) => ("wazzup_unauthorized", NeedsHuman),
+            Self::Wazzup(wazzup::Error::NotFound { .. }) => ("wazzup_not_found", NeedsHuman),
+            Self::Wazzup(wazzup::Error::Useless { .. }) => ("wazzup_unavailable", Transient),
+            Self::Wazzup(wazzup::Error::Interrupted(interruption)) => match interruption {
+                Interruption::Unauthorized | Interruption::Forbidden => ("wazzup_unauthorized", NeedsHuman),
+                Interruption::Unavailable(_) => ("wazzup_unavailable", Transient),
+                Interruption::NotSent(NotSent::Stopping) => ("interrupted", Stopping),
+                Interruption::NotSent(NotSent::LeaseTooShort) => ("lease_too_short", Transient),
+            },
         }
     }
 

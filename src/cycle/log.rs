@@ -333,14 +333,15 @@ impl Failing {
     /// What may pass by itself is an error only if it lasts; what needs a human is one at once, and when it changes. Both are
     /// errors once an hour. Returns whether this is one.
     fn report(&self, error: &CycleError, requests: usize, unhealthy_after: SignedDuration) -> bool {
-        let level = match error.class() {
+        let (kind, class) = error.kind_and_class();
+        let level = match class {
             FailureClass::Stopping => Level::INFO,
             FailureClass::Transient if self.lasts < unhealthy_after / 3 => Level::WARN,
             FailureClass::NeedsHuman if self.is_new_kind => Level::ERROR,
             FailureClass::Transient | FailureClass::NeedsHuman if self.is_due => Level::ERROR,
             FailureClass::Transient | FailureClass::NeedsHuman => Level::WARN,
         };
-        events::cycle_failed(level, error.kind(), error, seconds(self.lasts), requests);
+        events::cycle_failed(level, kind, error, seconds(self.lasts), requests);
         level == Level::ERROR
     }
 }

@@ -121,7 +121,7 @@ impl SyncEngine {
         let wazzup = self.wazzup.session(gate)?;
         let rows = self.crm.read().await?;
         let roster = rows.roster(self.phone_reader.knowing(snapshot.known_phones()));
-        let list_is_due = log.wants_list_at_start() || self.is_list_due(&log.account, wazzup.fingerprint(), cycle.now);
+        let list_is_due = log.wants_list_at_start() || self.is_list_due(&log.account, &wazzup.fingerprint, cycle.now);
         let (plan, list) = self
             .plan_with_answers(&roster, &snapshot, &wazzup, list_is_due, cycle.now)
             .await?;

@@ -35,7 +35,7 @@ impl SyncEngine {
         list_is_due: bool,
         now: Timestamp,
     ) -> Result<(Plan, RemoteList), CycleError> {
-        let mut list = RemoteList::unread(wazzup.fingerprint());
+        let mut list = RemoteList::unread(&wazzup.fingerprint);
         list.scheduled = list_is_due;
         let expected = roster.eligible().max(snapshot.users.len());
         if list_is_due {

@@ -11,6 +11,7 @@ use super::{
     exchange::{Call, HttpAnswer},
     failure::{Failure, unavailable},
     list::{FetchedList, ListBuilder},
+    retry::Patience,
     user::{RemoteUser, parse_absent, parse_user},
 };
 use crate::{
@@ -91,7 +92,7 @@ impl Session<'_> {
             let success = self.success(&call).await?;
             success.begins_like_list().then_some(()).ok_or_else(Failure::web_page)
         };
-        let (result, _) = self.retry(&call, self.client.patience.for_one_attempt(), attempt).await;
+        let (result, _) = self.retry(&call, Patience::ONE_ATTEMPT, attempt).await;
         let verdict = match result {
             Ok(()) => Verdict::Accepted { absent: Vec::new() },
             Err(failure) if failure.status == Some(403) => Verdict::Interrupted(Interruption::Forbidden),
@@ -114,7 +115,7 @@ impl Session<'_> {
     pub async fn users(&self, expected: usize) -> Result<FetchedList, Error> {
         let latest_page = Instant::now() + self.client.timeout * MAX_TIMEOUTS_OF_A_LIST;
         let mut list = ListBuilder::new(expected);
-        let mut call = Call::get(USERS, USERS.to_owned(), list.room());
+        let mut call = Call::get(USERS, USERS.to_owned(), list.room);
         let coverage = loop {
             let page = match self.read(&call).await {
                 Ok(Some(page)) => page,
@@ -123,7 +124,9 @@ impl Session<'_> {
                     error @ Error::Interrupted(Interruption::Unauthorized | Interruption::NotSent(_)) => {
                         return Err(error);
                     }
-                    error if !list.is_empty() => break Coverage::Incomplete(format!("a page cannot be had: {error}")),
+                    error if list.page_count > 0 => {
+                        break Coverage::Incomplete(format!("a page cannot be had: {error}"));
+                    }
                     error @ (Error::Interrupted(Interruption::Forbidden) | Error::NotFound { .. }) => {
                         return Err(error);
                     }
@@ -135,11 +138,12 @@ impl Session<'_> {
                 Ok(Some(_)) if Instant::now() > latest_page => {
                     break Coverage::Incomplete("reading it takes too long".to_owned());
                 }
-                Ok(Some(offset)) => call = Call::get(USERS, format!("{USERS}?offset={offset}"), list.room()),
+                Ok(Some(offset)) => call = Call::get(USERS, format!("{USERS}?offset={offset}"), list.room),
                 Err(reason) => break Coverage::Incomplete(reason),
             }
         };
-        Ok(list.finish(coverage))
+        let names = list.names;
+        Ok(FetchedList { names, coverage })
     }
 
     /// `GET /users/{id}`. `None`: the service says that there is no such user (404).
@@ -182,7 +186,7 @@ impl Session<'_> {
             ..Call::get("", path.to_owned(), MAX_PROBE_BYTES)
         };
         let attempt = async || self.exchange(&call).await;
-        let (result, _) = self.retry(&call, self.client.patience.for_one_attempt(), attempt).await;
+        let (result, _) = self.retry(&call, Patience::ONE_ATTEMPT, attempt).await;
         result.map_err(|failure| Error::from_failure(failure, "the probe"))
     }
 }

@@ -110,13 +110,6 @@ pub struct Session<'c> {
     pub(super) client: &'c Client,
     pub(super) gate: Gate,
     pub(super) authorization: HeaderValue,
-    fingerprint: String,
-}
-
-impl Session<'_> {
     /// Tells address and key from others without naming them: SHA-256 of both, the first 16 hex digits.
-    #[must_use]
-    pub fn fingerprint(&self) -> &str {
-        &self.fingerprint
-    }
+    pub fingerprint: String,
 }

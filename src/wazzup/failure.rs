@@ -59,6 +59,13 @@ impl Failure {
         };
         Self {
             status: Some(status),
+            ..Self::new(reason, verdict, loss, retry)
+        }
+    }
+
+    fn new(reason: String, verdict: Verdict, loss: Loss, retry: Retry) -> Self {
+        Self {
+            status: None,
             reason,
             verdict,
             loss,
@@ -66,26 +73,16 @@ impl Failure {
         }
     }
 
-    /// Nothing was sent.
     pub(super) fn not_sent(reason: NotSent) -> Self {
-        Self {
-            status: None,
-            reason: reason.to_string(),
-            verdict: Verdict::Interrupted(Interruption::NotSent(reason)),
-            loss: Loss::None,
-            retry: Retry::Never,
-        }
+        let text = reason.to_string();
+        let verdict = Verdict::Interrupted(Interruption::NotSent(reason));
+        Self::new(text, verdict, Loss::None, Retry::Never)
     }
 
     /// Nobody was reached, or the call was given up between two attempts.
     pub(super) fn unavailable(reason: String) -> Self {
-        Self {
-            status: None,
-            verdict: unavailable(&reason),
-            reason,
-            loss: Loss::None,
-            retry: Retry::AfterBackOff(None),
-        }
+        let verdict = unavailable(&reason);
+        Self::new(reason, verdict, Loss::None, Retry::AfterBackOff(None))
     }
 
     /// The request was sent and no full answer came.
@@ -100,13 +97,8 @@ impl Failure {
     }
 
     fn lost(reason: String, code: RefusalCode) -> Self {
-        Self {
-            status: None,
-            reason,
-            verdict: Verdict::NoDecision(code.into()),
-            loss: Loss::MayLand,
-            retry: Retry::AfterBackOff(None),
-        }
+        let verdict = Verdict::NoDecision(code.into());
+        Self::new(reason, verdict, Loss::MayLand, Retry::AfterBackOff(None))
     }
 }
 

@@ -37,12 +37,12 @@ const BYTES_PER_USER: usize = 2 << 10;
 
 /// Puts the pages of `GET /users` together.
 pub(super) struct ListBuilder {
-    names: BTreeMap<String, String>,
+    pub names: BTreeMap<String, String>,
     item_count: usize,
-    page_count: usize,
+    pub page_count: usize,
     shape: Option<Shape>,
     /// How many bytes the further pages may have.
-    room: usize,
+    pub room: usize,
 }
 
 impl ListBuilder {
@@ -57,64 +57,55 @@ impl ListBuilder {
         }
     }
 
-    /// How many bytes the next page may have.
-    pub(super) fn room(&self) -> usize {
-        self.room
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.page_count == 0
-    }
-
     /// Takes a page in. Returns the offset of the page to read next, `None` if the list is complete, and otherwise why
     /// the list is not complete.
     pub(super) fn add(&mut self, body: &[u8]) -> Result<Option<usize>, String> {
-        let Page {
-            shape,
-            names,
-            item_count,
-            problem,
-        } = Page::parse(body)?;
-        let distinct_count = names.len();
+        let (shape, users) = split(body)?;
         let known_count = self.names.len();
-        let mut contradicts = false;
-        for (id, name) in names {
-            // Who is known keeps the first name.
-            contradicts |= self.names.get(&id).is_some_and(|known| *known != name);
-            self.names.entry(id).or_insert(name);
+        let mut problem = None;
+        for user in &users {
+            // One user who cannot be read is no reason to give the others up.
+            if let Err(reason) = self.add_user(user) {
+                problem.get_or_insert(reason);
+            }
         }
         let new_count = self.names.len() - known_count;
         self.room = self.room.saturating_sub(body.len());
-        self.item_count += item_count;
+        self.item_count += users.len();
         self.page_count += 1;
         if let Some(problem) = problem {
             return Err(problem.to_owned());
         }
-        if contradicts || *self.shape.get_or_insert(shape) != shape {
+        if *self.shape.get_or_insert(shape) != shape {
             return Err("its pages contradict each other: it changed while it was read".to_owned());
         }
         let goes_on = match shape {
-            Shape::Array => self.array_goes_on(item_count, distinct_count, new_count)?,
+            Shape::Array => self.array_goes_on(users.len(), new_count)?,
             Shape::Envelope { count } => self.envelope_goes_on(count, new_count)?,
         };
         Ok(goes_on.then_some(self.item_count))
     }
 
-    pub(super) fn finish(self, coverage: Coverage) -> FetchedList {
-        FetchedList {
-            names: self.names,
-            coverage,
+    fn add_user(&mut self, user: &RawValue) -> Result<(), &'static str> {
+        let user = WrittenUser::parse(user.get().as_bytes()).ok_or("one of its entries is no user")?;
+        let id = user.id().ok_or("one of its users has no readable id")?;
+        let name = user.name().ok_or("one of its users has no readable name")?;
+        let known = self.names.entry(id).or_insert_with(|| name.clone());
+        if *known == name {
+            Ok(())
+        } else {
+            Err("one of its users has two names")
         }
     }
 
     /// An array is the whole list. One of exactly a page's length may be the first of several: then what comes behind
     /// it has to show that nothing is left.
-    fn array_goes_on(&self, item_count: usize, distinct_count: usize, new_count: usize) -> Result<bool, String> {
+    fn array_goes_on(&self, item_count: usize, new_count: usize) -> Result<bool, String> {
         match (self.page_count, item_count) {
             (1, _) => Ok(item_count == PAGE_LENGTH),
             (_, 0) => Ok(false),
             // The offset means nothing to this deployment: it shows the same array again.
-            (2, PAGE_LENGTH) if new_count == 0 && distinct_count == self.names.len() => Ok(false),
+            (2, PAGE_LENGTH) if new_count == 0 => Ok(false),
             _ if new_count == item_count => Ok(true),
             _ => Err("its pages overlap: it changed while it was read".to_owned()),
         }
@@ -133,17 +124,6 @@ impl ListBuilder {
     }
 }
 
-/// What a page shows.
-pub(super) struct Page {
-    shape: Shape,
-    /// Names by id.
-    names: BTreeMap<String, String>,
-    /// How many users the page has, repeated and unreadable ones too.
-    item_count: usize,
-    /// Why the page does not say everything that it should; the first reason.
-    problem: Option<&'static str>,
-}
-
 /// The two forms in which deployments answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
@@ -160,37 +140,6 @@ struct Envelope<'a> {
     count: Option<&'a RawValue>,
     #[serde(borrow)]
     data: Option<Vec<&'a RawValue>>,
-}
-
-impl Page {
-    pub(super) fn parse(body: &[u8]) -> Result<Self, &'static str> {
-        let (shape, users) = split(body)?;
-        let mut page = Self {
-            shape,
-            names: BTreeMap::new(),
-            item_count: users.len(),
-            problem: None,
-        };
-        for user in users {
-            // One user who cannot be read is no reason to give the others up.
-            if let Err(problem) = page.add(user) {
-                page.problem.get_or_insert(problem);
-            }
-        }
-        Ok(page)
-    }
-
-    fn add(&mut self, user: &RawValue) -> Result<(), &'static str> {
-        let user = WrittenUser::parse(user.get().as_bytes()).ok_or("one of its entries is no user")?;
-        let id = user.id().ok_or("one of its users has no readable id")?;
-        let name = user.name().ok_or("one of its users has no readable name")?;
-        let known = self.names.entry(id).or_insert_with(|| name.clone());
-        if *known == name {
-            Ok(())
-        } else {
-            Err("one of its users has two names")
-        }
-    }
 }
 
 /// The users of a page, as they are written.

@@ -42,23 +42,19 @@ impl Patience {
             .with_max_times(5),
     };
 
+    /// One attempt, whatever comes.
+    pub(super) const ONE_ATTEMPT: Self = Self {
+        back_off: ExponentialBuilder::new().with_max_times(0),
+        throttling: ExponentialBuilder::new().with_max_times(0),
+    };
+
     /// Without retries, where `attempts` says so. "Too many requests" is waited for all the same.
     pub(super) fn for_attempts(self, attempts: Attempts) -> Self {
-        match attempts {
-            Attempts::Several => self,
-            Attempts::One => Self {
-                back_off: self.back_off.with_max_times(0),
-                ..self
-            },
-        }
-    }
-
-    /// One attempt, whatever comes.
-    pub(super) fn for_one_attempt(self) -> Self {
-        Self {
-            back_off: self.back_off.with_max_times(0),
-            throttling: self.throttling.with_max_times(0),
-        }
+        let back_off = match attempts {
+            Attempts::Several => self.back_off,
+            Attempts::One => Self::ONE_ATTEMPT.back_off,
+        };
+        Self { back_off, ..self }
     }
 }
 

@@ -59,7 +59,7 @@ pub(super) async fn ask(crm: &Crm, own_schema: &str) -> (CrmFindings, Option<Crm
 
 pub(super) fn report(report: &mut Report, context: &Context, findings: &Findings) {
     let (config, crm) = (&context.config, &findings.crm);
-    let answers = Advice::good(format!("the database at {} answers", config.crm.url.address()));
+    let answers = Advice::good(format!("the database at {} answers", config.crm_url.address()));
     // An error says what to do about it.
     match &crm.error {
         None => report.add("CRM", answers),
@@ -74,8 +74,8 @@ pub(super) fn report(report: &mut Report, context: &Context, findings: &Findings
             report.add("CRM query", advice);
         }
     }
-    report_certificate(report, "CRM", &config.crm.url, "crm.url");
-    if let (Some(schemas), Source::Table { name, .. }) = (&crm.ambiguous, &config.crm.source) {
+    report_certificate(report, "CRM", &config.crm_url, "crm.url");
+    if let (Some(schemas), Source::Table { name, .. }) = (&crm.ambiguous, &config.source) {
         let (table, read) = (name.to_string(), &schemas.read);
         let others = listed_ids(&schemas.others);
         let in_schemas = noun_for(schemas.others.len(), "schema");

@@ -14,14 +14,14 @@ pub(super) fn report(report: &mut Report, context: &Context) {
     let text = fs::read_to_string(path).unwrap_or_default();
     report_file(report, path, has_secret(&text));
     let secrets = [
-        config.crm.url.file.as_deref(),
-        config.state.url.file.as_deref(),
+        config.crm_url.file.as_deref(),
+        config.state_url.file.as_deref(),
         config.wazzup.key.file(),
     ];
     for path in secrets.into_iter().flatten() {
         report_file(report, path, true);
     }
-    let (every, unhealthy_after) = (config.schedule.every, config.schedule.unhealthy_after);
+    let (every, unhealthy_after) = (config.every, config.unhealthy_after);
     if unhealthy_after <= every {
         let reason = format!(
             "schedule.unhealthy_after ({unhealthy_after:#}) is not longer than schedule.every ({every:#}), so \

@@ -58,7 +58,7 @@ pub(super) async fn check(context: &Context, format: Format) -> anyhow::Result<E
     let engine = setup::engine(&context.config);
     // At the same time: where all three are down, their time limits are waited for once.
     let ((mut crm, rows), (state, peek), wazzup) = tokio::join!(
-        crm::ask(&engine.crm, context.config.state.schema.as_str()),
+        crm::ask(&engine.crm, context.config.schema.as_str()),
         state::ask(&engine.state),
         ask_wazzup(&engine.wazzup)
     );

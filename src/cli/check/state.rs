@@ -62,7 +62,7 @@ impl StateFindings {
 
 pub(super) fn report(report: &mut Report, context: &Context, findings: &Findings) {
     let (config, state) = (&context.config, &findings.state);
-    let schema = config.state.schema.as_str();
+    let schema = config.schema.as_str();
     let usable = match (&state.error, &state.rights) {
         (Some(error), _) => Advice::bad(error.to_string()),
         (None, Some(rights)) => match obstacle(schema, rights) {
@@ -72,7 +72,7 @@ pub(super) fn report(report: &mut Report, context: &Context, findings: &Findings
         (None, None) => return,
     };
     report.add("State", usable);
-    report_certificate(report, "State", &config.state.url, "state.url");
+    report_certificate(report, "State", &config.state_url, "state.url");
     if let Some(rights) = &state.rights {
         report_access(report, context, findings, rights);
     }
@@ -145,7 +145,7 @@ fn version(schema: &str, state: &StateFindings) -> Advice {
 fn report_access(report: &mut Report, context: &Context, findings: &Findings, rights: &Rights) {
     let config = &context.config;
     let role = &rights.role;
-    let is_same_server = config.crm.url.address() == config.state.url.address();
+    let is_same_server = config.crm_url.address() == config.state_url.address();
     let crm_role = findings.crm.role.as_ref().map(|role| &role.name);
     if is_same_server && crm_role == Some(role) {
         let reason =
@@ -156,7 +156,7 @@ fn report_access(report: &mut Report, context: &Context, findings: &Findings, ri
     }
     if !rights.other_writers.is_empty() && rights.foreign_owner.is_none() {
         let writers = listed_ids(&rights.other_writers);
-        let schema = config.state.schema.as_str();
+        let schema = config.schema.as_str();
         let reason =
             format!("other roles may write in the schema {schema}, and so have anybody removed from Wazzup: {writers}");
         let remedy =

@@ -120,7 +120,7 @@ async fn ask_wazzup(engine: &SyncEngine, id: &str) -> (Live, Option<String>) {
         Ok(_) => unknown("not asked: no URL can name this id; only Wazzup's list shows the user".to_owned()),
         Err(_) => unknown("not asked: no user can have this id".to_owned()),
     };
-    (live, Some(session.fingerprint().to_owned()))
+    (live, Some(session.fingerprint.clone()))
 }
 
 async fn look_up(session: &Session<'_>, id: &EmployeeId) -> Result<Live, wazzup::Error> {

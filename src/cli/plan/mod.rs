@@ -112,7 +112,7 @@ async fn read_list(engine: &SyncEngine, roster: &Roster, peek: &Peek) -> Result<
     }
     // Only a cycle in which the list is due tries more additions than there are known to be seats.
     let account = peek.account.as_ref();
-    list.scheduled = account.is_none_or(|account| engine.is_list_due(account, session.fingerprint(), peek.now));
+    list.scheduled = account.is_none_or(|account| engine.is_list_due(account, &session.fingerprint, peek.now));
     Ok(list)
 }
 

@@ -58,7 +58,7 @@ pub(super) async fn status(context: &Context, format: Format) -> anyhow::Result<
     } else {
         Overview::default()
     };
-    let unhealthy_after = config.schedule.unhealthy_after;
+    let unhealthy_after = config.unhealthy_after;
     let mut view = StatusView::new(overview, &config.account, unhealthy_after, &context.invocation);
     if is_there && view.is_unknown() {
         view.other_accounts = state.other_accounts().await?;

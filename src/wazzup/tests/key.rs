@@ -23,7 +23,7 @@ async fn the_key_file_is_read_for_each_session() {
         fs::write(file.path(), format!(" {key}\n")).expect("written");
         let session = open(&client);
         session.send(&Request::Ping).await;
-        fingerprints.push(session.fingerprint().to_owned());
+        fingerprints.push(session.fingerprint.clone());
     }
     assert_ne!(fingerprints[0], fingerprints[1]);
     let requests = server.requests();
@@ -76,7 +76,7 @@ async fn only_a_regular_file_is_read_as_a_key() {
 fn the_fingerprint_stands_for_address_and_key() {
     let fingerprint = |base: &str, key: &str| {
         let client = client_with(base, TIMEOUT, SecretSource::Literal(key.into()));
-        open(&client).fingerprint().to_owned()
+        open(&client).fingerprint
     };
     // The state keeps it: another value would make every account look like another one.
     let usual = "4bffbd39999a426d";

@@ -112,7 +112,7 @@ async fn one_attempt_is_one_attempt_and_still_waits_when_throttled() {
     for (patience, script, attempts) in [
         (one, &[Some(lost())][..], 1),
         (one, &script, 2),
-        (Patience::USUAL.for_one_attempt(), &script, 1),
+        (Patience::ONE_ATTEMPT, &script, 1),
     ] {
         let played = run(&client, open_gate(), patience, script).await;
         assert_eq!(played.attempts, attempts, "{script:?}");
