@@ -114,7 +114,7 @@ fn a_failure_in_the_rows_is_opened_once_and_anew_when_the_rows_have_another() {
     let [opened] = &*plan.marks.opened_failures else {
         panic!("{:?}", plan.marks);
     };
-    assert_eq!(opened.problem.as_str(), "INVALID_NAME");
+    assert_eq!((opened.problem.as_str(), plan.rejected.len()), ("INVALID_NAME", 1));
     let stored = opened.opened(NOW);
     world.snapshot.failures.insert(opened.key.clone(), stored.clone());
     let plan = world.plan();
@@ -173,4 +173,143 @@ fn of_two_who_want_a_phone_it_goes_to_who_has_it_or_may_have_it_or_comes_first()
     assert_eq!(owner(&world), (strings(&["e2"]), strings(&["e1", "e3"])));
     world.has("e3", "Employee 3", Some(PHONE));
     assert_eq!(owner(&world).1, strings(&["e1", "e2"]));
+}
+
+#[test]
+fn an_approved_take_over_stays_approved_until_it_is_carried_out() {
+    let mut world = World::with_users(5);
+    world.wants("x", "Our Name", None);
+    let key = HoldKey::new(HoldKind::Takeover, "x");
+    let approved = hold("Their Name", true);
+    world.snapshot.holds.insert(key.clone(), approved.clone());
+    world.list.add_look_up("x", Some("Their Name".to_owned()));
+    let plan = world.plan();
+    assert_eq!(plan.upserts[0].entry.change, Change::TakeOver);
+    assert_eq!(plan.holds.get(&key), Some(&approved));
+    assert!(plan.marks.is_empty(), "{:?}", plan.marks);
+}
+
+#[test]
+fn an_unreadable_phone_is_a_failure_with_its_spelling_and_a_shared_one_without() {
+    const PHONE: u64 = 79_260_000_001;
+    let mut world = World::with_users(5);
+    world.wants("e1", "Employee 1", Some(12_345));
+    world.wants("e2", "Employee 2", Some(PHONE));
+    world.wants("e3", "Employee 3", Some(PHONE));
+    let failures = world.plan().local_failures;
+    let told: Vec<_> = failures
+        .iter()
+        .map(|failure| {
+            (
+                &*failure.key.user_id,
+                failure.problem.as_str(),
+                failure.spelling.is_some(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [("e1", "INVALID_PHONE", true), ("e3", "DUPLICATE_PHONE_NUMBER", false)]
+    );
+}
+
+#[test]
+fn a_refused_release_is_an_open_failure_while_the_user_is_to_have_another_phone() {
+    const PHONE: u64 = 79_260_000_001;
+    let mut world = World::with_users(5);
+    world.has("e1", "Employee 1", Some(PHONE));
+    world.refused(
+        "e1",
+        Operation::Phone,
+        "Employee 1",
+        None,
+        SignedDuration::from_hours(1),
+    );
+    assert_eq!(world.plan().marks.closed_failures, []);
+    world.wants("e1", "Employee 1", Some(PHONE));
+    assert_eq!(world.plan().marks.closed_failures.len(), 1);
+}
+
+#[test]
+fn whoever_only_gives_up_a_phone_is_sent_once() {
+    const PHONE: u64 = 79_260_000_001;
+    let mut world = World::with_users(5);
+    world.has("e1", "Employee 1", Some(PHONE));
+    world.wants("e2", "Employee 2", Some(PHONE));
+    let plan = world.plan();
+    let released = |plan: &Plan| {
+        plan.releases
+            .iter()
+            .map(|release| release.employee.id.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (released(&plan), ids(&plan.upserts)),
+        (vec!["e1".to_owned()], vec!["e2"])
+    );
+    // Whom Wazzup shows under another name is put right as well.
+    let names = [
+        ("e1", "Renamed"),
+        ("e2", "Employee 2"),
+        ("e3", "Employee 3"),
+        ("e4", "Employee 4"),
+        ("e5", "Employee 5"),
+    ];
+    world.shows(&names, Coverage::Complete);
+    let plan = world.plan();
+    assert_eq!(
+        (released(&plan), ids(&plan.upserts)),
+        (vec!["e1".to_owned()], vec!["e1", "e2"])
+    );
+}
+
+#[test]
+fn nobody_is_looked_up_whom_no_url_can_name() {
+    let mut world = World::with_users(5);
+    world.wants("a/b", "Newly Hired", None);
+    assert!(world.plan().questions.list);
+    world.shows(&[], Coverage::Unavailable("no answer".to_owned()));
+    let plan = world.plan();
+    assert!(plan.questions.is_empty() && plan.upserts.is_empty());
+    assert!(plan.pending.contains("a/b"));
+}
+
+#[test]
+fn the_spelling_of_a_phone_is_kept_beside_it() {
+    const PHONE: u64 = 79_260_000_001;
+    let mut world = World::with_users(5);
+    world.wants("e1", "Employee 1", Some(PHONE));
+    let spelling = |world: &World| {
+        let upsert = world.plan().upserts[0].entry.clone();
+        upsert.phone_spelling.map(|spelling| spelling.as_str().to_owned())
+    };
+    assert_eq!(spelling(&world), Some(format!("RU {PHONE}")));
+    // Without the phone there is none.
+    world.refused(
+        "e1",
+        Operation::Phone,
+        "Employee 1",
+        Some(PHONE),
+        SignedDuration::from_hours(1),
+    );
+    world.wants("e1", "Renamed", Some(PHONE));
+    assert_eq!(spelling(&world), None);
+}
+
+/// A leaver who stays for good keeps the phone from everybody else, but not from whom a held update leaves as acknowledged.
+#[test]
+fn whoever_is_kept_as_acknowledged_keeps_the_phone() {
+    const PHONE: u64 = 79_260_000_001;
+    let mut world = World::with_users(40);
+    world.policy.removes = false;
+    world.lacks(1, SignedDuration::ZERO);
+    world.has("e1", "Employee 1", Some(PHONE));
+    world.has("e2", "Employee 2", Some(PHONE));
+    // The row of e2 is rejected.
+    world.wants("e2", "", None);
+    let plan = world.plan();
+    assert!(plan.sends_nothing(), "{:?}", plan.upserts);
+    world.wants("e2", "Employee 2", Some(PHONE));
+    let failures = world.plan().local_failures;
+    assert_eq!(failures[0].problem.as_str(), "DUPLICATE_PHONE_NUMBER");
 }
