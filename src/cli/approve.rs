@@ -6,7 +6,7 @@ use anyhow::bail;
 
 use super::{
     Context, Exit,
-    holds::{counted_holds, grouped},
+    holds::{counted_holds, grouped, noun_for_hold},
     invocation::operator,
     page::{Mark, Page, note, say},
     question::Question,
@@ -119,39 +119,30 @@ impl<'a> Selection<'a> {
 
     /// `46 removals, 1 change`.
     fn counted(&self) -> String {
-        let mut parts = Vec::new();
-        for kind in HoldKind::ALL {
-            match (kind, self.count(kind)) {
-                (_, 0) => {}
-                (HoldKind::Account, _) => parts.push("the change to another Wazzup account".to_owned()),
-                (_, count) => parts.push(counted_holds(kind, count)),
-            }
+        if self.count(HoldKind::Account) > 0 {
+            return format!("the {}", noun_for_hold(HoldKind::Account));
         }
+        let kinds = HoldKind::ALL.into_iter().filter(|kind| self.count(*kind) > 0);
+        let parts: Vec<String> = kinds.map(|kind| counted_holds(kind, self.count(kind))).collect();
         parts.join(", ")
     }
 
     fn question(&self) -> Question {
         let managed = self.snapshot.users.len();
         let users = counted(managed, "user");
-        let everything = self.counted();
-        if self.count(HoldKind::Account) > 0 {
-            return Question {
-                text: format!("Approve {everything}? {users} of the old account will be forgotten."),
-                number: Some(managed),
-            };
-        }
         let holds = self.snapshot.holds.iter();
         let approved_removals = holds.filter(|(key, hold)| key.kind == HoldKind::Remove && hold.approved.is_some());
         let removals = self.count(HoldKind::Remove);
-        if removals > 0 && removals + approved_removals.count() >= managed {
-            return Question {
-                text: format!("Approve {everything}? This removes EVERYBODY from Wazzup: all {users}."),
-                number: Some(managed),
-            };
-        }
+        let danger = if self.count(HoldKind::Account) > 0 {
+            Some(format!(" {users} of the old account will be forgotten."))
+        } else if removals > 0 && removals + approved_removals.count() >= managed {
+            Some(format!(" This removes EVERYBODY from Wazzup: all {users}."))
+        } else {
+            None
+        };
         Question {
-            text: format!("Approve {everything}?"),
-            number: None,
+            number: danger.is_some().then_some(managed),
+            text: format!("Approve {}?{}", self.counted(), danger.unwrap_or_default()),
         }
     }
 }

@@ -43,7 +43,7 @@ fn answer(id: &str, rows: u64) -> String {
     if rows == 0 {
         return format!("Nothing had to be erased: the state has no name and no phone of {id}.");
     }
-    let rows = counted(usize::try_from(rows).unwrap_or(usize::MAX), "row");
+    let rows = counted(rows, "row");
     format!(
         "Erased the name and phone of {id} from {rows} of the state. What stays is that a user with this id was added or \
          removed, and when. The CRM, Wazzup and backups of the databases are not touched."

@@ -89,14 +89,39 @@ pub(super) fn grouped<'a>(holds: impl IntoIterator<Item = (&'a HoldKey, &'a Hold
     groups.collect()
 }
 
+/// `removal`, `change`, `take-over`.
+pub(super) fn noun_for_hold(kind: HoldKind) -> &'static str {
+    match kind {
+        HoldKind::Account => "change to another Wazzup account",
+        HoldKind::Remove => "removal",
+        HoldKind::Update => "change",
+        HoldKind::Takeover => "take-over",
+    }
+}
+
 /// `2 removals`, `1 change`, `3 take-overs`, `everything`.
 pub(super) fn counted_holds(kind: HoldKind, count: usize) -> String {
     match kind {
         HoldKind::Account => "everything".to_owned(),
-        HoldKind::Remove => counted(count, "removal"),
-        HoldKind::Update => counted(count, "change"),
-        HoldKind::Takeover => counted(count, "take-over"),
+        _ => counted(count, noun_for_hold(kind)),
     }
+}
+
+/// When a hold is to be approved, by the command `approve`, and what to do otherwise.
+pub(super) fn remedy_for_hold(kind: HoldKind, approve: &str) -> String {
+    let (condition, otherwise) = match kind {
+        HoldKind::Account => (
+            "this account is the right one from now on",
+            "correct the key or wazzup.base_url",
+        ),
+        HoldKind::Remove => (
+            "the person has left",
+            "correct the CRM's rows, crm.table or crm.columns",
+        ),
+        HoldKind::Update => ("the CRM's values are right", "correct the CRM's rows or crm.columns"),
+        HoldKind::Takeover => ("this is the same person", "give the employee another id in the CRM"),
+    };
+    format!("if {condition}: {approve}; otherwise, {otherwise}")
 }
 
 impl HoldGroup<'_> {

@@ -77,7 +77,7 @@ impl Advice {
         Self::new(Mark::Bad, reason)
     }
 
-    pub(super) fn new(mark: Mark, reason: impl Into<String>) -> Self {
+    fn new(mark: Mark, reason: impl Into<String>) -> Self {
         Self {
             mark,
             reason: reason.into(),

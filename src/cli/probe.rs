@@ -119,6 +119,10 @@ impl Probe<'_> {
         self.findings.push(Finding { question, answer });
     }
 
+    fn found_whether(&mut self, question: &'static str, is_so: bool, [yes, no]: [&str; 2]) {
+        self.found(question, if is_so { yes } else { no });
+    }
+
     /// Removes what a killed probe left behind.
     async fn remove_leftovers(&self) -> anyhow::Result<()> {
         let mut is_there = false;
@@ -163,17 +167,11 @@ impl Probe<'_> {
         self.found("list", list_shape(&list));
         let items = items_of(&list);
         let has_numbers = items.iter().any(|item| item["id"].is_number());
-        self.found(
-            "ids in the list",
-            if has_numbers {
-                "some are JSON numbers"
-            } else {
-                "all are text"
-            },
-        );
+        let answers = ["some are JSON numbers", "all are text"];
+        self.found_whether("ids in the list", has_numbers, answers);
         let next = self.get("users?offset=1").await?.json().unwrap_or_default();
         let is_heeded = items_of(&next).first() != items.first();
-        self.found("offset of the list", if is_heeded { "heeded" } else { "ignored" });
+        self.found_whether("offset of the list", is_heeded, ["heeded", "ignored"]);
         Ok(())
     }
 
@@ -188,10 +186,8 @@ impl Probe<'_> {
         }
         self.found("errors", error_shape(&refused));
         let is_changed = self.shows(FIRST, "name", &changed).await?;
-        self.found(
-            "other entries of a refusal",
-            if is_changed { "carried out" } else { "refused with it" },
-        );
+        let answers = ["carried out", "refused with it"];
+        self.found_whether("other entries of a refusal", is_changed, answers);
         Ok(())
     }
 
@@ -207,19 +203,14 @@ impl Probe<'_> {
         }
         let list = self.get("users").await?.json().unwrap_or_default();
         let has_phones = items_of(&list).iter().any(|item| item["phone"] == *phone);
-        self.found("phones in the list", if has_phones { "shown" } else { "not shown" });
+        self.found_whether("phones in the list", has_phones, ["shown", "not shown"]);
         let second = self.upsert(&[user(SECOND, NAME, Some(phone))]).await?;
-        self.found(
-            "phone of another user",
-            if second.is_success() {
-                "accepted".to_owned()
-            } else {
-                format!("refused: {}", error_shape(&second))
-            },
-        );
+        let refused = format!("refused: {}", error_shape(&second));
+        let answers = ["accepted", &refused];
+        self.found_whether("phone of another user", second.is_success(), answers);
         self.upsert(&[user(FIRST, NAME, None)]).await?;
         let is_kept = self.shows(FIRST, "phone", phone).await?;
-        self.found("phone that is left out", if is_kept { "kept" } else { "cleared" });
+        self.found_whether("phone that is left out", is_kept, ["kept", "cleared"]);
         Ok(())
     }
 

@@ -43,8 +43,9 @@ pub(super) fn listed_ids<Id: AsRef<str>>(ids: impl IntoIterator<Item = Id>) -> S
 }
 
 /// `1 row`, `2 rows`.
-pub(super) fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {}", noun_for(count, noun))
+pub(super) fn counted(count: impl Copy + Display + PartialEq + From<u8>, noun: &str) -> String {
+    let plural = if count == 1.into() { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }
 
 pub(super) fn noun_for(count: usize, noun: &str) -> String {
@@ -59,14 +60,6 @@ where
 {
     let counts = counts.into_iter().filter(|(count, _)| *count != Count::default());
     counts.map(|(count, what)| format!("{count} {what}")).collect()
-}
-
-pub(super) fn times(count: u32) -> String {
-    if count == 1 {
-        "once".to_owned()
-    } else {
-        format!("{count} times")
-    }
 }
 
 /// `12 s`, `3 min`, `1 h 30 min`, `12 h`, `2 days`.
@@ -167,7 +160,7 @@ mod tests {
     #[test]
     fn nouns_are_counted() {
         assert_eq!(
-            [0, 1, 2].map(|count| counted(count, "row")),
+            [0_usize, 1, 2].map(|count| counted(count, "row")),
             ["0 rows", "1 row", "2 rows"]
         );
     }

@@ -80,7 +80,7 @@ pub struct State {
 pub enum Error {
     #[error("the state database is unavailable: {0}; {remedy}", remedy = .0.remedy("state.url"))]
     Unavailable(Reason),
-    #[error("the state database refuses: {0}")]
+    #[error("the state database refuses: {0}; check state.schema, and the rights of the role of state.url")]
     Refused(Reason),
     #[error("the lease was lost to another process")]
     LeaseLost,

@@ -3,17 +3,14 @@
 use super::{
     super::{
         Context,
-        holds::{HoldGroup, grouped},
+        holds::{grouped, remedy_for_hold},
         page::Advice,
         plan::PlanView,
         text::{ago, counted},
     },
     Findings, Report,
 };
-use crate::{
-    plan::{Coverage, HoldKind},
-    state::Account,
-};
+use crate::{plan::Coverage, state::Account};
 
 /// The seats of an account, where Wazzup has not said how many there are (its documentation).
 const DOCUMENTED_SEATS: usize = 1_000;
@@ -40,8 +37,16 @@ pub(super) fn report(report: &mut Report, context: &Context, findings: &Findings
             Err(_) => Advice::warning(next_cycle).with("first correct the items above"),
         },
     );
+    let (plan, approve) = (
+        context.invocation.command("plan"),
+        context.invocation.command("approve"),
+    );
     for group in grouped(view.plan.unapproved_holds()) {
-        report.add("Held", hold(context, view, &group));
+        let is_known = group.holds.iter().any(|(key, _)| view.snapshot.holds.contains_key(key));
+        let once = if is_known { "" } else { ", once a cycle has held this" };
+        let remedy = remedy_for_hold(group.kind, &format!("{approve}{once}"));
+        let held = Advice::warning(group.title(view.plan.managed));
+        report.add("Held", held.with(format!("{plan} names the users; {remedy}")));
     }
 }
 
@@ -97,21 +102,4 @@ fn next_cycle(context: &Context, view: &PlanView, account: Option<&Account>) -> 
         sentences.push(format!("The last cycle ended {}.", ago(view.now, cycle.finished_at)));
     }
     sentences.join(" ")
-}
-
-fn hold(context: &Context, view: &PlanView, group: &HoldGroup<'_>) -> Advice {
-    let is_known = group.holds.iter().any(|(key, _)| view.snapshot.holds.contains_key(key));
-    let once = if is_known { "" } else { ", once a cycle has held this" };
-    let question = match group.kind {
-        HoldKind::Account => "are the key and wazzup.base_url right, and shall this account be used from now on",
-        HoldKind::Remove => "are crm.table, crm.columns.active and the rows right",
-        HoldKind::Update => "are crm.columns and the rows right",
-        HoldKind::Takeover => "are these users the same people",
-    };
-    let (plan, approve) = (
-        context.invocation.command("plan"),
-        context.invocation.command("approve"),
-    );
-    Advice::warning(group.title(view.plan.managed))
-        .with(format!("{question} ({plan} shows them)? If so{once}: {approve}"))
 }

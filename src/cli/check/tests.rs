@@ -200,9 +200,10 @@ fn everything_works() {
     Held          ! 1 take-over: this id belongs to a user in
                   Wazzup with another name, whom we did not
                   create
-                  → are these users the same people
-                    (`wazzup-sync plan` shows them)? If so, once
-                    a cycle has held this: `wazzup-sync approve`
+                  → `wazzup-sync plan` names the users; if this
+                    is the same person: `wazzup-sync approve`,
+                    once a cycle has held this; otherwise, give
+                    the employee another id in the CRM
 
     Everything that a cycle needs is there; 3 warnings.
     "#);
@@ -228,8 +229,9 @@ fn everything_works() {
                   other user in Wazzup, left alone. 3 requests to send.
     Held          ! 1 take-over: this id belongs to a user in Wazzup with another
                   name, whom we did not create
-                  → are these users the same people (`wazzup-sync plan` shows them)?
-                    If so, once a cycle has held this: `wazzup-sync approve`
+                  → `wazzup-sync plan` names the users; if this is the same person:
+                    `wazzup-sync approve`, once a cycle has held this; otherwise,
+                    give the employee another id in the CRM
 
     Everything that a cycle needs is there; 3 warnings.
     "#);
@@ -251,8 +253,8 @@ fn everything_works() {
     Next cycle    ✓ 11 employees in the CRM: 2 to add, 1 to adopt, 3 to change, 5 held, waiting or failing. 2 users to
                   remove. 1 take-over held. 1 other user in Wazzup, left alone. 3 requests to send.
     Held          ! 1 take-over: this id belongs to a user in Wazzup with another name, whom we did not create
-                  → are these users the same people (`wazzup-sync plan` shows them)? If so, once a cycle has held this:
-                    `wazzup-sync approve`
+                  → `wazzup-sync plan` names the users; if this is the same person: `wazzup-sync approve`, once a cycle has
+                    held this; otherwise, give the employee another id in the CRM
 
     Everything that a cycle needs is there; 3 warnings.
     "#);
@@ -309,8 +311,9 @@ fn much_is_suspicious() {
                   other user in Wazzup, left alone. 3 requests to send.
     Held          ! 1 take-over: this id belongs to a user in Wazzup with another
                   name, whom we did not create
-                  → are these users the same people (`wazzup-sync plan` shows them)?
-                    If so, once a cycle has held this: `wazzup-sync approve`
+                  → `wazzup-sync plan` names the users; if this is the same person:
+                    `wazzup-sync approve`, once a cycle has held this; otherwise,
+                    give the employee another id in the CRM
 
     Everything that a cycle needs is there; 10 warnings.
     "#);

@@ -143,7 +143,8 @@ impl InCrm {
             rejected: match rejected {
                 Some(row) => Some(row.problem),
                 // The roster keeps an endless id shortened.
-                None => EmployeeId::parse(id).is_err().then_some(RowProblem::InvalidId),
+                None if !rows.is_empty() && EmployeeId::parse(id).is_err() => Some(RowProblem::InvalidId),
+                None => None,
             },
             same_phone: others_with_phone(roster, snapshot, id),
             missing_ids: roster.missing_ids,

@@ -296,11 +296,11 @@ fn something_in_every_section() {
     Wazzup        Anna\u{1b}[2J, phone not shown (asked now)
     Failures      not synced, INVALID_USERS_DATA: our own words
                   for this code
-                  for 1 h; tried once; tried again in 5 min, or
-                  when the CRM's row changes (request ab-1 for
-                  Wazzup's support)
+                  for 1 h; tried 1 time; tried again in 5 min,
+                  or when the CRM's row changes (request ab-1
+                  for Wazzup's support)
                   without phone, INVALID_PHONE, for 1 h
-    Held          the change of name: “Anna” → “true”
+    Held          the change: name: “Anna” → “true”
                   for 1 h: 39 of 40 users would get another name
                   or phone in one cycle
                   approved 0 s ago by boris@crm-host
@@ -311,10 +311,10 @@ fn something_in_every_section() {
                   phone 79261234567 (approved by boris@crm-host,
                   cycle 41)
     Verdict       ✗ the change has to be approved; until then,
-                  Wazzup keeps the old values
+                  nothing changes in Wazzup
                   → if the CRM's values are right:
                     `wazzup-sync approve 7`; otherwise, correct
-                    them in the CRM
+                    the CRM's rows or crm.columns
     ");
     insta::assert_snapshot!(shown(everything(), 80), @r"
     Id            “7”
@@ -331,10 +331,10 @@ fn something_in_every_section() {
                   until it is certain what Wazzup has.
     Wazzup        Anna\u{1b}[2J, phone not shown (asked now)
     Failures      not synced, INVALID_USERS_DATA: our own words for this code
-                  for 1 h; tried once; tried again in 5 min, or when the CRM's row
+                  for 1 h; tried 1 time; tried again in 5 min, or when the CRM's row
                   changes (request ab-1 for Wazzup's support)
                   without phone, INVALID_PHONE, for 1 h
-    Held          the change of name: “Anna” → “true”
+    Held          the change: name: “Anna” → “true”
                   for 1 h: 39 of 40 users would get another name or phone in one
                   cycle
                   approved 0 s ago by boris@crm-host
@@ -342,10 +342,10 @@ fn something_in_every_section() {
                   (approved by boris@crm-host, cycle 41)
                   1 h ago, add: Ann, phone 79261234500 → Anna, phone 79261234567
                   (approved by boris@crm-host, cycle 41)
-    Verdict       ✗ the change has to be approved; until then, Wazzup keeps the old
-                  values
+    Verdict       ✗ the change has to be approved; until then, nothing changes in
+                  Wazzup
                   → if the CRM's values are right: `wazzup-sync approve 7`;
-                    otherwise, correct them in the CRM
+                    otherwise, correct the CRM's rows or crm.columns
     ");
     insta::assert_snapshot!(shown(everything(), 120), @r"
     Id            “7”
@@ -360,16 +360,16 @@ fn something_in_every_section() {
                   Nobody knows whether Wazzup did this, so the user is sent again until it is certain what Wazzup has.
     Wazzup        Anna\u{1b}[2J, phone not shown (asked now)
     Failures      not synced, INVALID_USERS_DATA: our own words for this code
-                  for 1 h; tried once; tried again in 5 min, or when the CRM's row changes (request ab-1 for Wazzup's
+                  for 1 h; tried 1 time; tried again in 5 min, or when the CRM's row changes (request ab-1 for Wazzup's
                   support)
                   without phone, INVALID_PHONE, for 1 h
-    Held          the change of name: “Anna” → “true”
+    Held          the change: name: “Anna” → “true”
                   for 1 h: 39 of 40 users would get another name or phone in one cycle
                   approved 0 s ago by boris@crm-host
     History       1 h ago, update: Ann, phone 79261234500 → Anna, phone 79261234567 (approved by boris@crm-host, cycle 41)
                   1 h ago, add: Ann, phone 79261234500 → Anna, phone 79261234567 (approved by boris@crm-host, cycle 41)
-    Verdict       ✗ the change has to be approved; until then, Wazzup keeps the old values
-                  → if the CRM's values are right: `wazzup-sync approve 7`; otherwise, correct them in the CRM
+    Verdict       ✗ the change has to be approved; until then, nothing changes in Wazzup
+                  → if the CRM's values are right: `wazzup-sync approve 7`; otherwise, correct the CRM's rows or crm.columns
     ");
 }
 
@@ -433,7 +433,7 @@ fn each_way_ends_in_its_verdict() {
     let at_rest = Plan::default;
     let mut rejected = nobody(at_rest(), Live::Absent).with_row(false);
     rejected.crm_mut().rejected = Some(RowProblem::DuplicateId);
-    let mut too_long = nobody(at_rest(), down());
+    let mut too_long = nobody(at_rest(), down()).with_row(true);
     too_long.id = "x".repeat(201);
     too_long.crm_mut().rejected = Some(RowProblem::InvalidId);
     let mut elsewhere = user(at_rest(), Live::Absent);
@@ -507,7 +507,7 @@ fn each_way_ends_in_its_verdict() {
     ✓ in sync as far as we know: Wazzup could not be asked
     ✗ somebody deleted the user in Wazzup
     → `wazzup-sync retry 7` corrects that in the next cycle; the next comparison with Wazzup's list does, too
-    ✗ somebody renamed the user in Wazzup
+    ! somebody renamed the user in Wazzup
     → `wazzup-sync retry 7` corrects that in the next cycle; the next comparison with Wazzup's list does, too
     ! the key or wazzup.base_url has changed since the last comparison: perhaps another account was asked
     → `wazzup-sync check` says whether this is the right account
@@ -531,10 +531,10 @@ fn each_way_ends_in_its_verdict() {
       takes
     ! waits for somebody who is leaving to give up the phone; everything else is synced
     → nothing: `wazzup-sync plan` shows who waits for whom
-    ✗ not synced: the take-over has to be approved
+    ✗ the take-over has to be approved; until then, nothing changes in Wazzup
     → if this is the same person: `wazzup-sync approve 7`; otherwise, give the employee another id in the CRM
-    ✗ the change has to be approved; until then, Wazzup keeps the old values
-    → if the CRM's values are right: `wazzup-sync approve 7`; otherwise, correct them in the CRM
+    ✗ the change has to be approved; until then, nothing changes in Wazzup
+    → if the CRM's values are right: `wazzup-sync approve 7`; otherwise, correct the CRM's rows or crm.columns
     ✗ nothing is sent for anybody until it is certain that this is the right Wazzup account
     → `wazzup-sync status` says what was seen; if the account is the right one: `wazzup-sync approve`
     ! the next cycle takes the phone away, so that somebody else can have it
@@ -542,12 +542,12 @@ fn each_way_ends_in_its_verdict() {
     → keep one of the rows
     ✗ not synced: the id is longer than 200 characters
     → give the row a shorter id
-    ✗ not in the CRM, and the removal has to be approved
-    → if the person has left: `wazzup-sync approve 7`; to keep the user, add a row with exactly this id to the
-      CRM
-    ✗ not in the CRM, and the removal has to be approved
-    → if the person has left: `wazzup-sync approve 7`, once a cycle has held this; to keep the user, add a row
-      with exactly this id to the CRM
+    ✗ the removal has to be approved; until then, nothing changes in Wazzup
+    → if the person has left: `wazzup-sync approve 7`; otherwise, correct the CRM's rows, crm.table or
+      crm.columns
+    ✗ the removal has to be approved; until then, nothing changes in Wazzup
+    → if the person has left: `wazzup-sync approve 7`, once a cycle has held this; otherwise, correct the
+      CRM's rows, crm.table or crm.columns
     ! not in the CRM; the next cycle removes the user, as was approved
     → to keep the user, add a row with exactly this id to the CRM
     ! not in the CRM; the next cycle removes the user

@@ -2,17 +2,17 @@
 
 use super::{
     super::{
-        holds::hold_in_words,
+        holds::{hold_in_words, noun_for_hold},
         page::{Mark, Page},
         status::operation_in_words,
-        text::{ago, in_words, listed_ids, times, until},
+        text::{ago, counted, in_words, listed_ids, until},
     },
     Explanation, Findings, InCrm, Live, evidence,
 };
 use crate::{
     crm::CrmRow,
     employee::{FullName, Phone},
-    plan::{Failure, HoldKind, LostContent, LostEntry, Operation, User},
+    plan::{Failure, LostContent, LostEntry, Operation, User},
     state::{HistoryEntry, HistoryOperation},
 };
 
@@ -166,7 +166,7 @@ fn write_failure(page: &mut Page, findings: &Findings, failure: &Failure) {
     };
     let mut text = format!(
         "for {for_so_long}; tried {}; tried again {next}",
-        times(failure.attempts)
+        counted(failure.attempts, "time")
     );
     if let Some(id) = &failure.request_id {
         text.push_str(&format!(" (request {id} for Wazzup's support)"));
@@ -178,13 +178,7 @@ fn write_holds(page: &mut Page, findings: &Findings) {
     let name = findings.to_send.as_ref().map(|wanted| wanted.name.as_str());
     for (key, hold) in &findings.held {
         let content = hold_in_words(key.kind, hold, findings.snapshot.as_ref(), &findings.lost, name);
-        let what = match key.kind {
-            HoldKind::Account => "everything".to_owned(),
-            HoldKind::Remove => format!("the removal of {content}"),
-            HoldKind::Update => format!("the change of {content}"),
-            HoldKind::Takeover => format!("the take-over: {content}"),
-        };
-        page.line("Held", &what);
+        page.line("Held", &format!("the {}: {content}", noun_for_hold(key.kind)));
         let when = if hold.since < findings.now {
             format!("for {}", in_words(findings.now.duration_since(hold.since)))
         } else {

@@ -2,6 +2,7 @@
 
 use super::{
     super::{
+        holds::{noun_for_hold, remedy_for_hold},
         page::Advice,
         text::{ago, counted, in_words, until},
     },
@@ -9,7 +10,7 @@ use super::{
 };
 use crate::{
     employee::{EmployeeId, RowProblem},
-    plan::{Change, Failure, HoldKind, Operation, Plan, StayReason},
+    plan::{Change, Failure, Operation, Plan, StayReason},
     state::HistoryOperation,
 };
 
@@ -143,24 +144,9 @@ impl Judge<'_> {
         if hold.since >= self.findings.now {
             approve.push_str(", once a cycle has held this");
         }
-        let (reason, if_right, otherwise) = match key.kind {
-            HoldKind::Takeover => (
-                "not synced: the take-over has to be approved".to_owned(),
-                "this is the same person",
-                "otherwise, give the employee another id in the CRM".to_owned(),
-            ),
-            HoldKind::Remove => (
-                format!("{}, and the removal has to be approved", self.unwanted),
-                "the person has left",
-                self.to_keep(),
-            ),
-            HoldKind::Update | HoldKind::Account => (
-                "the change has to be approved; until then, Wazzup keeps the old values".to_owned(),
-                "the CRM's values are right",
-                "otherwise, correct them in the CRM".to_owned(),
-            ),
-        };
-        Some(Advice::bad(reason).with(format!("if {if_right}: {approve}; {otherwise}")))
+        let (what, remedy) = (noun_for_hold(key.kind), remedy_for_hold(key.kind, &approve));
+        let reason = format!("the {what} has to be approved; until then, nothing changes in Wazzup");
+        Some(Advice::bad(reason).with(remedy))
     }
 
     /// An employee who is not sent in the next cycle.
@@ -260,12 +246,14 @@ impl Judge<'_> {
             return Advice::warning(reason).with(format!("{check} says whether this is the right account"));
         }
         let edited = match &findings.wazzup {
-            Live::Absent => Some("somebody deleted the user in Wazzup"),
-            Live::There(user) if name != Some(user.name.trim()) => Some("somebody renamed the user in Wazzup"),
+            Live::Absent => Some(Advice::bad("somebody deleted the user in Wazzup")),
+            Live::There(user) if name != Some(user.name.trim()) => {
+                Some(Advice::warning("somebody renamed the user in Wazzup"))
+            }
             Live::There(_) | Live::Unknown { .. } => None,
         };
-        if let Some(reason) = edited {
-            return Advice::bad(reason).with(format!(
+        if let Some(advice) = edited {
+            return advice.with(format!(
                 "{retry} corrects that in the next cycle; the next comparison with Wazzup's list does, too"
             ));
         }

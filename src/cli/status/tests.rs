@@ -257,10 +257,11 @@ fn a_screen_with_everything() {
                   synced as soon as the CRM is corrected
                   ✗ 1 not synced, INVALID_USERS_DATA: our own
                   words for this code
-                  u1; tried once; tried again in 5 min
+                  u1; tried 1 time; tried again in 5 min
                   ✗ 1 not removed, HTTP_500\u{1b}[2J: our own
                   words for this code
-                  u2; tried once; tried again in the next cycle
+                  u2; tried 1 time; tried again in the next
+                  cycle
                   → `wazzup-sync explain e0` says what to do
                     about one of them
     Changes       1 h ago: 2 added, 1 changed (cycle 40)
@@ -294,9 +295,9 @@ fn a_screen_with_everything() {
                   e0, e1, e2, e3, e4, e5, e6, e7, … and 4 more; synced as soon as
                   the CRM is corrected
                   ✗ 1 not synced, INVALID_USERS_DATA: our own words for this code
-                  u1; tried once; tried again in 5 min
+                  u1; tried 1 time; tried again in 5 min
                   ✗ 1 not removed, HTTP_500\u{1b}[2J: our own words for this code
-                  u2; tried once; tried again in the next cycle
+                  u2; tried 1 time; tried again in the next cycle
                   → `wazzup-sync explain e0` says what to do about one of them
     Changes       1 h ago: 2 added, 1 changed (cycle 40)
     ");
@@ -323,9 +324,9 @@ fn a_screen_with_everything() {
     Failing       ✗ 12 without phone, INVALID_PHONE: our own words for this code
                   e0, e1, e2, e3, e4, e5, e6, e7, … and 4 more; synced as soon as the CRM is corrected
                   ✗ 1 not synced, INVALID_USERS_DATA: our own words for this code
-                  u1; tried once; tried again in 5 min
+                  u1; tried 1 time; tried again in 5 min
                   ✗ 1 not removed, HTTP_500\u{1b}[2J: our own words for this code
-                  u2; tried once; tried again in the next cycle
+                  u2; tried 1 time; tried again in the next cycle
                   → `wazzup-sync explain e0` says what to do about one of them
     Changes       1 h ago: 2 added, 1 changed (cycle 40)
     ");

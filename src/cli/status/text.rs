@@ -8,7 +8,7 @@ use super::{
     super::{
         holds::{counted_holds, grouped, missing_ids},
         page::{Advice, Mark, Page},
-        text::{ago, counted, in_words, listed_counts, listed_ids, times, until},
+        text::{ago, counted, in_words, listed_counts, listed_ids, until},
     },
     StatusView,
 };
@@ -253,7 +253,7 @@ fn who_and_when(now: Timestamp, failures: &[&Failure]) -> String {
     let attempts = failures.iter().map(|failure| failure.attempts).max();
     let attempts = attempts.unwrap_or_default();
     if attempts > 0 {
-        text.push_str(&format!("; tried {}", times(attempts)));
+        text.push_str(&format!("; tried {}", counted(attempts, "time")));
     }
     match failures.iter().filter_map(|failure| failure.next_attempt_at).min() {
         Some(at) => text.push_str(&format!("; tried again {}", until(now, at))),
