@@ -28,7 +28,7 @@
 //!
 //! Who may name whom: `employee` nobody; `plan` only `employee`; `delivery` those two; `crm`, `state` and `wazzup` those,
 //! never each other; `cycle` all of these; `daemon` also `cycle`, `state` and `wazzup::Gate`; everybody may name `events`,
-//! `postgres`, `secret`; `cli` wires it up, and `config` goes no further.
+//! `postgres`, `secret`. `config` reads the settings of all of these, and `cli` alone names `config` and wires it up.
 
 mod abort;
 pub mod cli;

@@ -8,18 +8,19 @@ use crate::postgres::{Identifier, Reason, quoted, unnamed};
 /// How many columns a message names at most.
 const SHOWN: usize = 20;
 
-/// The columns of what stands behind FROM, which is not run: the join needs none of its rows.
+/// The columns of what stands behind FROM, which is not run, since the join needs none of its rows; and the encoding of the
+/// database.
 ///
 /// Not `Executor::describe`: that names a statement, which would stay on the server after every read. And no column is read
 /// as it is: for a type that `sqlx` does not know, it asks the server between preparing and running, which costs a statement
 /// without a name its life.
-pub(super) async fn describe(tx: &mut PgConnection, from: &str) -> Result<Vec<String>, Error> {
+pub(super) async fn describe(tx: &mut PgConnection, from: &str) -> Result<(Vec<String>, String), Error> {
     let sql = format!(
-        "SELECT json_object_keys(row_to_json(columns.*)) \
+        "SELECT array(SELECT json_object_keys(row_to_json(columns.*))), getdatabaseencoding()::text \
          FROM (SELECT * FROM (SELECT) AS one_row LEFT JOIN {from} ON false) AS columns"
     );
-    let columns = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(unnamed(tx)).await?;
-    Ok(columns)
+    let described = sqlx::query_as(AssertSqlSafe(sql)).fetch_one(unnamed(tx)).await?;
+    Ok(described)
 }
 
 /// The columns to read: the configured ones of a table; of a query those that it gives.

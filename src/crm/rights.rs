@@ -1,12 +1,10 @@
 //! What `check` wants to know about the role and the table.
 
-use sqlx::Row as _;
-
 use super::{Crm, Error, Source, TableName, columns::is_near};
 use crate::postgres::unnamed;
 
 /// The role that reads the CRM.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub(crate) struct Role {
     pub(crate) name: String,
     pub(crate) is_superuser: bool,
@@ -33,24 +31,21 @@ impl Crm {
         };
         self.transaction("reading the rights of the role", async |tx| {
             // A right on a single column is one, too; of DELETE and TRUNCATE there are none such.
-            let row = sqlx::query(
-                "SELECT current_user::text, (SELECT rolsuper FROM pg_roles WHERE rolname = current_user), EXISTS ( \
+            let role = sqlx::query_as(
+                "SELECT current_user::text AS name, \
+                 EXISTS (SELECT FROM pg_roles WHERE rolname = current_user AND rolsuper) AS is_superuser, EXISTS ( \
                      SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                      WHERE c.relkind IN ('r', 'p', 'v', 'f') \
                      AND CASE WHEN $1::text IS NOT NULL THEN c.oid = $1::regclass \
                          ELSE n.nspname NOT IN ('pg_catalog', 'information_schema', $2) END \
                      AND (has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') \
-                         OR has_any_column_privilege(c.oid, 'INSERT, UPDATE')))",
+                         OR has_any_column_privilege(c.oid, 'INSERT, UPDATE'))) AS can_write",
             )
             .bind(table)
             .bind(own_schema)
             .fetch_one(unnamed(tx))
             .await?;
-            Ok(Role {
-                name: row.try_get(0)?,
-                is_superuser: row.try_get::<Option<bool>, _>(1)?.unwrap_or(false),
-                can_write: row.try_get(2)?,
-            })
+            Ok(role)
         })
         .await
     }

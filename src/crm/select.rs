@@ -7,7 +7,7 @@ use sqlx::{
 };
 
 use super::{Columns, Error, NAME_CUT, PHONE_CUT, Source, columns};
-use crate::postgres::{Identifier, unnamed};
+use crate::postgres::Identifier;
 
 /// What is cut off before a value is counted; the rest of Unicode's blanks is trimmed when it was read.
 const BLANKS: &str = r"E' \t\n\x0B\f\r'";
@@ -35,9 +35,7 @@ impl Select {
     /// For the columns that there are.
     pub(super) async fn new(tx: &mut PgConnection, source: &Source) -> Result<Self, Error> {
         let from = source.from();
-        let encoding = sqlx::query_scalar("SELECT getdatabaseencoding()::text");
-        let encoding = encoding.fetch_one(unnamed(tx)).await?;
-        let found = columns::describe(tx, &from).await?;
+        let (found, encoding) = columns::describe(tx, &from).await?;
         let columns = columns::choose(source, &found)?;
         Ok(Self {
             from,
