@@ -313,3 +313,46 @@ fn whoever_is_kept_as_acknowledged_keeps_the_phone() {
     let failures = world.plan().local_failures;
     assert_eq!(failures[0].problem.as_str(), "DUPLICATE_PHONE_NUMBER");
 }
+
+#[test]
+fn with_the_policy_always_another_name_is_taken_over_without_a_question() {
+    let mut world = World::with_users(5);
+    world.policy.always_takes_over = true;
+    world.wants("x", "Our Name", None);
+    world.list.add_look_up("x", Some("Their Name".to_owned()));
+    let plan = world.plan();
+    assert_eq!((plan.upserts[0].entry.change, plan.holds.len()), (Change::TakeOver, 0));
+}
+
+#[test]
+fn a_held_take_over_is_no_reason_to_ask() {
+    let mut world = World::with_users(5);
+    world.wants("x", "Our Name", None);
+    let key = HoldKey::new(HoldKind::Takeover, "x");
+    world.snapshot.holds.insert(key, hold("Their Name", false));
+    let plan = world.plan();
+    assert!(plan.questions.is_empty() && plan.upserts.is_empty() && plan.pending.contains("x"));
+    assert_eq!(plan.marks.closed_holds, []);
+}
+
+/// One attempt of a call was lost, and the next one accepted: both are noted at the same time.
+#[test]
+fn what_was_acknowledged_with_its_loss_is_not_sent_again_at_once() {
+    let mut world = World::with_users(5);
+    let content = LostContent::Upsert {
+        name: full_name("Employee 1"),
+        phone: None,
+    };
+    world.lost("e1", content, SignedDuration::from_secs(60));
+    let lost_at = world.snapshot.lost["e1"][0].lost_at;
+    let synced = |at| {
+        let mut snapshot = world.snapshot.clone();
+        snapshot.users.get_mut("e1").expect("a user").synced_at = Some(at);
+        snapshot
+    };
+    let (at_once, before) = (synced(lost_at), synced(lost_at - SignedDuration::from_secs(1)));
+    world.snapshot = at_once;
+    assert!(world.plan().sends_nothing());
+    world.snapshot = before;
+    assert_eq!(ids(&world.plan().upserts), ["e1"]);
+}
