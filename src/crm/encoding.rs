@@ -33,30 +33,37 @@ pub(super) struct StoredRow {
 
 /// The rows as text, without what cannot be converted.
 pub(super) async fn decode(tx: &mut PgConnection, select: &Select, stored: Vec<StoredRow>) -> Result<CrmRows, Error> {
-    let values: Vec<&Option<Vec<u8>>> = stored.iter().flat_map(|row| &row.values).collect();
-    let mut texts = match select.encoding.as_str() {
-        "UTF8" | "SQL_ASCII" => values.into_iter().map(|value| as_utf8(value.as_deref()?)).collect(),
-        _ => convert_all(tx, &values).await?,
+    let mut converted = match select.encoding.as_str() {
+        "UTF8" | "SQL_ASCII" => None,
+        _ => Some(convert_all(tx, &stored).await?.into_iter()),
     };
     let mut rows = Vec::with_capacity(stored.len());
     let mut ids = Vec::new();
     let mut unreadable_ids = 0;
-    for (row, texts) in stored.iter().zip(texts.chunks_exact_mut(3)) {
-        let is_lost = |column: usize| row.values[column].is_some() && texts[column].is_none();
-        let [id_is_lost, name_is_lost, phone_is_lost] = [0, 1, 2].map(is_lost);
-        if phone_is_lost {
-            texts[2] = Some(UNREADABLE_PHONE.to_owned());
-        }
+    for StoredRow { values, is_active } in stored {
+        let [(id, id_is_lost), (name, name_is_lost), (phone, phone_is_lost)] = values.map(|bytes| {
+            let is_there = bytes.is_some();
+            let text = match &mut converted {
+                Some(texts) => texts.next().flatten(),
+                None => bytes.and_then(|bytes| String::from_utf8(bytes).ok()),
+            };
+            let is_lost = is_there && text.is_none();
+            (text, is_lost)
+        });
         if id_is_lost {
             unreadable_ids += 1;
         } else if name_is_lost || phone_is_lost {
-            ids.extend(texts[0].clone());
+            ids.extend(id.clone());
         }
         rows.push(CrmRow {
-            id: texts[0].take(),
-            name: texts[1].take(),
-            phone: texts[2].take(),
-            is_active: row.is_active,
+            id,
+            name,
+            phone: if phone_is_lost {
+                Some(UNREADABLE_PHONE.to_owned())
+            } else {
+                phone
+            },
+            is_active,
         });
     }
     let has_lost = unreadable_ids > 0 || !ids.is_empty();
@@ -69,12 +76,9 @@ pub(super) async fn decode(tx: &mut PgConnection, select: &Select, stored: Vec<S
     Ok(CrmRows { rows, unconvertible })
 }
 
-fn as_utf8(bytes: &[u8]) -> Option<String> {
-    String::from_utf8(bytes.to_vec()).ok()
-}
-
 /// The values, converted by the server; `None` for those that cannot be. What fails as a whole is tried in halves.
-async fn convert_all(tx: &mut PgConnection, values: &[&Option<Vec<u8>>]) -> Result<Vec<Option<String>>, Error> {
+async fn convert_all(tx: &mut PgConnection, stored: &[StoredRow]) -> Result<Vec<Option<String>>, Error> {
+    let values: Vec<&Option<Vec<u8>>> = stored.iter().flat_map(|row| &row.values).collect();
     let mut texts = vec![None; values.len()];
     let everything = 0..values.len();
     let mut ranges = vec![everything];
