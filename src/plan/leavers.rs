@@ -103,12 +103,15 @@ fn fate_of_unacknowledged(input: Input<'_>, id: &EmployeeId, user: &User, approv
     let may_land = input.may_still_land(id);
     let lost = input.lost_entries(id);
     let was_removed_since = lost.iter().all(|entry| Some(entry.lost_at) <= user.synced_at);
+    // A list may lack somebody who is there, and whoever is forgotten would stay in Wazzup for ever.
+    let is_proven_absent = input.list.is_proven_absent(id.as_str()) || !id.has_own_url();
     match input.list.find(id.as_str()) {
         Sighting::Named(name) if input.is_lost_name(id, name) => Fate::Removed { approved },
         _ if may_land && was_removed_since => Fate::Settling,
         Sighting::Unknown => Fate::Stays(StayReason::Unknown),
         // Somebody else's name may still become that of a lost take-over.
         Sighting::Absent | Sighting::Named(_) if may_land => Fate::Settling,
+        Sighting::Absent if !is_proven_absent => Fate::Stays(StayReason::Unknown),
         Sighting::Absent | Sighting::Named(_) => Fate::Forgotten,
     }
 }

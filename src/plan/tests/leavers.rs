@@ -241,6 +241,11 @@ fn whom_only_a_lost_request_may_have_created_is_looked_up_before_the_removal() {
         (staying.reason, staying.name.as_deref()),
         (StayReason::Unknown, Some("Anna"))
     );
+    // A list that says to be complete is not believed alone.
+    let mut listed = creation(SignedDuration::ZERO);
+    listed.shows_first(40, Coverage::Complete);
+    let plan = listed.plan();
+    assert_eq!((plan.questions.users.len(), plan.marks.forgotten.len()), (1, 0));
     // Nothing can act any more, and Wazzup does not have the user, or has another one.
     over.list.add_look_up("gone", None);
     assert_eq!(over.plan().marks.forgotten, [employee_id("gone")]);

@@ -324,3 +324,22 @@ fn whoever_failed_before_is_suspected_first() {
     let undelivered = &story.world.last_cycle.as_ref().expect("a cycle ended").undelivered;
     assert_eq!(undelivered.iter().collect::<Vec<_>>(), ["0000", "0004", "0016"]);
 }
+
+/// A creation was lost, its employee left, and a list lacked the user who was there all the same: the user was forgotten.
+#[test]
+fn a_list_alone_makes_nobody_forgotten() {
+    let people = [("1", "Anna", None), ("2", "Boris", None)];
+    let mut story = Story::new(World::new(service(), crm(&people), EASY_POLICY));
+    act(&mut story, &Action::StartCycle(Reading::GOOD));
+    act(&mut story, &Action::Send(Fate::Abandoned(Acts::AtOnce)));
+    act(&mut story, &Action::Edit(crm(&people[1..])));
+    wait(&mut story, DAY);
+    let lying = Reading {
+        list: ListReading::Lying,
+        answers_look_ups: true,
+    };
+    run(&mut story, lying, &[]);
+    wait(&mut story, DAY);
+    run(&mut story, Reading::GOOD, &[]);
+    assert!(!story.world.service.users.contains_key("1"));
+}

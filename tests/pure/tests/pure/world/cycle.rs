@@ -29,7 +29,7 @@ pub struct Reading {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ListReading {
     Complete,
-    /// It says that it is complete, and lacks the first of the users that were acknowledged to us.
+    /// It says that it is complete, and lacks the first of the users whom we created, acknowledged or not.
     Lying,
     /// It shows all but so many users, and proves nothing.
     Incomplete {
@@ -213,9 +213,11 @@ impl World {
         let coverage = match reading.list {
             ListReading::Complete => Coverage::Complete,
             ListReading::Lying => {
-                let users = &self.state.tables.users;
-                let acknowledged = users.iter().find(|(_, user)| user.acknowledged.is_some());
-                if let Some((id, _)) = acknowledged {
+                let is_created = |id: &&EmployeeId| {
+                    let user = self.service.users.get(id.as_str());
+                    user.is_some_and(|user| !user.is_foreign)
+                };
+                if let Some(id) = self.state.tables.users.keys().find(is_created) {
                     names.remove(id.as_str());
                 }
                 Coverage::Complete
