@@ -343,3 +343,29 @@ fn a_list_alone_makes_nobody_forgotten() {
     run(&mut story, Reading::GOOD, &[]);
     assert!(!story.world.service.users.contains_key("1"));
 }
+
+/// An update was refused since the account was full, and the same user was sent again to show that the service takes anything. A
+/// lost removal had made room meanwhile, so that was accepted, and the failure stayed open.
+#[test]
+fn who_was_refused_does_not_show_whether_the_service_takes_anything() {
+    let people = [("1", "Anna", Some(PHONE)), ("2", "Boris", None)];
+    let mut service = service();
+    service.seat_limit = Some(2);
+    service.users.insert("f".to_owned(), foreign("Vera", None));
+    let mut story = Story::new(World::new(service, crm(&people), EASY_POLICY));
+    run(&mut story, Reading::GOOD, &[]);
+    wait(&mut story, DAY);
+    act(&mut story, &Action::Edit(crm(&people[1..])));
+    run(&mut story, Reading::GOOD, &[Fate::Fails { acted: true }]);
+    act(&mut story, &Action::Edit(crm(&people[..1])));
+    act(&mut story, &Action::StartCycle(Reading::GOOD));
+    act(&mut story, &Action::Send(Fate::Lost(Acts::Later)));
+    for _ in 0..3 {
+        act(&mut story, &Action::Send(Fate::Answered));
+    }
+    act(&mut story, &Action::Land(0));
+    while story.world.cycle.is_some() {
+        act(&mut story, &Action::Send(Fate::Answered));
+    }
+    assert_eq!(ended(&story).0, Outcome::Failed);
+}
