@@ -283,9 +283,9 @@ impl Delivery {
 
     fn fail(&mut self, attempt: FailedAttempt) {
         // Whoever is refused is not in sync, and shows nothing about the service.
-        let is_of = |control: &mut BatchEntry| control.employee.id.as_str() == &*attempt.key.user_id;
         if attempt.key.operation == Operation::Upsert {
-            self.control.take_if(is_of);
+            self.control
+                .take_if(|control| control.employee.id.as_str() == &*attempt.key.user_id);
         }
         let refusal = OpenRefusal {
             name: attempt.name.clone(),

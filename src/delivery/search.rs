@@ -5,7 +5,10 @@ use super::{
     group::{Group, Item, RefusedItem},
     request::{Attempts, Refusal, RefusalCode},
 };
-use crate::plan::{FailureKey, Operation};
+use crate::{
+    employee::EmployeeId,
+    plan::{FailureKey, Operation},
+};
 
 /// How many refusals of updates, because the account is over its user limit, are searched; after that, what was refused
 /// stays pending, whatever the reason.
@@ -107,7 +110,7 @@ impl Delivery {
         }
     }
 
-    /// Divides a group: into those with an open failure, who are the first suspects, and the others; else into halves. What an
+    /// Divides a group: into those with an open failure, who are suspected first, and the others; else into halves. What an
     /// earlier answer named was wrong, or not all: those it named are tried by themselves.
     fn split(&mut self, mut group: Group) {
         for item in &mut group.items {
@@ -115,24 +118,27 @@ impl Delivery {
         }
         let attempts = group.attempts;
         let named = group.aside.into_iter().map(|named| named.item).collect();
-        let (mut first, mut second): (Vec<Item>, Vec<Item>) =
-            group.items.into_iter().partition(|item| self.has_open_refusal(item));
-        if first.is_empty() || second.is_empty() {
-            first.append(&mut second);
-            second = first.split_off(first.len() / 2);
-        }
+        let (suspects, others): (Vec<Item>, Vec<Item>) =
+            group.items.into_iter().partition(|item| self.is_failing(&item.id));
+        let [first, second] = if suspects.is_empty() || others.is_empty() {
+            let mut everybody = [suspects, others].concat();
+            let second_half = everybody.split_off(everybody.len() / 2);
+            [everybody, second_half]
+        } else {
+            [suspects, others]
+        };
         for items in [named, first, second] {
             self.queue.put_group_back(Group::new(items, attempts));
         }
     }
 
-    fn has_open_refusal(&self, item: &Item) -> bool {
-        [Operation::Upsert, Operation::Remove, Operation::Phone]
-            .into_iter()
-            .any(|operation| {
-                self.open_refusals
-                    .contains_key(&FailureKey::new(item.id.as_str(), operation))
-            })
+    /// Whether a failure of the user is open, whatever it is about.
+    fn is_failing(&self, id: &EmployeeId) -> bool {
+        let operations = [Operation::Upsert, Operation::Remove, Operation::Phone];
+        let mut keys = operations
+            .map(|operation| FailureKey::new(id.as_str(), operation))
+            .into_iter();
+        keys.any(|key| self.open_refusals.contains_key(&key))
     }
 }
 
