@@ -127,11 +127,12 @@ fn drift(input: Input<'_>, missing: usize) -> Drift {
         ..Drift::default()
     };
     for (id, name) in input.list.users() {
-        let user = input.snapshot.users.get(id);
-        match user.and_then(|user| user.acknowledged.as_ref()) {
-            None => drift.foreign += 1,
-            Some(acknowledged) if acknowledged.name.as_str() != name.trim() => drift.renamed += 1,
-            Some(_) => {}
+        let user = input.snapshot.users.get_key_value(id);
+        match user.map(|(id, user)| (id, &user.acknowledged)) {
+            Some((_, Some(acknowledged))) => drift.renamed += usize::from(acknowledged.name.as_str() != name.trim()),
+            // Created by a request that was lost.
+            Some((id, None)) if input.is_lost_name(id, name) => {}
+            Some((_, None)) | None => drift.foreign += 1,
         }
     }
     drift

@@ -56,6 +56,22 @@ fn what_differs_from_the_list_is_counted() {
 }
 
 #[test]
+fn a_user_whom_a_lost_request_created_is_not_foreign() {
+    for (shown, foreign) in [("ANNA", 0), ("Boris", 1)] {
+        let mut world = World::with_users(5);
+        world.snapshot.users.insert(employee_id("new"), User::default());
+        let content = LostContent::Upsert {
+            name: full_name("Anna"),
+            phone: None,
+        };
+        world.lost("new", content, SignedDuration::ZERO);
+        world.shows_first(5, Coverage::Complete);
+        world.shows(&[("new", shown)], Coverage::Complete);
+        assert_eq!(world.plan().drift.foreign, foreign);
+    }
+}
+
+#[test]
 fn as_many_additions_are_sent_as_there_are_seats_and_a_batch_more_after_a_due_list() {
     let mut world = World::with_users(8);
     world.snapshot.account.seats_used = Some(20);
