@@ -56,7 +56,7 @@ COPY --from=build-sandbox /image /
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/sandbox"]
-CMD ["wazzup", "--bind", "0.0.0.0"]
+CMD ["wazzup", "--listen", "0.0.0.0:8080"]
 
 # ---- The image -------------------------------------------------------------------------------------------------------------
 FROM scratch AS wazzup-sync

@@ -1,9 +1,11 @@
-//! Tells the compiler which git revision it builds, for `--version`.
+//! Tells the compiler which git revision it builds, for `--version`, and Cargo what else makes a new build.
 use std::env;
 use std::path::Path;
 use std::process::Command;
 
 fn main() {
+    // `sqlx::migrate!` sees a changed file by itself, but not a new one.
+    println!("cargo::rerun-if-changed=migrations");
     println!("cargo::rerun-if-env-changed=WAZZUP_SYNC_REVISION");
     let revision = env::var("WAZZUP_SYNC_REVISION")
         .ok()

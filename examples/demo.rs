@@ -327,8 +327,8 @@ impl Day {
                 format!("{name}, {}", phone.as_deref().unwrap_or("no phone"))
             });
             let held = wazzup.get(*id);
-            let held = held.map_or("—".into(), |it| {
-                format!("{}, {}", it.name, it.phone.as_deref().unwrap_or("no phone"))
+            let held = held.map_or("—".into(), |user| {
+                format!("{}, {}", user.name, user.phone.as_deref().unwrap_or("no phone"))
             });
             println!("  {id:>5} │ {said:38} │ {held}");
         }
@@ -340,9 +340,12 @@ impl Day {
 /// The daemon's binary, which cargo builds beside the examples.
 fn program() -> Result<PathBuf> {
     let here = std::env::current_exe()?;
-    let program = here.parent().and_then(Path::parent).map(|it| it.join("wazzup-sync"));
+    let program = here
+        .parent()
+        .and_then(Path::parent)
+        .map(|path| path.join("wazzup-sync"));
     program
-        .filter(|it| it.exists())
+        .filter(|path| path.exists())
         .context("the daemon is not built: use `make demo`")
 }
 

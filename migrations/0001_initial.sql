@@ -1,6 +1,6 @@
 -- The state of wazzup-sync. Every table has the account's name: many accounts share one database.
--- Times are on this database's clock. No foreign keys: every write holds the account's row by the lease, and a check for
--- each row would make recording a batch a third dearer. Keys begin with the user: by the account first, a planner without
+-- Times are on this database's clock. No foreign keys: every write of a cycle holds the account's row by the lease, and a
+-- check for each row would make recording a batch a third dearer. Keys begin with the user: by the account first, a planner without
 -- statistics would look at all users of the account for each batch.
 
 CREATE TABLE accounts (
@@ -21,10 +21,10 @@ CREATE TABLE accounts (
     last_error          text,
     last_success_at     timestamptz,
     failing_since       timestamptz,
-    -- When the log last said so at ERROR.
+    -- When the log last reported a failing cycle as an error, and when it last reported holds.
     error_reported_at   timestamptz,
     holds_reported_at   timestamptz,
-    -- The counts of the last cycle that came so far: eligible = in_sync + failing + waiting + pending.
+    -- The counts of the last cycle that got so far: eligible = in_sync + failing + waiting + pending.
     eligible            bigint NOT NULL DEFAULT 0,
     in_sync             bigint NOT NULL DEFAULT 0,
     failing             bigint NOT NULL DEFAULT 0,
@@ -40,7 +40,7 @@ CREATE TABLE accounts (
     seats_limit         bigint,
     seats_counted_at    timestamptz,
     waiting_for_seat    text[] NOT NULL DEFAULT '{}',
-    pruned_at           timestamptz
+    pruned_at           timestamptz NOT NULL DEFAULT now()
 );
 
 -- The users we manage, as Wazzup last acknowledged them. A row without a name belongs to a creation whose answer was lost,
@@ -58,8 +58,8 @@ CREATE TABLE users (
     PRIMARY KEY (user_id, account)
 );
 
--- The journal: the request that is under way. Its entries are {user_id, name, phone, phone_spelling, change}; those of a
--- removal are {user_id}.
+-- The journal: the request that is under way. Its entries are {id, name, phone, phone_spelling, change}; those of a
+-- removal are {id}.
 CREATE TABLE in_flight (
     account             text PRIMARY KEY,
     cycle_id            bigint NOT NULL,
@@ -72,10 +72,10 @@ CREATE TABLE in_flight (
 
 CREATE VIEW in_flight_entries AS
     SELECT request.account, request.cycle_id, request.started_at, request.lands_within, request.operation,
-        entry.user_id, entry.name, entry.phone, entry.phone_spelling, entry.change
+        entry.id AS user_id, entry.name, entry.phone, entry.phone_spelling, entry.change
     FROM in_flight AS request
     CROSS JOIN LATERAL jsonb_to_recordset(request.entries)
-        AS entry (user_id text, name text, phone text, phone_spelling text, change text);
+        AS entry (id text, name text, phone text, phone_spelling text, change text);
 
 -- Entries of requests that may have acted, or may still act, without our knowing.
 CREATE TABLE lost (
@@ -177,38 +177,87 @@ CREATE TABLE history (
 -- For the brake, which every cycle asks. Who looks for anything else may wait: an index would cost each delivered change.
 CREATE INDEX history_of_removals ON history (account, at) WHERE operation = 'remove';
 
--- What is recorded of the request in flight once it is acknowledged. In functions, whose plans a session keeps: a batch takes
--- one round trip, and nothing is planned for it. Rows are looked up by their keys alone, since a plan that was made while
--- the tables were empty would read them whole ever after.
+-- The journal. In functions, whose plans a session keeps: a batch takes one call, and nothing is planned for it. Rows are
+-- looked up by their keys alone, since a plan that was made while the tables were empty would read them whole ever after.
+
+-- Takes the request in flight out of the journal, with what became of it, and puts the next one in, if there is one. Before
+-- that it renews the lease and counts seats; it returns false, and does nothing else, if another process has the lease. `loss`: NULL, 'over' or 'may_land'.
+CREATE FUNCTION turn_journal(of_account text, token bigint, holder text, lease interval, in_cycle bigint,
+    acknowledged boolean, already_absent text[], seats_taken bigint, loss text,
+    next_operation text, next_entries jsonb, next_lands_within interval) RETURNS boolean LANGUAGE plpgsql
+    SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+    operation_in_flight text := (SELECT operation FROM in_flight WHERE account = of_account);
+BEGIN
+    -- Unknown seats stay NULL; GREATEST alone would make them 0.
+    UPDATE accounts SET lease_expires_at = now() + lease,
+        seats_used = CASE WHEN seats_used IS NOT NULL THEN GREATEST(seats_used + seats_taken, 0) END
+    WHERE account = of_account AND lease_token = token AND lease_holder = holder;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    -- Before the loss, which may be of an earlier attempt of the same request.
+    IF acknowledged AND operation_in_flight = 'upsert' THEN
+        PERFORM acknowledge_upserts(of_account, in_cycle);
+    ELSIF acknowledged AND operation_in_flight = 'remove' THEN
+        PERFORM acknowledge_removals(of_account, in_cycle, already_absent);
+    END IF;
+    IF loss IS NOT NULL THEN
+        PERFORM lose_request_in_flight(of_account, loss = 'may_land');
+    END IF;
+    IF next_operation IS NULL THEN
+        DELETE FROM in_flight WHERE account = of_account;
+    ELSE
+        INSERT INTO in_flight (account, cycle_id, started_at, lands_within, operation, entries)
+        VALUES (of_account, in_cycle, now(), next_lands_within, next_operation, next_entries)
+        ON CONFLICT (account) DO UPDATE SET cycle_id = excluded.cycle_id, started_at = excluded.started_at,
+            lands_within = excluded.lands_within, operation = excluded.operation, entries = excluded.entries;
+    END IF;
+    RETURN true;
+END $$;
+
+-- Notes the entries of the request in flight as lost: it may have acted, or still act (`may_land`). Users who may have been
+-- created by it get a row without acknowledged values.
+CREATE FUNCTION lose_request_in_flight(of_account text, may_land boolean) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO lost (account, user_id, operation, name, phone, lost_at, may_land_until)
+    SELECT account, user_id, operation, name, phone, now(), CASE WHEN may_land THEN now() + lands_within ELSE now() END
+    FROM in_flight_entries WHERE account = of_account
+    ON CONFLICT (user_id, account, operation, COALESCE(name, ''), COALESCE(phone, ''))
+    DO UPDATE SET lost_at = now(), may_land_until = GREATEST(lost.may_land_until, excluded.may_land_until);
+
+    INSERT INTO users (account, user_id)
+    SELECT account, user_id FROM in_flight_entries WHERE account = of_account AND operation = 'upsert'
+    ON CONFLICT (user_id, account) DO NOTHING;
+END $$;
 
 CREATE FUNCTION acknowledge_upserts(of_account text, in_cycle bigint) RETURNS void LANGUAGE plpgsql
     SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
-    user_ids text[] := ARRAY(SELECT user_id FROM in_flight_entries WHERE account = of_account);
+    entries in_flight_entries[] := ARRAY(SELECT entry FROM in_flight_entries AS entry WHERE account = of_account);
+    user_ids text[] := ARRAY(SELECT user_id FROM unnest(entries));
     -- An approval is used up by what was approved, not by a phone that is given up first.
-    approved text[] := ARRAY(SELECT user_id FROM in_flight_entries
-        WHERE account = of_account AND change NOT IN ('release', 'resend'));
+    used_up holds[] := ARRAY(SELECT hold FROM holds AS hold
+        WHERE user_id = ANY (ARRAY(SELECT user_id FROM unnest(entries) WHERE change NOT IN ('release', 'resend')))
+            AND kind IN ('update', 'takeover') AND account = of_account AND approved_at IS NOT NULL);
 BEGIN
     INSERT INTO history (account, cycle_id, at, user_id, operation, outcome, approved_by,
         name_before, phone_before, name_after, phone_after)
     SELECT of_account, in_cycle, now(), entry.user_id, entry.change, 'delivered',
-        (SELECT approved_by FROM holds AS hold WHERE hold.user_id = entry.user_id AND hold.account = of_account
-            AND hold.kind IN ('update', 'takeover') AND hold.approved_at IS NOT NULL
-            AND entry.change NOT IN ('release', 'resend') LIMIT 1),
-        (SELECT before.name FROM users AS before WHERE before.user_id = entry.user_id AND before.account = of_account),
-        (SELECT before.phone FROM users AS before WHERE before.user_id = entry.user_id AND before.account = of_account),
-        entry.name, entry.phone
-    FROM in_flight_entries AS entry WHERE entry.account = of_account;
+        (SELECT approved_by FROM unnest(used_up) AS hold WHERE hold.user_id = entry.user_id LIMIT 1),
+        before.name, before.phone, entry.name, entry.phone
+    FROM unnest(entries) AS entry
+    LEFT JOIN LATERAL (SELECT name, phone FROM users WHERE user_id = entry.user_id AND account = of_account LIMIT 1)
+        AS before ON true;
 
     INSERT INTO users (account, user_id, name, phone, phone_spelling, synced_at)
-    SELECT of_account, user_id, name, phone, phone_spelling, now() FROM in_flight_entries WHERE account = of_account
+    SELECT of_account, user_id, name, phone, phone_spelling, now() FROM unnest(entries)
     ON CONFLICT (user_id, account) DO UPDATE SET name = excluded.name, phone = excluded.phone,
         phone_spelling = excluded.phone_spelling, synced_at = excluded.synced_at;
 
     PERFORM settle(of_account, user_ids);
 
-    DELETE FROM holds WHERE account = of_account AND user_id = ANY (approved)
-        AND kind IN ('update', 'takeover') AND approved_at IS NOT NULL;
+    DELETE FROM holds WHERE account = of_account AND (user_id, kind) IN (SELECT user_id, kind FROM unnest(used_up));
 END $$;
 
 -- `already_absent`: users of the removal in flight who had been gone before.

@@ -29,7 +29,6 @@ use tracing_subscriber::{
 
 use crate::printable::{printable, printable_json};
 
-/// What a log line looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
 pub enum LogFormat {
@@ -95,13 +94,11 @@ where
     Registry::default().with(filter).with(lines)
 }
 
-/// Whether the code that logs is ours.
 fn is_ours(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     target == "wazzup_sync" || target.starts_with("wazzup_sync::")
 }
 
-/// The layer that writes the lines.
 struct Lines<W> {
     format: LogFormat,
     colour: bool,
@@ -120,16 +117,15 @@ where
 
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         if let Some(span) = context.span(id) {
-            let values = fields_of(attributes.field_map());
-            span.extensions_mut().insert(Fields { values });
+            span.extensions_mut().insert(fields_of(attributes.field_map()));
         }
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut fields = Map::new();
+        let mut fields = Fields::new();
         for span in context.event_scope(event).into_iter().flat_map(Scope::from_root) {
             if let Some(known) = span.extensions().get::<Fields>() {
-                fields.extend(known.values.clone());
+                fields.extend(known.clone());
             }
         }
         // The event's own fields replace those of its spans.
@@ -153,7 +149,7 @@ fn now() -> Timestamp {
 }
 
 /// `{"timestamp":…,"level":…,"event":…, fields of spans, fields of the event}`
-fn json_line(now: Timestamp, metadata: &Metadata<'_>, mut fields: Map<String, Value>) -> String {
+fn json_line(now: Timestamp, metadata: &Metadata<'_>, mut fields: Fields) -> String {
     let event = fields.remove("event").unwrap_or_else(|| metadata.target().into());
     // Last, so that no field can replace the three that every line has.
     fields.insert("timestamp".to_owned(), format!("{now:.3}").into());
@@ -163,7 +159,7 @@ fn json_line(now: Timestamp, metadata: &Metadata<'_>, mut fields: Map<String, Va
 }
 
 /// `timestamp LEVEL event message key=value …`
-fn text_line(now: Timestamp, metadata: &Metadata<'_>, mut fields: Map<String, Value>, colour: bool) -> String {
+fn text_line(now: Timestamp, metadata: &Metadata<'_>, mut fields: Fields, colour: bool) -> String {
     let style = match *metadata.level() {
         _ if !colour => Style::new(),
         Level::ERROR => AnsiColor::Red.on_default(),
@@ -192,15 +188,12 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// The fields of a span.
-struct Fields {
-    values: Map<String, Value>,
-}
+type Fields = Map<String, Value>;
 
-fn fields_of(recorded: impl Serialize) -> Map<String, Value> {
+fn fields_of(recorded: impl Serialize) -> Fields {
     match serde_json::to_value(recorded) {
         Ok(Value::Object(values)) => values,
-        _ => Map::new(),
+        _ => Fields::new(),
     }
 }
 
@@ -295,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn rust_log_outweighs_the_level_if_it_can_be_parsed() {
+    fn rust_log_takes_precedence_over_the_level_if_it_can_be_parsed() {
         let lines = |rust_log, level| {
             let text = capture(LogFormat::Text, filter(rust_log, level).0, || {
                 tracing::debug!("d");

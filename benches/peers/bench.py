@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from statistics import median
 
 import httpx
@@ -98,7 +99,7 @@ class Peer:
         if self.wazzup:
             self.wazzup.process.kill()
         seats, latency = str(10 * self.crm.rows), str(latency_ms)
-        self.wazzup = Service("wazzup", "--port", "0", "--seats", seats, "--latency-ms", latency)
+        self.wazzup = Service("wazzup", "--listen", "127.0.0.1:0", "--seats", seats, "--latency-ms", latency)
 
     def environment(self):
         url, base_url = self.crm.url, self.wazzup.url
@@ -188,12 +189,10 @@ def daemon_figures(crm):
     resident, peak = daemon.memory("VmRSS"), daemon.memory("VmHWM")
     daemon.stop()
 
-    daemon = Daemon(ours, "1ms")
-    daemon.wait_for("cycle.finished")  # This one reads Wazzup's list.
-    cycles = []
-    for _ in range(CYCLES):
-        started = daemon.wait_for("cycle.started")
-        cycles.append((daemon.wait_for("cycle.finished") - started) * 1000)
+    daemon = Daemon(ours, "1ms")  # Over before a cycle ends, so each follows the one before at once.
+    ended = [daemon.wait_for("cycle.finished") for _ in range(CYCLES + 2)]
+    # The first one reads Wazzup's list.
+    cycles = [(later - earlier) * 1000 for earlier, later in pairwise(ended[1:])]
     daemon.stop()
     looping = [*Peer.COMMANDS["python"], "--cycles", str(CYCLES)]
     python_cycle = subprocess.check_output(looping, env=python.environment(), text=True).strip()

@@ -6,17 +6,14 @@ use anyhow::bail;
 
 use super::{
     Context, Exit,
-    holds::{counted_holds, grouped, noun_for_hold},
+    holds::{counted_holds, grouped},
     invocation::operator,
-    page::{Mark, Page, note, say},
+    page::{Advice, Page, say},
     question::Question,
     setup,
-    text::{counted, listed_ids, noun_for},
+    text::{counted, listed_ids},
 };
-use crate::{
-    employee::Roster,
-    plan::{Hold, HoldKey, HoldKind, Snapshot},
-};
+use crate::plan::{Hold, HoldKey, HoldKind, Snapshot};
 
 pub(super) async fn approve(
     context: &Context,
@@ -26,153 +23,85 @@ pub(super) async fn approve(
 ) -> anyhow::Result<Exit> {
     let state = setup::state(&context.config);
     let snapshot = state.peek().await?.snapshot;
-    let selection = Selection::of(&snapshot, ids)?;
-    let count = selection.holds.len();
+    let holds = select(&snapshot, ids)?;
     if let Some(expected) = expected
-        && expected != count
+        && expected != holds.len()
     {
-        let are = if count == 1 { "is" } else { "are" };
-        bail!("nothing was approved: {count} {are} held, and not {expected} as expected");
+        let found = counted(holds.len(), "hold");
+        bail!("nothing was approved: found {found}, and not {expected} as expected");
     }
-    let mut page = Page::new();
-    if selection.approved_earlier > 0 {
-        let holds = counted(selection.approved_earlier, "hold");
-        page.paragraph(&format!(
-            "{holds} approved earlier: the next cycle carries out what is still due."
-        ));
-        page.blank();
-    }
-    if selection.holds.is_empty() {
-        page.paragraph("Nothing waits for an approval.");
-        page.print()?;
+    if holds.is_empty() {
+        say("Nothing waits for an approval. The next cycle holds what `plan` shows, and does what was approved.")?;
         return Ok(Exit::Ok);
     }
-    let roster = read_roster(context, &selection).await?;
-    for group in grouped(selection.holds.iter().copied()) {
-        group.write_users(&mut page, &snapshot, roster.as_ref());
-        page.marked("Held", Mark::Bad, &group.title(snapshot.users.len()));
-        page.more(consequence(group.kind));
+    let mut page = Page::new();
+    for group in grouped(holds.iter().copied()) {
+        group.write_users(&mut page, &snapshot, None);
+        page.advice("held", &Advice::bad(group.title(snapshot.users.len())));
         page.blank();
+    }
+    if count(&holds, HoldKind::Remove) > 0 {
+        page.paragraph("Whoever is removed loses the role that an administrator gave in Wazzup.");
     }
     page.print()?;
     if !yes {
         let command = context.invocation.command("approve --yes");
-        selection
-            .question()
-            .ask("nothing was approved", "everything stays held", &command)?;
+        question(&snapshot, &holds).ask("nothing was approved", "everything stays held", &command)?;
     }
     let operator = operator();
-    let holds = selection.holds.iter();
-    let approvals: Vec<(HoldKey, String)> = holds
-        .map(|(key, hold)| ((*key).clone(), hold.content.clone()))
-        .collect();
+    let approvals = holds.iter().map(|(key, hold)| ((*key).clone(), hold.content.clone()));
+    let approvals: Vec<(HoldKey, String)> = approvals.collect();
     state.order_approvals(&approvals, &operator).await?;
-    let approved = selection.counted();
+    let approved = counted_holds(holds.iter().map(|(key, _)| *key));
     say(&format!(
         "Approved by {operator}: {approved}. The next cycle does what was approved."
     ))?;
     Ok(Exit::Ok)
 }
 
-/// The holds in question.
-#[derive(Debug)]
-struct Selection<'a> {
-    snapshot: &'a Snapshot,
-    holds: Vec<(&'a HoldKey, &'a Hold)>,
-    /// How many were approved already, and are not carried out yet.
-    approved_earlier: usize,
-}
-
-impl<'a> Selection<'a> {
-    /// The holds on `ids`, all of them if there are none.
-    ///
-    /// While the account is doubted, that is the only hold in question: the others belong to the account that is known.
-    fn of(snapshot: &'a Snapshot, ids: &[String]) -> anyhow::Result<Self> {
-        let held: BTreeSet<&str> = snapshot.holds.keys().filter_map(HoldKey::concerned_user).collect();
-        let unknown: Vec<&str> = ids.iter().map(String::as_str).filter(|id| !held.contains(id)).collect();
-        if !unknown.is_empty() {
-            let ids = noun_for(unknown.len(), "id");
-            let shown = listed_ids(unknown);
-            bail!("nothing was approved, because nothing is held about the {ids} {shown}");
-        }
-        let account = snapshot.holds.get(&HoldKey::account());
-        let is_account_doubted = account.is_some_and(|hold| hold.approved.is_none());
-        let is_meant = |key: &HoldKey| {
-            if ids.is_empty() {
-                !is_account_doubted || key.kind == HoldKind::Account
-            } else {
-                ids.iter().any(|id| **id == *key.user_id)
-            }
-        };
-        let meant = snapshot.holds.iter().filter(|(key, _)| is_meant(key));
-        let (approved, holds): (Vec<_>, Vec<_>) = meant.partition(|(_, hold)| hold.approved.is_some());
-        Ok(Self {
-            snapshot,
-            holds,
-            approved_earlier: approved.len(),
-        })
+/// The holds on `ids` that wait for an approval, all of them if there are no ids.
+///
+/// While the account is doubted, that is the only hold in question: the others belong to the account that is known.
+fn select<'a>(snapshot: &'a Snapshot, ids: &[String]) -> anyhow::Result<Vec<(&'a HoldKey, &'a Hold)>> {
+    let held: BTreeSet<&str> = snapshot.holds.keys().filter_map(HoldKey::concerned_user).collect();
+    let unknown: Vec<&String> = ids.iter().filter(|id| !held.contains(id.as_str())).collect();
+    if !unknown.is_empty() {
+        bail!("nothing was approved: nothing is held about {}", listed_ids(unknown));
     }
-
-    fn count(&self, kind: HoldKind) -> usize {
-        self.holds.iter().filter(|(key, _)| key.kind == kind).count()
-    }
-
-    /// `46 removals, 1 change`.
-    fn counted(&self) -> String {
-        if self.count(HoldKind::Account) > 0 {
-            return format!("the {}", noun_for_hold(HoldKind::Account));
-        }
-        let kinds = HoldKind::ALL.into_iter().filter(|kind| self.count(*kind) > 0);
-        let parts: Vec<String> = kinds.map(|kind| counted_holds(kind, self.count(kind))).collect();
-        parts.join(", ")
-    }
-
-    fn question(&self) -> Question {
-        let managed = self.snapshot.users.len();
-        let users = counted(managed, "user");
-        let holds = self.snapshot.holds.iter();
-        let approved_removals = holds.filter(|(key, hold)| key.kind == HoldKind::Remove && hold.approved.is_some());
-        let removals = self.count(HoldKind::Remove);
-        let danger = if self.count(HoldKind::Account) > 0 {
-            Some(format!(" {users} of the old account will be forgotten."))
-        } else if removals > 0 && removals + approved_removals.count() >= managed {
-            Some(format!(" This removes EVERYBODY from Wazzup: all {users}."))
+    let mut holds: Vec<_> = snapshot.holds.iter().collect();
+    holds.retain(|(_, hold)| hold.approved.is_none());
+    let is_account_doubted = count(&holds, HoldKind::Account) > 0;
+    holds.retain(|(key, _)| {
+        if ids.is_empty() {
+            !is_account_doubted || key.kind == HoldKind::Account
         } else {
-            None
-        };
-        Question {
-            number: danger.is_some().then_some(managed),
-            text: format!("Approve {}?{}", self.counted(), danger.unwrap_or_default()),
+            ids.iter().any(|id| **id == *key.user_id)
         }
-    }
+    });
+    Ok(holds)
 }
 
-fn consequence(kind: HoldKind) -> &'static str {
-    match kind {
-        HoldKind::Account => {
-            "Approving means: the other account is the right one from now on. What is known of the old account's users \
-             is forgotten; everybody is looked for in the new one, adopted, or added."
-        }
-        HoldKind::Remove => "A removed user loses the role that was given in Wazzup.",
-        HoldKind::Update => "The old values are overwritten in Wazzup.",
-        HoldKind::Takeover => "Somebody else created these users in Wazzup; they get the CRM's name and phone.",
-    }
+fn count(holds: &[(&HoldKey, &Hold)], kind: HoldKind) -> usize {
+    holds.iter().filter(|(key, _)| key.kind == kind).count()
 }
 
-/// Reads the CRM for the names of take-overs. Without them the names in Wazzup have to do, and a note says why.
-async fn read_roster(context: &Context, selection: &Selection<'_>) -> anyhow::Result<Option<Roster>> {
-    if selection.count(HoldKind::Takeover) == 0 {
-        return Ok(None);
-    }
-    match setup::crm(&context.config).read().await {
-        Ok(rows) => {
-            let phones = &context.config.phone_reader;
-            Ok(Some(rows.roster(phones.knowing(selection.snapshot.known_phones()))))
-        }
-        Err(error) => {
-            note(&format!("the names in the CRM are not shown: {error}"))?;
-            Ok(None)
-        }
+fn question(snapshot: &Snapshot, holds: &[(&HoldKey, &Hold)]) -> Question {
+    let managed = snapshot.users.len();
+    let users = counted(managed, "user");
+    let all_holds = snapshot.holds.iter();
+    let approved_removals = all_holds.filter(|(key, hold)| key.kind == HoldKind::Remove && hold.approved.is_some());
+    let removals = count(holds, HoldKind::Remove);
+    let danger = if count(holds, HoldKind::Account) > 0 {
+        Some(format!(" {users} of the old account will be forgotten."))
+    } else if removals > 0 && removals + approved_removals.count() >= managed {
+        Some(format!(" This removes EVERYBODY from Wazzup: all {users}."))
+    } else {
+        None
+    };
+    let approved = counted_holds(holds.iter().map(|(key, _)| *key));
+    Question {
+        number: danger.is_some().then_some(managed),
+        text: format!("Approve {approved}?{}", danger.unwrap_or_default()),
     }
 }
 
@@ -224,26 +153,27 @@ mod tests {
                 (HoldKind::Takeover, "x", false),
             ],
         );
-        let everything = Selection::of(&snapshot, &[]).unwrap();
-        assert_eq!(everything.counted(), "1 removal, 1 change, 1 take-over");
-        assert_eq!(everything.approved_earlier, 1);
-        let some = Selection::of(&snapshot, &owned(&["3", "2"])).unwrap();
-        assert_eq!((some.counted().as_str(), some.approved_earlier), ("1 change", 1));
-        let unknown = Selection::of(&snapshot, &owned(&["3", "7", "x y"])).unwrap_err();
+        let selected = |ids: &[&str]| {
+            let holds = select(&snapshot, &owned(ids)).unwrap();
+            counted_holds(holds.into_iter().map(|(key, _)| key))
+        };
+        assert_eq!(selected(&[]), "1 removal, 1 change, 1 take-over");
+        assert_eq!(selected(&["3", "2"]), "1 change");
+        let unknown = select(&snapshot, &owned(&["3", "7", "x y"])).unwrap_err();
         assert_eq!(
             unknown.to_string(),
-            "nothing was approved, because nothing is held about the ids 7, “x y”"
+            "nothing was approved: nothing is held about 7, “x y”"
         );
-        assert!(Selection::of(&snapshot, &owned(&[""])).is_err());
+        assert!(select(&snapshot, &owned(&[""])).is_err());
     }
 
     #[test]
     fn a_doubted_account_is_approved_alone_and_by_number() {
         let holds = [(HoldKind::Account, "", false), (HoldKind::Remove, "1", false)];
         let snapshot = snapshot(46, &holds);
-        let selection = Selection::of(&snapshot, &[]).unwrap();
-        assert_eq!(selection.holds.len(), 1);
-        let question = selection.question();
+        let holds = select(&snapshot, &[]).unwrap();
+        assert_eq!(holds.len(), 1);
+        let question = question(&snapshot, &holds);
         assert!(question.is_confirmed_by(" 46\n"));
         assert!(!question.is_confirmed_by("y"));
     }
@@ -252,11 +182,11 @@ mod tests {
     fn removing_everybody_needs_the_number() {
         let holds = [(HoldKind::Remove, "1", false), (HoldKind::Remove, "2", true)];
         let all = snapshot(2, &holds);
-        let question = Selection::of(&all, &[]).unwrap().question();
-        assert!(question.is_confirmed_by("2"));
-        assert!(!question.is_confirmed_by("yes"));
+        let confirm_all = question(&all, &select(&all, &[]).unwrap());
+        assert!(confirm_all.is_confirmed_by("2"));
+        assert!(!confirm_all.is_confirmed_by("yes"));
         let some = snapshot(3, &holds);
-        let question = Selection::of(&some, &[]).unwrap().question();
+        let question = question(&some, &select(&some, &[]).unwrap());
         assert_eq!(question.text, "Approve 1 removal?");
         assert!(question.is_confirmed_by("Y"));
         assert!(!question.is_confirmed_by(""));

@@ -3,7 +3,7 @@
 use anyhow::bail;
 
 use super::{Context, Exit, UsageError, page::say, setup, text::counted};
-use crate::state::{Erasure, ErasureRefusal};
+use crate::state::Erasure;
 
 pub(super) async fn erase(context: &Context, id: &str) -> anyhow::Result<Exit> {
     if id.trim().is_empty() {
@@ -23,10 +23,8 @@ pub(super) async fn erase(context: &Context, id: &str) -> anyhow::Result<Exit> {
             Erasure::Erased { rows: 0 }
         };
         match erasure {
-            Erasure::Refused(ErasureRefusal::Managed) => {
-                "is still a user in Wazzup, or may be; wait until the removal is done"
-            }
-            Erasure::Refused(ErasureRefusal::InLostRequest) => {
+            Erasure::StillManaged => "is still a user in Wazzup, or may be; wait until the removal is done",
+            Erasure::InLostRequest => {
                 "is part of a request that got no answer; wait until it is certain what Wazzup has"
             }
             Erasure::Erased { rows } => {

@@ -3,20 +3,18 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Value, json};
 
 use super::{
-    changes::Changes,
     invocation::Invocation,
     page::{Advice, CHANGE, Page, REMOVAL},
-    text::{counted, natural_order},
+    text::{counted, natural_order, value_in_words},
 };
 use crate::{
-    employee::{FullName, Roster},
-    plan::{Hold, HoldKey, HoldKind, Holds, LostContent, LostEntry, Snapshot, User},
+    employee::Roster,
+    plan::{Acknowledged, Hold, HoldKey, HoldKind, Holds, Snapshot},
 };
 
-/// Holds of one kind with the same reason.
 #[derive(Debug)]
 pub(super) struct HoldGroup<'a> {
     pub(super) kind: HoldKind,
@@ -25,47 +23,22 @@ pub(super) struct HoldGroup<'a> {
     pub(super) holds: Vec<(&'a HoldKey, &'a Hold)>,
 }
 
-/// What an update's hold is for.
-#[derive(Deserialize)]
-struct UpdateContent {
-    name: String,
-    phone: Option<String>,
-}
-
-/// An open hold, as `status` and `explain` serialise it.
-#[derive(Serialize)]
-struct HoldView<'a> {
-    /// `None`: the hold is on the whole account.
-    user_id: Option<&'a str>,
-    kind: HoldKind,
-    content: &'a str,
-    reason: &'a str,
-    since: Timestamp,
-    approved: bool,
-    approved_by: Option<&'a str>,
-    approved_at: Option<Timestamp>,
-}
-
-/// Serialises `holds` in the order of their kinds, and in the natural order of the ids.
-pub(super) fn serialize_holds<S: Serializer>(holds: &Holds, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut holds: Vec<_> = holds.iter().collect();
-    holds.sort_by(|(left, _), (right, _)| {
-        let kinds = left.kind.cmp(&right.kind);
-        kinds.then_with(|| natural_order(&left.user_id, &right.user_id))
-    });
-    serializer.collect_seq(holds.into_iter().map(|(key, hold)| {
+/// What `status` and `explain` say of `holds` to programs.
+pub(super) fn holds_as_json(holds: &Holds) -> Value {
+    let holds = holds.iter().map(|(key, hold)| {
         let approval = hold.approved.as_ref();
-        HoldView {
-            user_id: key.concerned_user(),
-            kind: key.kind,
-            content: &hold.content,
-            reason: &hold.reason,
-            since: hold.since,
-            approved: approval.is_some(),
-            approved_by: approval.map(|approval| approval.by.as_str()),
-            approved_at: approval.map(|approval| approval.at),
-        }
-    }))
+        json!({
+            "user_id": key.concerned_user(),
+            "kind": key.kind,
+            "content": hold.content,
+            "reason": hold.reason,
+            "since": hold.since,
+            "approved": approval.is_some(),
+            "approved_by": approval.map(|approval| &approval.by),
+            "approved_at": approval.map(|approval| approval.at),
+        })
+    });
+    holds.collect()
 }
 
 /// Rows without an id may be anybody's, so they hold removals.
@@ -89,26 +62,30 @@ pub(super) fn grouped<'a>(holds: impl IntoIterator<Item = (&'a HoldKey, &'a Hold
     groups.collect()
 }
 
-/// `removal`, `change`, `take-over`.
 pub(super) fn noun_for_hold(kind: HoldKind) -> &'static str {
     match kind {
-        HoldKind::Account => "change to another Wazzup account",
+        HoldKind::Account => "change of the Wazzup account",
         HoldKind::Remove => "removal",
         HoldKind::Update => "change",
         HoldKind::Takeover => "take-over",
     }
 }
 
-/// `2 removals`, `1 change`, `3 take-overs`, `everything`.
-pub(super) fn counted_holds(kind: HoldKind, count: usize) -> String {
-    match kind {
-        HoldKind::Account => "everything".to_owned(),
-        _ => counted(count, noun_for_hold(kind)),
+/// `46 removals, 1 change`.
+pub(super) fn counted_holds<'a>(keys: impl IntoIterator<Item = &'a HoldKey>) -> String {
+    let mut counts: BTreeMap<HoldKind, usize> = BTreeMap::new();
+    for key in keys {
+        *counts.entry(key.kind).or_default() += 1;
     }
+    let counts = counts.into_iter();
+    let counts: Vec<String> = counts
+        .map(|(kind, count)| counted(count, noun_for_hold(kind)))
+        .collect();
+    counts.join(", ")
 }
 
-/// When a hold is to be approved, by the command `approve`, and what to do otherwise.
-pub(super) fn remedy_for_hold(kind: HoldKind, approve: &str) -> String {
+/// When a hold is to be approved, by `command`, and what to do otherwise. What no cycle has held yet cannot be approved yet.
+pub(super) fn remedy_for_hold(kind: HoldKind, since: Timestamp, command: &str, now: Timestamp) -> String {
     let (condition, otherwise) = match kind {
         HoldKind::Account => (
             "this account is the right one from now on",
@@ -121,22 +98,34 @@ pub(super) fn remedy_for_hold(kind: HoldKind, approve: &str) -> String {
         HoldKind::Update => ("the CRM's values are right", "correct the CRM's rows or crm.columns"),
         HoldKind::Takeover => ("this is the same person", "give the employee another id in the CRM"),
     };
-    format!("if {condition}: {approve}; otherwise, {otherwise}")
+    let when = if since < now { "" } else { " (after the next cycle)" };
+    format!("if {condition}: {command}{when}; otherwise, {otherwise}")
 }
 
 impl HoldGroup<'_> {
     /// What is held, its share of the `managed` users, and why: `46 removals (ALL 46 users): the CRM names nobody…`.
     pub(super) fn title(&self, managed: usize) -> String {
         let count = self.holds.len();
-        let held = counted_holds(self.kind, count);
-        let reason = self.reason;
-        let share = share(count, managed);
+        let held = counted(count, noun_for_hold(self.kind));
+        let share = if count >= managed && managed > 1 {
+            format!("ALL {managed} users")
+        } else {
+            format!("{count} of {}", counted(managed, "user"))
+        };
         match self.kind {
-            HoldKind::Remove | HoldKind::Update if !reason.contains(&share) => {
-                format!("{held} ({share}): {reason}")
+            HoldKind::Remove | HoldKind::Update if !self.reason.contains(&share) => {
+                format!("{held} ({share}): {}", self.reason)
             }
-            _ => format!("{held}: {reason}"),
+            _ => format!("{held}: {}", self.reason),
         }
+    }
+
+    /// The same, with what to do about it.
+    pub(super) fn advice(&self, managed: usize, invocation: &Invocation, now: Timestamp) -> Advice {
+        let first = self.holds.iter().map(|(_, hold)| hold.since).min();
+        let command = invocation.command("approve");
+        let remedy = remedy_for_hold(self.kind, first.unwrap_or(now), &command, now);
+        Advice::bad(self.title(managed)).with(remedy)
     }
 
     /// The users concerned; nobody for the whole account.
@@ -144,55 +133,51 @@ impl HoldGroup<'_> {
         self.holds.iter().filter_map(|(key, _)| key.concerned_user())
     }
 
-    /// One line for each user. The `roster` has the names of take-overs in the CRM, if the CRM was read.
+    /// One line for each user. The `roster` has the CRM's names for take-overs, where the CRM was read.
     pub(super) fn write_users(&self, page: &mut Page, snapshot: &Snapshot, roster: Option<&Roster>) {
         let style = if self.kind == HoldKind::Remove { REMOVAL } else { CHANGE };
         for (key, hold) in &self.holds {
             let Some(id) = key.concerned_user() else { continue };
-            let lost = snapshot.lost.get(id).map_or(&[][..], Vec::as_slice);
+            let user = snapshot.users.get(id);
+            let acknowledged = user.and_then(|user| user.acknowledged.as_ref());
             let entry = roster.and_then(|roster| roster.get(id));
             let crm_name = entry.map(|entry| entry.employee.name.as_str());
-            let text = hold_in_words(key.kind, hold, snapshot.users.get(id), lost, crm_name);
-            page.user(style, "hold", id, &text);
+            page.user(
+                style,
+                "hold",
+                id,
+                &hold_in_words(key.kind, hold, acknowledged, crm_name),
+            );
         }
     }
 }
 
-fn share(count: usize, managed: usize) -> String {
-    if count >= managed && managed > 1 {
-        return format!("ALL {managed} users");
-    }
-    format!("{count} of {}", counted(managed, "user"))
-}
-
-/// What exactly is held about somebody: a managed `user`, of whom entries may be `lost`, and whom the CRM calls `crm_name`.
-pub(super) fn hold_in_words(
-    kind: HoldKind,
-    hold: &Hold,
-    user: Option<&User>,
-    lost: &[LostEntry],
-    crm_name: Option<&str>,
-) -> String {
-    let acknowledged = user.and_then(|user| user.acknowledged.as_ref());
+/// What exactly is held about a user who is in Wazzup as `acknowledged`, and whom the CRM calls `crm_name`.
+fn hold_in_words(kind: HoldKind, hold: &Hold, acknowledged: Option<&Acknowledged>, crm_name: Option<&str>) -> String {
     match kind {
         HoldKind::Account => String::new(),
-        HoldKind::Remove => {
-            let sent = lost.iter().rev().find_map(|entry| match &entry.content {
-                LostContent::Upsert { name, .. } => Some(name),
-                LostContent::Removal => None,
-            });
-            let name = acknowledged.map(|user| &user.name).or(sent);
-            shown_name(name.map(FullName::as_str)).to_owned()
+        HoldKind::Remove => shown_name(acknowledged.map(|user| user.name.as_str())).to_owned(),
+        HoldKind::Update => {
+            let wanted: Value = serde_json::from_str(&hold.content).unwrap_or_default();
+            value_in_words(&changes(acknowledged, &wanted), hold.since)
         }
-        HoldKind::Update => match serde_json::from_str::<UpdateContent>(&hold.content) {
-            Ok(UpdateContent { name, phone }) => Changes::between(acknowledged, name, phone).to_string(),
-            Err(_) => String::new(),
-        },
         HoldKind::Takeover => match crm_name {
             Some(name) => format!("“{}” → “{name}”", hold.content),
-            None => format!("“{}” in Wazzup", hold.content),
+            None => format!("“{}” in Wazzup; `plan` shows the name in the CRM", hold.content),
         },
     }
+}
+
+/// What differs between what Wazzup acknowledged and the name and phone that are `wanted`.
+pub(super) fn changes(acknowledged: Option<&Acknowledged>, wanted: &Value) -> Value {
+    let before = json!(acknowledged);
+    let mut changes = json!({});
+    for field in ["name", "phone"] {
+        if before[field] != wanted[field] {
+            changes[field] = json!({"from": before[field], "to": wanted[field]});
+        }
+    }
+    changes
 }
 
 /// A name as people see it.

@@ -1,7 +1,6 @@
 //! The command line: one file for each verb. Answers go to stdout, logs and notes to stderr.
 
 mod approve;
-mod changes;
 mod check;
 mod erase;
 mod explain;
@@ -143,7 +142,6 @@ enum Verb {
     Healthcheck,
 }
 
-/// How an answer is printed.
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
 enum Format {
     /// For people
@@ -167,7 +165,6 @@ impl Format {
     }
 }
 
-/// See [`EXIT_CODES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exit {
     Ok = 0,
@@ -189,11 +186,9 @@ impl From<Exit> for ExitCode {
 #[error("{0}")]
 struct UsageError(String);
 
-/// What a verb works with.
 #[derive(Debug)]
 struct Context {
     config: Config,
-    /// Where the configuration was read.
     config_path: PathBuf,
     /// For commands to suggest.
     invocation: Invocation,

@@ -4,18 +4,12 @@ use std::io::{self, IsTerminal as _};
 
 use anyhow::bail;
 
-use super::{
-    Context, Exit,
-    invocation::Invocation,
-    page::say,
-    setup,
-    text::{counted, listed_counts},
-};
+use super::{Context, Exit, invocation::Invocation, page::say, setup};
 use crate::{
     cycle::{CycleError, CycleReport, Memory, report_failure_without_state},
     daemon::{self, Once},
     events,
-    state::CycleOutcome,
+    state::{Counts, CycleOutcome, Finished},
 };
 
 pub(super) async fn once(context: &Context) -> anyhow::Result<Exit> {
@@ -55,50 +49,46 @@ fn exit(report: &CycleReport) -> Exit {
     }
 }
 
-/// `900 added, 0 changed, 0 removed; 900 of 900 in sync.`
+/// `900 added, 0 adopted, 0 changed, 0 removed; 900 of 900 in sync.`
 fn sentence(report: &CycleReport, invocation: &Invocation) -> String {
     let Some(finished) = &report.finished else {
         return "The cycle failed: the state database could not be used.".to_owned();
     };
-    let mut done = format!("{} added", finished.added);
-    if finished.adopted > 0 {
-        done.push_str(&format!(", {} adopted", finished.adopted));
-    }
-    done.push_str(&format!(", {} changed, {} removed", finished.updated, finished.removed));
+    let Finished {
+        added,
+        adopted,
+        updated,
+        removed,
+        ..
+    } = finished;
+    let done = format!("{added} added, {adopted} adopted, {updated} changed, {removed} removed");
     if let Some(error) = &finished.error {
-        let failure = format!("The cycle failed: {}.", error.message);
-        let is_anything_done = finished.added + finished.adopted + finished.updated + finished.removed > 0;
-        return if is_anything_done {
-            format!("{failure} {done}.")
-        } else {
-            failure
-        };
+        return format!("The cycle failed: {}. {done}.", error.message);
     }
     let counts = finished.counts.unwrap_or_default();
     let in_sync = format!("{done}; {} of {} in sync.", counts.in_sync, counts.eligible);
-    let mut open = listed_counts([
-        (counts.failing, "failing"),
-        (counts.waiting_for_seat, "waiting for a seat"),
-        (counts.pending, "pending"),
-        (finished.held, "held"),
-    ]);
-    if counts.missing_ids > 0 {
-        open.push(format!("{} without an id", counted(counts.missing_ids, "row")));
+    if finished.outcome == CycleOutcome::InSync {
+        return in_sync;
     }
-    if open.is_empty() {
-        if finished.outcome == CycleOutcome::InSync {
-            return in_sync;
-        }
-        open.push("a removal was not done".to_owned());
-    }
+    let Counts {
+        failing,
+        waiting_for_seat,
+        pending,
+        missing_ids,
+        ..
+    } = counts;
     let status = invocation.command("status");
-    format!("{in_sync} {}: {status} says more.", open.join(", "))
+    format!(
+        "{in_sync} {failing} failing, {waiting_for_seat} waiting for a seat, {pending} pending, {} held, {missing_ids} \
+         without an id: {status} says more.",
+        finished.held
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::{Counts, CycleFailure, Finished};
+    use crate::state::CycleFailure;
 
     fn finished(outcome: CycleOutcome, counts: Counts) -> Finished {
         Finished {
@@ -136,7 +126,7 @@ mod tests {
             in_sync: 900,
             ..Counts::default()
         };
-        let all_well = "900 added, 0 changed, 0 removed; 900 of 900 in sync.";
+        let all_well = "900 added, 0 adopted, 0 changed, 0 removed; 900 of 900 in sync.";
         assert_eq!(
             said(finished(CycleOutcome::InSync, counts)),
             (all_well.to_owned(), Exit::Ok)
@@ -156,7 +146,7 @@ mod tests {
         let mut open = finished(CycleOutcome::Incomplete, counts);
         open.adopted = 3;
         let text = "900 added, 3 adopted, 0 changed, 0 removed; 900 of 910 in sync. 7 failing, 2 waiting for a seat, \
-                    1 pending, 1 row without an id: `wazzup-sync status` says more.";
+                    1 pending, 0 held, 1 without an id: `wazzup-sync status` says more.";
         assert_eq!(said(open.clone()), (text.to_owned(), Exit::Incomplete));
         open.held = 5;
         assert_eq!(said(open).1, Exit::Held);
@@ -171,9 +161,8 @@ mod tests {
             message: "Wazzup does not accept the API key (401)".to_owned(),
         });
         failed.held = 1;
-        let text = "The cycle failed: Wazzup does not accept the API key (401).";
-        assert_eq!(said(failed.clone()), (text.to_owned(), Exit::Failed));
-        failed.added = 100;
-        assert_eq!(said(failed).0, format!("{text} 100 added, 0 changed, 0 removed."));
+        let text =
+            "The cycle failed: Wazzup does not accept the API key (401). 0 added, 0 adopted, 0 changed, 0 removed.";
+        assert_eq!(said(failed), (text.to_owned(), Exit::Failed));
     }
 }

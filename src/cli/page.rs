@@ -1,11 +1,8 @@
 //! How an answer looks: as wide as the terminal allows, in colours where somebody wants them.
 //!
-//! A verb fills a [`Page`] with paragraphs and [`Page::print`]s it. Paragraphs have a label on the left and are wrapped
-//! beside it. Colours are always written; printing takes them out where standard output is no terminal, `TERM` is `dumb`
-//! or `NO_COLOR` is set. JSON goes out by [`print_json`]. Both escape whatever could control a terminal: a stranger may have
-//! written any name, id or code.
-//!
-//! Text between backticks stays on one line where it fits, so that a command can be copied.
+//! A verb fills a [`Page`] with paragraphs and [`Page::print`]s it. Colours are always written; printing takes them out
+//! where standard output is no terminal, `TERM` is `dumb` or `NO_COLOR` is set. JSON goes out by [`print_json`]. Both
+//! escape whatever could control a terminal: a stranger may have written any name, id or code.
 
 use std::{
     io::{self, Write as _},
@@ -13,11 +10,15 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Style};
+use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
+use terminal_size::Width;
+use textwrap::{Options, WordSplitter};
 use unicode_width::UnicodeWidthStr as _;
 
-use super::text::{printable, short_id};
-use crate::printable::printable_json;
+use super::text::{short_id, words_of};
+use crate::printable::{printable, printable_json};
 
 /// Somebody leaves Wazzup.
 pub(super) const REMOVAL: Style = AnsiColor::Red.on_default();
@@ -31,30 +32,17 @@ pub(super) const PLAIN: Style = Style::new();
 const LABEL: Style = Style::new().bold();
 
 /// Columns of the labels.
-const MARGIN: usize = 14;
+const MARGIN: usize = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Mark {
-    #[serde(rename = "ok")]
-    Good,
+    Ok,
     /// It works, and somebody should look at it.
-    #[serde(rename = "warning")]
     Warning,
-    #[serde(rename = "failed")]
-    Bad,
+    Failed,
 }
 
-impl Mark {
-    fn sign(self) -> (&'static str, Style) {
-        match self {
-            Self::Good => ("✓", ADDITION),
-            Self::Warning => ("!", CHANGE),
-            Self::Bad => ("✗", REMOVAL),
-        }
-    }
-}
-
-/// How something stands, why, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Advice {
     #[serde(rename = "status")]
@@ -66,7 +54,7 @@ pub(super) struct Advice {
 
 impl Advice {
     pub(super) fn good(reason: impl Into<String>) -> Self {
-        Self::new(Mark::Good, reason)
+        Self::new(Mark::Ok, reason)
     }
 
     pub(super) fn warning(reason: impl Into<String>) -> Self {
@@ -74,10 +62,10 @@ impl Advice {
     }
 
     pub(super) fn bad(reason: impl Into<String>) -> Self {
-        Self::new(Mark::Bad, reason)
+        Self::new(Mark::Failed, reason)
     }
 
-    fn new(mark: Mark, reason: impl Into<String>) -> Self {
+    pub(super) fn new(mark: Mark, reason: impl Into<String>) -> Self {
         Self {
             mark,
             reason: reason.into(),
@@ -94,10 +82,7 @@ impl Advice {
 #[derive(Debug)]
 pub(super) struct Page {
     text: String,
-    /// Columns of the terminal.
     width: usize,
-    /// Of several paragraphs with the same label, only the first one shows it.
-    last_label: String,
 }
 
 impl Page {
@@ -110,7 +95,6 @@ impl Page {
         Self {
             text: String::new(),
             width,
-            last_label: String::new(),
         }
     }
 
@@ -125,39 +109,48 @@ impl Page {
         anstream::adapter::strip_str(&self.text).to_string()
     }
 
-    /// A paragraph over the whole width.
     pub(super) fn paragraph(&mut self, text: &str) {
         self.wrapped("", 0, PLAIN, text);
     }
 
+    /// A paragraph beside its label; one without a label belongs to the paragraph above. Nothing if there is no text.
     pub(super) fn line(&mut self, label: &str, text: &str) {
-        let label = self.label(label);
-        self.wrapped(&label, MARGIN, PLAIN, text);
+        if !text.is_empty() {
+            self.wrapped(&padded(LABEL, label), MARGIN, PLAIN, text);
+        }
     }
 
-    /// A paragraph beside its label that says how it stands: `Held         ✗ 3 removals: …`.
-    pub(super) fn marked(&mut self, label: &str, mark: Mark, text: &str) {
-        let label = self.label(label);
-        let (sign, style) = mark.sign();
-        self.wrapped(&label, MARGIN, style, &format!("{sign} {text}"));
+    /// A field of an answer for programs: its value beside its key, or a line for each object in it.
+    pub(super) fn field(&mut self, key: &str, value: &Value, now: Timestamp) {
+        match value {
+            Value::Array(items) if items.iter().any(Value::is_object) => {
+                for item in items {
+                    self.field(key, item, now);
+                }
+            }
+            Value::Object(fields) if fields.values().any(Value::is_array) => {
+                for (key, value) in fields {
+                    self.field(key, value, now);
+                }
+            }
+            _ => self.line(&key.replace('_', " "), &words_of(key, value, now)),
+        }
     }
 
-    /// The same, with what to do about it.
+    /// A paragraph beside its label that says how it stands, and what to do about it.
     pub(super) fn advice(&mut self, label: &str, advice: &Advice) {
-        self.marked(label, advice.mark, &advice.reason);
+        let (sign, style) = match advice.mark {
+            Mark::Ok => ("✓", ADDITION),
+            Mark::Warning => ("!", CHANGE),
+            Mark::Failed => ("✗", REMOVAL),
+        };
+        let text = format!("{sign} {}", advice.reason);
+        self.wrapped(&padded(LABEL, label), MARGIN, style, &text);
         if let Some(remedy) = &advice.remedy {
             self.remedy(remedy);
         }
     }
 
-    /// A paragraph that belongs to the one above.
-    pub(super) fn more(&mut self, text: &str) {
-        if !text.is_empty() {
-            self.line("", text);
-        }
-    }
-
-    /// What to do about the paragraph above.
     pub(super) fn remedy(&mut self, text: &str) {
         let arrow = format!("{}→ ", " ".repeat(MARGIN));
         self.wrapped(&arrow, MARGIN + 2, PLAIN, text);
@@ -165,7 +158,6 @@ impl Page {
 
     /// An empty line, unless the page is empty.
     pub(super) fn blank(&mut self) {
-        self.last_label.clear();
         if !self.text.is_empty() {
             self.text.push('\n');
         }
@@ -173,34 +165,26 @@ impl Page {
 
     /// A line about one user: what happens, and to whom, as in `remove        12  Anna`.
     pub(super) fn user(&mut self, style: Style, label: &str, id: &str, text: &str) {
-        let label = padded(style, label, MARGIN);
-        self.wrapped(&label, MARGIN, PLAIN, &format!("{}  {text}", short_id(id)));
+        self.wrapped(
+            &padded(style, label),
+            MARGIN,
+            PLAIN,
+            &format!("{}  {text}", short_id(id)),
+        );
     }
 
-    fn label(&mut self, label: &str) -> String {
-        if label == self.last_label {
-            return padded(PLAIN, "", MARGIN);
-        }
-        if !label.is_empty() {
-            label.clone_into(&mut self.last_label);
-        }
-        padded(LABEL, label, MARGIN)
-    }
-
-    /// Writes `text` behind `first`, which is `indent` columns wide, and the following lines below `text`.
+    /// Writes `text` behind `first`, and its further lines `indent` columns from the left.
     fn wrapped(&mut self, first: &str, indent: usize, style: Style, text: &str) {
+        let text = format!("{style}{}{style:#}", printable(text));
         let blanks = " ".repeat(indent);
-        let mut before = first;
-        for line in wrap(&printable(text), self.width.saturating_sub(indent)) {
-            let whole = format!("{before}{style}{line}{style:#}");
-            self.text.push_str(whole.trim_end_matches(' '));
-            self.text.push('\n');
-            before = &blanks;
-        }
+        let options = Options::new(self.width)
+            .initial_indent(first)
+            .subsequent_indent(&blanks);
+        self.text.push_str(&wrap(&text, options));
+        self.text.push('\n');
     }
 }
 
-/// Answers with one paragraph.
 pub(super) fn say(text: &str) -> io::Result<()> {
     let mut page = Page::new();
     page.paragraph(text);
@@ -213,9 +197,7 @@ pub(super) fn note(text: &str) -> io::Result<()> {
     let width = columns_of(&io::stderr()).unwrap_or(usize::MAX);
     let mut err = io::stderr().lock();
     for line in format!("wazzup-sync: {text}").lines() {
-        for part in wrap(&printable(line), width) {
-            writeln!(err, "{part}")?;
-        }
+        writeln!(err, "{}", wrap(&printable(line), Options::new(width)))?;
     }
     Ok(())
 }
@@ -225,78 +207,93 @@ pub(super) fn print_json(answer: &impl Serialize) -> io::Result<()> {
 }
 
 /// JSON in which every harmful character is written as `\u001b`.
-pub(super) fn safe_json(answer: &impl Serialize) -> serde_json::Result<String> {
+fn safe_json(answer: &impl Serialize) -> serde_json::Result<String> {
     Ok(printable_json(&serde_json::to_string_pretty(answer)?))
 }
 
 /// The columns of a terminal, but at least 60 and at most 120; `None` if it is none.
 fn columns_of(stream: &impl AsFd) -> Option<usize> {
-    let (width, _) = terminal_size::terminal_size_of(stream)?;
-    Some(usize::from(width.0).clamp(60, 120))
+    let (Width(columns), _) = terminal_size::terminal_size_of(stream)?;
+    Some(usize::from(columns).clamp(60, 120))
 }
 
-/// `text` painted, and at least as wide as `width`.
-fn padded(style: Style, text: &str, width: usize) -> String {
-    let blanks = width.saturating_sub(text.width());
-    format!("{style}{text}{style:#}{:blanks$}", "")
+/// `label` painted, and as wide as the margin.
+fn padded(style: Style, label: &str) -> String {
+    let blanks = MARGIN.saturating_sub(label.width());
+    format!("{style}{label}{style:#}{:blanks$}", "")
 }
 
 /// Stands for a blank at which no line is broken. No text to be shown has it: it is for private use.
 const KEPT_BLANK: &str = "\u{e000}";
 
-/// `text` in lines of at most `width` columns, broken at blanks where there are any. A command between backticks stays in
-/// one piece if it fits.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let options = textwrap::Options::new(width.max(1)).word_splitter(textwrap::WordSplitter::NoHyphenation);
+/// `text` in lines, broken at blanks where there are any. A command between backticks stays in one piece if it fits, so that
+/// it can be copied.
+fn wrap(text: &str, options: Options<'_>) -> String {
+    let room = options.width.saturating_sub(options.subsequent_indent.width());
     let mut parts = Vec::new();
     for (number, part) in text.split('`').enumerate() {
-        let is_code = number % 2 == 1 && part.width() + 2 <= width;
+        let is_code = number % 2 == 1 && part.width() + 2 <= room;
         parts.push(part.replace(' ', if is_code { KEPT_BLANK } else { " " }));
     }
-    let text = parts.join("`");
-    let lines = textwrap::wrap(&text, options);
-    lines.iter().map(|line| line.replace(KEPT_BLANK, " ")).collect()
+    let options = options.word_splitter(WordSplitter::NoHyphenation);
+    textwrap::fill(&parts.join("`"), options).replace(KEPT_BLANK, " ")
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
+pub(super) mod tests {
+    use serde_json::json;
 
     use super::*;
 
+    /// What `write` shows in 80 columns. Whatever the terminal's width, nothing is wider.
+    pub(in super::super) fn shown(write: impl Fn(&mut Page)) -> String {
+        let shown_in = |width| {
+            let mut page = Page::with_width(width);
+            write(&mut page);
+            page.plain_text()
+        };
+        for width in 60..=120 {
+            for line in shown_in(width).lines() {
+                assert!(line.width() <= width, "{width}: {line}");
+            }
+        }
+        shown_in(80)
+    }
+
     #[test]
     fn lines_fit_whatever_stands_in_them() {
-        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
-        assert_eq!(wrap("ab 0123456789 c", 4), ["ab", "0123", "4567", "89 c"]);
-        assert_eq!(wrap("🙂🙂🙂", 4), ["🙂🙂", "🙂"]);
-        assert_eq!(wrap("", 4), [""]);
-        assert_eq!(wrap("say `a b c` twice", 10), ["say", "`a b c`", "twice"]);
+        let wrapped = |text, width| wrap(text, Options::new(width));
+        assert_eq!(wrapped("one two three", 8), "one two\nthree");
+        assert_eq!(wrapped("ab 0123456789 c", 4), "ab\n0123\n4567\n89 c");
+        assert_eq!(wrapped("🙂🙂🙂", 4), "🙂🙂\n🙂");
+        assert_eq!(wrapped("", 4), "");
+        assert_eq!(wrapped("say `a b c` twice", 10), "say\n`a b c`\ntwice");
     }
 
     #[test]
     fn a_page_is_wrapped_beside_its_labels() {
         let mut page = Page::with_width(40);
         page.line("Account", "main, the account of the company that has a long name");
-        page.marked("Held", Mark::Bad, "3 removals, since the CRM names nobody");
-        page.remedy("`wazzup-sync approve` approves exactly these");
+        let held = Advice::bad("3 removals, since the CRM names nobody");
+        page.advice("Held", &held.with("`wazzup-sync approve` approves exactly these"));
         page.blank();
         page.user(REMOVAL, "remove", "2", "Anna");
         page.user(REMOVAL, "remove", "10", "Maximiliane Theodora von und zu Hohenstein");
         page.user(REMOVAL, "remove", "an-id-that-is-rather-long", "Boris");
         insta::assert_snapshot!(page.plain_text(), @r"
-        Account       main, the account of the
-                      company that has a long
-                      name
-        Held          ✗ 3 removals, since the
-                      CRM names nobody
-                      → `wazzup-sync approve`
-                        approves exactly these
+        Account         main, the account of the
+                        company that has a long
+                        name
+        Held            ✗ 3 removals, since the
+                        CRM names nobody
+                        → `wazzup-sync approve`
+                          approves exactly these
 
-        remove        2  Anna
-        remove        10  Maximiliane Theodora
-                      von und zu Hohenstein
-        remove        an-id-that-is-rather-long
-                      Boris
+        remove          2  Anna
+        remove          10  Maximiliane Theodora
+                        von und zu Hohenstein
+        remove          an-id-that-is-rather-lon
+                        g  Boris
         ");
     }
 
@@ -304,10 +301,10 @@ mod tests {
     fn colours_end_where_they_began() {
         let mut page = Page::with_width(40);
         page.user(REMOVAL, "remove", "2", "");
-        page.marked("Held", Mark::Bad, "one");
+        page.advice("Held", &Advice::bad("one"));
         assert_eq!(
             page.text,
-            "\x1b[31mremove\x1b[0m        2\n\x1b[1mHeld\x1b[0m          \x1b[31m✗ one\x1b[0m\n"
+            "\x1b[31mremove\x1b[0m          2\n\x1b[1mHeld\x1b[0m            \x1b[31m✗ one\x1b[0m\n"
         );
     }
 

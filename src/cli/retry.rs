@@ -7,7 +7,7 @@ use super::{
     invocation::operator,
     page::say,
     setup,
-    text::{counted, listed_ids, noun_for},
+    text::{counted, listed_ids},
 };
 
 pub(super) async fn retry(context: &Context, ids: &[String]) -> anyhow::Result<Exit> {
@@ -15,10 +15,9 @@ pub(super) async fn retry(context: &Context, ids: &[String]) -> anyhow::Result<E
     let snapshot = state.peek().await?.snapshot;
     let unknown: Vec<&String> = ids.iter().filter(|id| !snapshot.knows(id)).collect();
     if let Some(first) = unknown.first() {
-        let noun = noun_for(unknown.len(), "id");
         let explain = context.invocation.command_for("explain", first);
         let shown = listed_ids(&unknown);
-        bail!("nothing was changed, because nothing is known of the {noun} {shown}; {explain} says more");
+        bail!("nothing was changed, because nothing is known of {shown}; {explain} says more");
     }
     let concerned = if ids.is_empty() {
         snapshot.retryable().len()

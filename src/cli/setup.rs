@@ -1,6 +1,15 @@
-//! From the configuration to what the verbs work with. The configuration goes no further than this.
+//! From the configuration to what the verbs work with: nothing below `cli` knows the configuration.
 
-use crate::{config::Config, crm::Crm, cycle::SyncEngine, events, state::State, wazzup::Client};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::Config,
+    crm::Crm,
+    cycle::SyncEngine,
+    events,
+    state::State,
+    wazzup::{Client, Gate},
+};
 
 pub(super) fn engine(config: &Config) -> SyncEngine {
     SyncEngine {
@@ -13,6 +22,11 @@ pub(super) fn engine(config: &Config) -> SyncEngine {
         keep_history: config.keep_history,
         unhealthy_after: config.unhealthy_after,
     }
+}
+
+/// For requests that change nothing of ours: they need no lease, and are not stopped.
+pub(super) fn gate() -> Gate {
+    Gate::without_lease(CancellationToken::new())
 }
 
 /// Says in the log which connections are encrypted and yet open to anybody on the way.

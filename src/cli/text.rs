@@ -3,6 +3,7 @@
 use std::{cmp::Ordering, fmt::Display};
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 pub(super) use crate::printable::printable;
 
@@ -48,20 +49,6 @@ pub(super) fn counted(count: impl Copy + Display + PartialEq + From<u8>, noun: &
     format!("{count} {noun}{plural}")
 }
 
-pub(super) fn noun_for(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{noun}{plural}")
-}
-
-/// `3 added`, `1 removed`; nothing for a count of 0.
-pub(super) fn listed_counts<Count>(counts: impl IntoIterator<Item = (Count, &'static str)>) -> Vec<String>
-where
-    Count: Default + PartialEq + Display,
-{
-    let counts = counts.into_iter().filter(|(count, _)| *count != Count::default());
-    counts.map(|(count, what)| format!("{count} {what}")).collect()
-}
-
 /// `12 s`, `3 min`, `1 h 30 min`, `12 h`, `2 days`.
 pub(super) fn in_words(duration: SignedDuration) -> String {
     match duration.as_secs().max(0) {
@@ -83,6 +70,89 @@ pub(super) fn until(now: Timestamp, at: Timestamp) -> String {
         "in the next cycle".to_owned()
     } else {
         format!("in {}", in_words(at.duration_since(now)))
+    }
+}
+
+/// Keys whose values can be read without them.
+const SPEAKING: [&str; 10] = [
+    "at",
+    "code",
+    "content",
+    "detail",
+    "holder",
+    "kind",
+    "name",
+    "operation",
+    "reason",
+    "status",
+];
+
+/// `Anna, phone 79261234567, synced 1 h ago`: what a serialised value says. Times are told from `now`. What is empty, zero or
+/// false is left out.
+pub(super) fn value_in_words(value: &Value, now: Timestamp) -> String {
+    match value {
+        Value::Null | Value::Bool(_) => String::new(),
+        Value::Number(number) if number.as_i64() == Some(0) => String::new(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => match text.parse::<Timestamp>() {
+            Ok(at) if at > now => until(now, at),
+            Ok(at) => ago(now, at),
+            Err(_) => shown(text),
+        },
+        Value::Array(items) => listed_ids(items.iter().filter_map(Value::as_str)),
+        Value::Object(fields) if fields.contains_key("from") => {
+            let shown = |value: &Value| value.as_str().map_or("none".to_owned(), |text| format!("“{text}”"));
+            format!("{} → {}", shown(&value["from"]), shown(&value["to"]))
+        }
+        Value::Object(fields) => {
+            let parts = fields.iter().map(|(key, value)| field_in_words(key, value, now));
+            let parts: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
+            parts.join(", ")
+        }
+    }
+}
+
+/// Blanks around an id or a name would not be seen.
+fn shown(text: &str) -> String {
+    if text.trim() == text {
+        text.to_owned()
+    } else {
+        format!("“{text}”")
+    }
+}
+
+/// `synced 1 h ago` of `synced_at`, `active` where that is so, `Anna` of `name`.
+fn field_in_words(key: &str, value: &Value, now: Timestamp) -> String {
+    let words = words_of(key, value, now);
+    let label = key.replace('_', " ");
+    match value {
+        Value::Bool(true) => label,
+        Value::Bool(false) if key == "active" => "not active".to_owned(),
+        _ if words.is_empty() => words,
+        Value::String(text) if key.ends_with("_until") => match text.parse::<Timestamp>() {
+            Ok(end) if end <= now => String::new(),
+            Ok(end) => format!(
+                "{} for {}",
+                label.trim_end_matches(" until"),
+                in_words(end.duration_since(now))
+            ),
+            Err(_) => words,
+        },
+        Value::String(_) if SPEAKING.contains(&key) => words,
+        Value::String(_) if key == "outcome" => words.replace('_', " "),
+        Value::String(_) => format!("{} {words}", label.trim_end_matches(" at")),
+        _ => format!("{label} {words}"),
+    }
+}
+
+/// What the value of a field says. An id or a name may look like a time, and is none.
+pub(super) fn words_of(key: &str, value: &Value, now: Timestamp) -> String {
+    let is_personal = ["id", "name", "phone"]
+        .iter()
+        .any(|word| key.split('_').any(|part| part == *word));
+    match value {
+        Value::String(text) if is_personal => shown(text),
+        _ => value_in_words(value, now),
     }
 }
 
@@ -163,5 +233,26 @@ mod tests {
             [0_usize, 1, 2].map(|count| counted(count, "row")),
             ["0 rows", "1 row", "2 rows"]
         );
+    }
+
+    #[test]
+    fn what_a_serialised_value_says() {
+        let now: Timestamp = "2026-03-02T12:00:00Z".parse().unwrap();
+        let value = serde_json::json!({
+            "name": {"from": "Ann", "to": null},
+            "similar_ids": ["10", "7 "],
+            "id": " 7",
+            "user_id": "2026-03-02T11:00:00Z",
+            "absent_since": "2026-03-02T11:00:00Z",
+            "next_attempt_at": "2026-03-02T12:05:00Z",
+            "may_land_until": "2026-03-02T12:00:30Z",
+            "phone": null,
+            "attempts": 2,
+            "active": false,
+            "approved": false,
+        });
+        let words = "name “Ann” → none, similar ids “7 ”, 10, id “ 7”, user id 2026-03-02T11:00:00Z, absent since 1 h ago, next attempt in 5 min, may land \
+                     for 30 s, attempts 2, not active";
+        assert_eq!(value_in_words(&value, now), words);
     }
 }

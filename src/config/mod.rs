@@ -83,9 +83,6 @@ pub(crate) fn default_path() -> PathBuf {
 impl Config {
     /// Reads the file at `path`, then the process's environment over it. Reads the files of the databases' URLs, but
     /// not the API key's.
-    ///
-    /// # Errors
-    /// If the file cannot be read or is not TOML, else all mistakes in it and in the environment.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         Self::load_from(path, std::env::vars_os())
     }

@@ -177,15 +177,16 @@ impl<'a> Reader<'a> {
 impl Written {
     fn into_text(self) -> Result<String, String> {
         let text = match self {
-            Self::InFile(Value::String(text)) => Ok(text),
-            Self::InFile(_) => Err("must be a text in quotes"),
-            Self::InVariable(text) => text.into_string().map_err(|_| "is not valid UTF-8"),
+            Self::InFile(Value::String(text)) => text,
+            Self::InFile(_) => return Err("must be a text in quotes".to_owned()),
+            Self::InVariable(text) => text.into_string().map_err(|_| "is not valid UTF-8")?,
         };
-        match text {
-            Ok(text) if text.trim().is_empty() => Err("is empty".to_owned()),
-            Ok(text) if text.contains('\0') => Err("contains a NUL character".to_owned()),
-            Ok(text) => Ok(text),
-            Err(problem) => Err(problem.to_owned()),
+        if text.trim().is_empty() {
+            Err("is empty".to_owned())
+        } else if text.contains('\0') {
+            Err("contains a NUL character".to_owned())
+        } else {
+            Ok(text)
         }
     }
 

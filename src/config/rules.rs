@@ -44,7 +44,6 @@ fn duration_within(
     }
 }
 
-/// One of the names of an enum's variants.
 pub(super) fn one_of<T: FromStr + VariantNames>(text: &str) -> Result<T, String> {
     text.parse()
         .map_err(|_| format!("must be one of: {}", T::VARIANTS.join(", ")))

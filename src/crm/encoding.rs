@@ -11,7 +11,6 @@ use crate::postgres::unnamed;
 /// How many ids the query for people names.
 const IDS_IN_QUERY: usize = 20;
 
-/// What could not be converted to UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unconvertible {
     /// What the CRM's database says its encoding is.
@@ -24,7 +23,6 @@ pub(crate) struct Unconvertible {
     pub(crate) query: String,
 }
 
-/// A row as the database has it.
 pub(super) struct StoredRow {
     /// Id, name and phone.
     pub(super) values: [Option<Vec<u8>>; 3],

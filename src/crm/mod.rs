@@ -15,7 +15,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
@@ -48,7 +48,6 @@ const PHONE_CUT: usize = 257;
 /// A text that is no phone, in place of one that was cut or cannot be converted to UTF-8.
 const UNREADABLE_PHONE: &str = "?";
 
-/// The CRM cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("the CRM database is unavailable: {0}; {remedy}", remedy = .0.remedy("crm.url"))]
@@ -121,7 +120,11 @@ impl Crm {
         }
     }
 
-    /// Reads whom the CRM wants in Wazzup.
+    /// Connects in the background.
+    pub(crate) fn connect_ahead(&self) {
+        self.database.connect_ahead();
+    }
+
     pub(crate) async fn read(&self) -> Result<CrmRows, Error> {
         self.read_rows("reading the employees", Whose::AllActive).await
     }
@@ -177,11 +180,9 @@ async fn read_stored(tx: &mut PgConnection, select: &Select, whose: Whose<'_>) -
     Ok(rows)
 }
 
-/// The employees' rows, as they were read.
-#[derive(Debug)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) struct CrmRows {
     rows: Vec<CrmRow>,
-    /// The values that could not be converted to UTF-8, if there are such.
     pub(crate) unconvertible: Option<Unconvertible>,
 }
 
@@ -195,8 +196,8 @@ impl CrmRows {
     }
 }
 
-/// A row as the CRM has it. `Debug` hides what is personal.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+#[derive(Serialize)]
+#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 pub(crate) struct CrmRow {
     #[serde(skip)]
     pub(crate) id: Option<String>,
@@ -221,11 +222,5 @@ impl CrmRow {
                 }
             }),
         }
-    }
-}
-
-impl fmt::Debug for CrmRow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CrmRow").field("id", &self.id).finish_non_exhaustive()
     }
 }

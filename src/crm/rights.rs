@@ -3,7 +3,6 @@
 use super::{Crm, Error, Source, TableName, columns::is_near};
 use crate::postgres::unnamed;
 
-/// The role that reads the CRM.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub(crate) struct Role {
     pub(crate) name: String,
@@ -17,7 +16,6 @@ pub(crate) struct Role {
 pub(crate) struct TableSchemas {
     /// The schema whose table is read: the first in the role's `search_path`.
     pub(crate) read: String,
-    /// The other schemas with a table or view of that name.
     pub(crate) others: Vec<String>,
 }
 

@@ -16,7 +16,6 @@ const BLANKS: &str = r"E' \t\n\x0B\f\r'";
 /// most; a longer one is rejected anyway.
 const ID_CUT: usize = 801;
 
-/// Whose rows are read.
 #[derive(Clone, Copy)]
 pub(super) enum Whose<'a> {
     AllActive,
@@ -27,12 +26,10 @@ pub(super) enum Whose<'a> {
 pub(super) struct Select {
     from: String,
     pub(super) columns: Columns,
-    /// The encoding of the database.
     pub(super) encoding: String,
 }
 
 impl Select {
-    /// For the columns that there are.
     pub(super) async fn new(tx: &mut PgConnection, source: &Source) -> Result<Self, Error> {
         let from = source.from();
         let (found, encoding) = columns::describe(tx, &from).await?;

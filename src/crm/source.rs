@@ -37,7 +37,6 @@ impl Source {
         Self::Query(text.strip_suffix(';').unwrap_or(text).trim_end().to_owned())
     }
 
-    /// What stands behind FROM.
     pub(super) fn from(&self) -> String {
         match self {
             Self::Table { name, .. } => name.quoted(),
@@ -48,7 +47,6 @@ impl Source {
 }
 
 impl TableName {
-    /// As SQL.
     pub(crate) fn quoted(&self) -> String {
         match &self.schema {
             Some(schema) => format!("{}.{}", schema.quoted(), self.table.quoted()),

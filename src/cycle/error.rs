@@ -6,16 +6,12 @@ use crate::{
     state, wazzup,
 };
 
-/// Why a cycle failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CycleError {
-    /// The CRM.
     #[error(transparent)]
     Crm(#[from] crm::Error),
-    /// The state.
     #[error(transparent)]
     State(#[from] state::Error),
-    /// Wazzup.
     #[error(transparent)]
     Wazzup(#[from] wazzup::Error),
 }
@@ -26,7 +22,7 @@ impl From<Interruption> for CycleError {
     }
 }
 
-/// What kind of failure it was: decides who is told, and when.
+/// Decides who is told of a failure, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FailureClass {
     /// The process was asked to stop.
@@ -39,7 +35,6 @@ pub(super) enum FailureClass {
 
 impl CycleError {
     /// The kind, as the log and `status` name it.
-    #[must_use]
     pub fn kind(&self) -> &'static str {
         let (kind, _) = self.kind_and_class();
         kind

@@ -18,8 +18,8 @@ use crate::{
     delivery::{Answer, Change, Outcome, Report, Request, Step, Verdict},
     employee::Roster,
     events,
-    plan::{Approval, Coverage, FailureKey, Hold, HoldKey, HoldKind, Operation, Plan, RemoteList, Snapshot},
-    state::{Account, CycleOutcome, Finished, Opening},
+    plan::{Coverage, FailureKey, Hold, HoldKey, HoldKind, Operation, Plan, RemoteList},
+    state::{CycleOutcome, Finished, Opening},
 };
 
 /// What needs a human is said again after this time.
@@ -30,8 +30,8 @@ const HEARTBEAT: Duration = Duration::from_mins(10);
 /// What a process remembers from one cycle to the next.
 #[derive(Debug)]
 pub struct Memory {
-    /// Wazzup's list is read in the first cycle.
-    list_at_start: bool,
+    /// This process has yet to read Wazzup's list.
+    pub(super) list_at_start: bool,
     finished_logged: Option<Instant>,
     state_failure: Option<StateFailure>,
 }
@@ -56,44 +56,33 @@ impl Memory {
 }
 
 #[derive(Debug)]
-pub(super) struct CycleLog<'m> {
-    memory: &'m mut Memory,
-    engine: &'m SyncEngine,
-    /// The account when the cycle began.
-    pub(super) account: Account,
-    now: Timestamp,
-    /// Holds approved by the orders of this cycle.
-    approved: BTreeMap<HoldKey, Approval>,
+pub(super) struct CycleLog<'c> {
+    pub(super) memory: &'c mut Memory,
+    engine: &'c SyncEngine,
+    pub(super) opening: &'c Opening,
     /// Failures that were reported already.
     known_failures: BTreeSet<FailureKey>,
-    /// Holds were reported as an error.
+    /// Holds were reported, or a CRM that names nobody.
     pub(super) reported_holds: bool,
 }
 
-impl<'m> CycleLog<'m> {
-    pub(super) fn new(memory: &'m mut Memory, engine: &'m SyncEngine, opening: &Opening) -> Self {
-        for order in &opening.dropped_orders {
-            events::order_dropped(order.key.kind, &order.key.user_id, &order.given_by);
+impl<'c> CycleLog<'c> {
+    pub(super) fn new(memory: &'c mut Memory, engine: &'c SyncEngine, opening: &'c Opening) -> Self {
+        for (key, approval) in &opening.orders.dropped {
+            events::order_dropped(key.kind, &key.user_id, &approval.by);
         }
         Self {
             memory,
             engine,
-            account: opening.account.clone(),
-            now: opening.cycle.now,
-            approved: opening.approved.clone(),
+            opening,
             known_failures: opening.snapshot.failures.keys().cloned().collect(),
             reported_holds: false,
         }
     }
 
-    /// Whether this process has yet to read Wazzup's list.
-    pub(super) fn wants_list_at_start(&self) -> bool {
-        self.memory.list_at_start
-    }
-
-    /// Whether what was last reported at this time is to be said again.
-    fn is_due_since(&self, reported_at: Option<Timestamp>) -> bool {
-        reported_at.is_none_or(|reported_at| self.now.duration_since(reported_at) >= REMIND_AFTER)
+    /// How long ago something was last said.
+    fn ago(&self, reported_at: Option<Timestamp>) -> Option<SignedDuration> {
+        reported_at.map(|reported_at| self.opening.cycle.now.duration_since(reported_at))
     }
 
     /// Says what the plan found.
@@ -101,21 +90,22 @@ impl<'m> CycleLog<'m> {
         &mut self,
         plan: &Plan,
         roster: &Roster,
-        snapshot: &Snapshot,
         list: &RemoteList,
         unconvertible: Option<&Unconvertible>,
     ) {
-        let last = self.account.last_cycle.as_ref().map(|cycle| cycle.counts);
-        let holds_are_due = self.is_due_since(self.account.holds_reported_at);
+        let account = &self.opening.account;
+        let last = account.last_cycle.as_ref().map(|cycle| cycle.counts);
+        let holds_are_due = is_due(self.ago(account.holds_reported_at));
         if roster.is_empty() && plan.managed > 0 && (holds_are_due || last.is_none_or(|last| last.eligible > 0)) {
             events::source_empty(plan.managed);
+            self.reported_holds = true;
         }
         let has_new_missing_ids = last.is_none_or(|last| last.missing_ids != plan.missing_ids);
         if plan.missing_ids > 0 && has_new_missing_ids {
             events::rows_without_id(plan.missing_ids);
         }
         match list.coverage() {
-            Coverage::Complete => events::verify_finished(list.len(), plan.drift),
+            Coverage::Complete => events::verify_finished(list.users().count(), plan.drift),
             Coverage::Incomplete(reason) | Coverage::Unavailable(reason) => events::verify_proved_nothing(reason),
             Coverage::Unread => {}
         }
@@ -129,7 +119,7 @@ impl<'m> CycleLog<'m> {
         }
         report_recovered_employees(&plan.marks.closed_failures);
         self.report_released(plan, roster);
-        self.report_held(plan, snapshot, holds_are_due);
+        self.report_held(plan);
         if let Some(values) = unconvertible {
             let is_new = |id: &String| opened.iter().any(|failure| *failure.key.user_id == **id);
             if (values.unreadable_ids > 0 && has_new_missing_ids) || values.ids.iter().any(is_new) {
@@ -145,7 +135,7 @@ impl<'m> CycleLog<'m> {
 
     fn report_released(&self, plan: &Plan, roster: &Roster) {
         let mut released: BTreeMap<(HoldKind, &str, Option<&str>), BTreeSet<&str>> = BTreeMap::new();
-        for (key, approval) in &self.approved {
+        for (key, approval) in &self.opening.orders.approved {
             if is_followed(plan, key) {
                 let group = released.entry((key.kind, "approved", Some(&approval.by)));
                 group.or_default().insert(&key.user_id);
@@ -167,33 +157,37 @@ impl<'m> CycleLog<'m> {
         }
     }
 
-    /// Holds are said when they appear or change, when their grace ends, and then hourly.
-    fn report_held(&mut self, plan: &Plan, snapshot: &Snapshot, hourly: bool) {
+    fn report_held(&mut self, plan: &Plan) {
         for kind in HoldKind::ALL {
             let held: Vec<(&HoldKey, &Hold)> = plan.unapproved_holds().filter(|(key, _)| key.kind == kind).collect();
             let Some((_, first)) = held.first() else { continue };
-            let is_known = |(key, hold): &(&HoldKey, &Hold)| {
-                let known = snapshot.holds.get(*key);
-                known.is_some_and(|known| known.content == hold.content && known.approved.is_none())
-            };
-            let grace_ends: Vec<Timestamp> = held.iter().map(|(key, hold)| self.grace_end(key, hold)).collect();
-            let reported_at = self.account.holds_reported_at;
-            let has_ended = |end: &Timestamp| reported_at.is_some_and(|reported| reported < *end) && *end <= self.now;
-            if hourly || !held.iter().all(is_known) || grace_ends.iter().any(has_ended) {
+            if held.iter().any(|(key, hold)| self.is_news(key, hold)) {
                 let ids = held.iter().map(|(key, _)| &*key.user_id).collect();
-                let in_grace = grace_ends.iter().all(|end| *end > self.now);
+                let in_grace = held
+                    .iter()
+                    .all(|(key, hold)| self.grace_end(key, hold) > self.opening.cycle.now);
                 events::held(kind, &ids, &first.reason, in_grace);
                 self.reported_holds = true;
             }
         }
     }
 
+    /// Holds are said when they appear or change, when their grace ends, and then hourly.
+    fn is_news(&self, key: &HoldKey, hold: &Hold) -> bool {
+        let reported_at = self.opening.account.holds_reported_at;
+        let known = self.opening.snapshot.holds.get(key);
+        let is_known = known.is_some_and(|known| known.content == hold.content && known.approved.is_none());
+        let grace_end = self.grace_end(key, hold);
+        let has_grace_ended = reported_at < Some(grace_end) && grace_end <= self.opening.cycle.now;
+        !is_known || has_grace_ended || is_due(self.ago(reported_at))
+    }
+
     /// When the grace of a held removal ends: its content is since when the user is absent. Other holds have none.
     fn grace_end(&self, key: &HoldKey, hold: &Hold) -> Timestamp {
-        let absent_since: Option<Timestamp> = match key.kind {
-            HoldKind::Remove => hold.content.parse().ok(),
-            HoldKind::Account | HoldKind::Update | HoldKind::Takeover => None,
-        };
+        if key.kind != HoldKind::Remove {
+            return Timestamp::MIN;
+        }
+        let absent_since: Option<Timestamp> = hold.content.parse().ok();
         let end = absent_since.and_then(|since| since.checked_add(self.engine.policy.grace).ok());
         end.unwrap_or(Timestamp::MIN)
     }
@@ -227,11 +221,12 @@ impl<'m> CycleLog<'m> {
         let Some(error) = error else {
             return self.succeeded(finished, took);
         };
-        let last = self.account.last_cycle.as_ref();
+        let account = &self.opening.account;
+        let last = account.last_cycle.as_ref();
         let failing = Failing {
-            lasts: self.account.failing_for(self.now),
-            is_new_kind: last.and_then(|last| last.error_kind.as_deref()) != Some(error.kind()),
-            is_due: self.is_due_since(self.account.error_reported_at),
+            lasts: account.failing_for(self.opening.cycle.now),
+            last_kind: last.and_then(|last| last.error_kind.as_deref()),
+            reported_ago: self.ago(account.error_reported_at),
         };
         finished.reported_error = failing.report(error, finished.requests, self.engine.unhealthy_after);
     }
@@ -249,22 +244,19 @@ impl<'m> CycleLog<'m> {
 
     /// Says that cycles succeed again, if the last one failed. Returns whether it did.
     fn report_cycles_recovered(&mut self) -> bool {
-        let state_failure = self.memory.state_failure.take();
-        let last = self.account.last_cycle.as_ref();
-        if let Some(last) = last.filter(|last| last.outcome == CycleOutcome::Failed) {
-            let kind = last.error_kind.as_deref().unwrap_or_default();
-            events::cycle_recovered(kind, seconds(self.account.failing_for(self.now)));
-            return true;
-        }
-        if let Some(failure) = state_failure {
-            events::cycle_recovered(failure.kind, seconds(elapsed(failure.since)));
-        }
-        state_failure.is_some()
-    }
-
-    /// The end of the cycle could not be written down.
-    pub(super) fn could_not_be_recorded(&mut self, error: &CycleError) {
-        report_failure_without_state(error, self.memory, self.engine.unhealthy_after);
+        let account = &self.opening.account;
+        let last = account.last_cycle.as_ref();
+        let failed_cycle = last.filter(|last| last.outcome == CycleOutcome::Failed);
+        let (kind, lasted) = match (failed_cycle, self.memory.state_failure.take()) {
+            (Some(cycle), _) => {
+                let kind = cycle.error_kind.as_deref();
+                (kind.unwrap_or_default(), account.failing_for(self.opening.cycle.now))
+            }
+            (None, Some(failure)) => (failure.kind, elapsed(failure.since)),
+            (None, None) => return false,
+        };
+        events::cycle_recovered(kind, seconds(lasted));
+        true
     }
 }
 
@@ -286,12 +278,9 @@ pub(super) fn report_refusal(request: &Request, answer: &Answer) {
 
 /// Says who was added, who recovered and who waits for a seat.
 pub(super) fn report_delivered(report: &Report) {
-    let mut added: BTreeSet<&str> = BTreeSet::new();
-    for delivered in &report.delivered {
-        if delivered.change == Change::Add {
-            added.insert(delivered.id.as_str());
-        }
-    }
+    let delivered = report.delivered.iter();
+    let added = delivered.filter(|delivered| delivered.change == Change::Add);
+    let added: BTreeSet<&str> = added.map(|delivered| delivered.id.as_str()).collect();
     if !added.is_empty() {
         events::users_added(&added);
     }
@@ -303,33 +292,32 @@ pub(super) fn report_delivered(report: &Report) {
 
 /// Says that a cycle failed of which the state knows nothing.
 pub(crate) fn report_failure_without_state(error: &CycleError, memory: &mut Memory, unhealthy_after: SignedDuration) {
-    let kind = error.kind();
     let earlier = memory.state_failure;
     let since = earlier.map_or_else(Instant::now, |earlier| earlier.since);
     let reported_at = earlier.and_then(|earlier| earlier.reported_at);
     let failing = Failing {
         lasts: elapsed(since),
-        is_new_kind: earlier.is_none_or(|earlier| earlier.kind != kind),
-        is_due: reported_at.is_none_or(|at| elapsed(at) >= REMIND_AFTER),
+        last_kind: earlier.map(|earlier| earlier.kind),
+        reported_ago: reported_at.map(elapsed),
     };
     let is_reported = failing.report(error, 0, unhealthy_after);
     memory.state_failure = Some(StateFailure {
         since,
-        kind,
+        kind: error.kind(),
         reported_at: if is_reported { Some(Instant::now()) } else { reported_at },
     });
 }
 
 /// Cycles that fail.
-struct Failing {
+struct Failing<'a> {
     lasts: SignedDuration,
-    /// The last cycle did not fail, or failed in another way.
-    is_new_kind: bool,
-    /// The last error was not reported, or more than an hour ago.
-    is_due: bool,
+    /// What the last cycle failed with, if it did.
+    last_kind: Option<&'a str>,
+    /// How long ago this was last reported as an error.
+    reported_ago: Option<SignedDuration>,
 }
 
-impl Failing {
+impl Failing<'_> {
     /// What may pass by itself is an error only if it lasts; what needs a human is one at once, and when it changes. Both are
     /// errors once an hour. Returns whether this is one.
     fn report(&self, error: &CycleError, requests: usize, unhealthy_after: SignedDuration) -> bool {
@@ -337,13 +325,18 @@ impl Failing {
         let level = match class {
             FailureClass::Stopping => Level::INFO,
             FailureClass::Transient if self.lasts < unhealthy_after / 3 => Level::WARN,
-            FailureClass::NeedsHuman if self.is_new_kind => Level::ERROR,
-            FailureClass::Transient | FailureClass::NeedsHuman if self.is_due => Level::ERROR,
+            FailureClass::NeedsHuman if self.last_kind != Some(kind) => Level::ERROR,
+            FailureClass::Transient | FailureClass::NeedsHuman if is_due(self.reported_ago) => Level::ERROR,
             FailureClass::Transient | FailureClass::NeedsHuman => Level::WARN,
         };
         events::cycle_failed(level, kind, error, seconds(self.lasts), requests);
         level == Level::ERROR
     }
+}
+
+/// Whether what was last said so long ago, if ever, is to be said again.
+fn is_due(reported_ago: Option<SignedDuration>) -> bool {
+    reported_ago.is_none_or(|reported_ago| reported_ago >= REMIND_AFTER)
 }
 
 /// The ids of failures by their operation and code.

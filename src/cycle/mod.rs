@@ -1,8 +1,8 @@
 //! One cycle: the whole story of the product on one screen.
 //!
-//! [`SyncEngine::run_cycle`] opens a cycle and closes it; in between `SyncEngine::sync` reads the CRM, plans, and sends
-//! one request after the other. What is asked of Wazzup before the plan is final is in `questions`, how far a cycle got and
-//! how employees are counted in `progress`, what is said about it in `log`.
+//! [`SyncEngine::run_cycle`] opens a cycle, reads the CRM meanwhile, and closes the cycle; in between `SyncEngine::sync` plans,
+//! and sends one request after the other. What is asked of Wazzup before the plan is final is in `questions`, how far a cycle
+//! got and how employees are counted in `progress`, what is said about it in `log`.
 
 mod error;
 mod log;
@@ -21,29 +21,25 @@ use self::{
 };
 use crate::{
     abort,
-    crm::Crm,
+    crm::{self, Crm, CrmRows},
     delivery::Delivery,
     employee::PhoneReader,
     events,
-    plan::{Policy, Snapshot},
-    state::{CycleOutcome, Finished, Lease, OpenCycle, Opening, State},
+    plan::Policy,
+    state::{CycleOutcome, Finished, Lease, Opening, State},
     wazzup::{Client, Gate},
 };
 
 /// What is kept in step with what, and how.
 #[derive(Debug)]
 pub struct SyncEngine {
-    /// Where the employees come from.
     pub crm: Crm,
-    /// Where we remember what Wazzup acknowledged.
     pub state: State,
-    /// Where the employees go.
     pub wazzup: Client,
     pub phone_reader: PhoneReader,
     pub policy: Policy,
     /// How often Wazzup's list is read.
     pub verify_every: SignedDuration,
-    /// How long history is kept.
     pub keep_history: SignedDuration,
     /// After this time without success the copy counts as unhealthy.
     pub unhealthy_after: SignedDuration,
@@ -62,14 +58,22 @@ pub struct CycleReport {
 impl SyncEngine {
     /// Runs one cycle under `lease`. Whatever happens is logged, and recorded if the state can be written.
     pub async fn run_cycle(&self, lease: &Lease, gate: Gate, memory: &mut Memory) -> CycleReport {
-        match self.state.open_cycle(lease).await {
-            Ok(opening) => {
-                let span = tracing::info_span!("cycle", cycle_id = opening.cycle.id);
-                let run = self.run_opened(lease, gate, memory, opening);
+        let began = Instant::now();
+        let open = async {
+            let opening = self.state.open_cycle(lease).await?;
+            let span = tracing::info_span!("cycle", cycle_id = opening.cycle.id);
+            span.in_scope(events::cycle_started);
+            Ok((opening, span))
+        };
+        // Both databases are asked at the same time. What the CRM answers matters only once the cycle is open.
+        let read = async { Ok(self.crm.read().await) };
+        match tokio::try_join!(open, read) {
+            Ok(((opening, span), rows)) => {
+                let run = self.run_opened(lease, gate, memory, began, opening, rows);
                 run.instrument(span).await
             }
             Err(error) => {
-                let error = CycleError::from(error);
+                let error = CycleError::State(error);
                 report_failure_without_state(&error, memory, self.unhealthy_after);
                 CycleReport {
                     outcome: CycleOutcome::Failed,
@@ -80,22 +84,29 @@ impl SyncEngine {
         }
     }
 
-    async fn run_opened(&self, lease: &Lease, gate: Gate, memory: &mut Memory, opening: Opening) -> CycleReport {
-        let began = Instant::now();
-        events::cycle_started();
+    async fn run_opened(
+        &self,
+        lease: &Lease,
+        gate: Gate,
+        memory: &mut Memory,
+        began: Instant,
+        opening: Opening,
+        rows: Result<CrmRows, crm::Error>,
+    ) -> CycleReport {
         let mut log = CycleLog::new(memory, self, &opening);
         let mut progress = Progress::default();
-        let Opening { cycle, snapshot, .. } = opening;
-        let result = self.sync(lease, gate, cycle, snapshot, &mut progress, &mut log).await;
+        let result = self.sync(lease, gate, &opening, rows, &mut progress, &mut log).await;
         let error = result.err();
         let mut lost_lease = error.as_ref().is_some_and(CycleError::is_lost_lease);
         let mut finished = progress.finish(error.as_ref(), &log);
         log.ended(error.as_ref(), &mut finished, began.elapsed());
-        let recorded = self.state.finish_cycle(lease, cycle, &finished, self.keep_history);
+        let recorded = self
+            .state
+            .finish_cycle(lease, opening.cycle, &finished, self.keep_history);
         if let Err(error) = recorded.await {
             let error = CycleError::from(error);
             lost_lease |= error.is_lost_lease();
-            log.could_not_be_recorded(&error);
+            report_failure_without_state(&error, log.memory, self.unhealthy_after);
             finished.outcome = CycleOutcome::Failed;
         }
         CycleReport {
@@ -112,26 +123,32 @@ impl SyncEngine {
         &self,
         lease: &Lease,
         gate: Gate,
-        cycle: OpenCycle,
-        snapshot: Snapshot,
+        opening: &Opening,
+        rows: Result<CrmRows, crm::Error>,
         progress: &mut Progress,
         log: &mut CycleLog<'_>,
     ) -> Result<(), CycleError> {
         // The key is read in quiet cycles, too: one that cannot be read is an error at once.
         let wazzup = self.wazzup.session(gate)?;
-        let rows = self.crm.read().await?;
+        let rows = rows?;
+        let Opening {
+            cycle,
+            snapshot,
+            account,
+            ..
+        } = opening;
         let roster = rows.roster(self.phone_reader.knowing(snapshot.known_phones()));
-        let list_is_due = log.wants_list_at_start() || self.is_list_due(&log.account, &wazzup.fingerprint, cycle.now);
+        let list_is_due = log.memory.list_at_start || self.is_list_due(account, &wazzup.fingerprint, cycle.now);
         let (plan, list) = self
-            .plan_with_answers(&roster, &snapshot, &wazzup, list_is_due, cycle.now)
+            .plan_with_answers(&roster, snapshot, &wazzup, list_is_due, cycle.now)
             .await?;
-        log.planned(&plan, &roster, &snapshot, &list, rows.unconvertible.as_ref());
+        log.planned(&plan, &roster, &list, rows.unconvertible.as_ref());
 
-        let delivery = progress.delivery.insert(Delivery::new(&plan, snapshot.failures));
+        let delivery = progress.delivery.insert(Delivery::new(&plan));
         (progress.plan, progress.list) = (plan, list);
         let mut next = delivery.start();
         self.state
-            .record_start(lease, cycle, &progress.plan.marks, next.as_ref())
+            .record_start(lease, *cycle, &progress.plan.marks, next.as_ref())
             .await?;
         while let Some(request) = next {
             abort::step();
@@ -139,7 +156,7 @@ impl SyncEngine {
             abort::step();
             report_refusal(&request, &answer);
             let step = delivery.answered(answer);
-            self.state.record(lease, cycle, &step).await?;
+            self.state.record(lease, *cycle, &step).await?;
             log.recorded(&request, &step);
             next = step.next;
         }

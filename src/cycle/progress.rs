@@ -9,7 +9,7 @@ use super::{
 use crate::{
     delivery::{Change, Delivery, Interruption, Report},
     plan::{Operation, Plan, RemoteList, StayReason},
-    state::{Counts, CycleFailure, CycleOutcome, Finished, ListPassed, SeatsCounted},
+    state::{Counts, CycleFailure, CycleOutcome, Finished, ListPassed},
 };
 
 /// What is left of a cycle, wherever it failed.
@@ -48,16 +48,11 @@ impl Progress {
             None => CycleOutcome::Incomplete,
         };
         let waiting = &report.waiting_for_seat;
-        let is_waiting_changed = is_planned && *waiting != log.account.waiting_for_seat;
+        let is_waiting_changed = is_planned && *waiting != log.opening.account.facts.waiting_for_seat;
         let list_passed = plan.account_proven.then(|| ListPassed {
             fingerprint: list.fingerprint.clone(),
-            seats: report
-                .seats_used
-                .filter(|_| list.is_complete())
-                .map(|used| SeatsCounted {
-                    used,
-                    foreign: plan.drift.foreign,
-                }),
+            seats_used: report.seats_used.filter(|_| list.is_complete()),
+            foreign_users: list.is_complete().then_some(plan.drift.foreign),
         });
         Finished {
             outcome,

@@ -17,7 +17,7 @@ const LOOK_UPS: usize = 100;
 impl SyncEngine {
     /// Whether Wazzup's list is to be read whatever the plan asks for.
     pub(crate) fn is_list_due(&self, account: &Account, fingerprint: &str, now: Timestamp) -> bool {
-        let known = account.fingerprint.as_deref();
+        let known = account.facts.fingerprint.as_deref();
         let is_account_changed = known.is_some_and(|known| known != fingerprint);
         let read_at = account.list_read_at;
         let is_old = read_at.is_none_or(|read_at| now.duration_since(read_at) >= self.verify_every);

@@ -8,9 +8,9 @@ use sqlx::{
 };
 use tokio::{
     sync::watch,
-    task::JoinHandle,
     time::{sleep, timeout},
 };
+use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument as _;
 
 use super::repeats::Repeats;
@@ -29,26 +29,20 @@ const SILENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Listener {
     wake: watch::Receiver<()>,
-    /// Keeps `wake` open where nobody listens.
-    _waker: watch::Sender<()>,
-    task: Option<JoinHandle<()>>,
+    /// Holds the sender of `wake`.
+    _task: Option<AbortOnDropHandle<()>>,
 }
 
 impl Listener {
     /// Listens to `channel` of the database that `options` lead to. This needs a direct connection, not one through a
     /// `PgBouncer` in transaction mode.
-    #[must_use]
     pub fn start(options: PgConnectOptions, channel: Option<String>) -> Self {
         let (waker, wake) = watch::channel(());
         let task = channel.map(|channel| {
-            let listening = listen(suitable(options), channel, waker.clone());
-            tokio::spawn(listening.in_current_span())
+            let listening = listen(suitable(options), channel, waker);
+            AbortOnDropHandle::new(tokio::spawn(listening.in_current_span()))
         });
-        Self {
-            wake,
-            _waker: waker,
-            task,
-        }
+        Self { wake, _task: task }
     }
 
     /// Waits for a notification, or for a connection after one was lost: what was notified in between is lost.
@@ -61,14 +55,6 @@ impl Listener {
     /// Forgets what was notified until now.
     pub(super) fn forget(&mut self) {
         self.wake.mark_unchanged();
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
     }
 }
 

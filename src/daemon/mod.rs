@@ -39,7 +39,6 @@ const BURST: Duration = Duration::from_secs(1);
 /// How often a standby asks for the lease, and a state database that is not there is tried again, at most.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
-/// When cycles run.
 #[derive(Debug, Clone, Copy)]
 pub struct Schedule {
     /// From the beginning of one cycle to that of the next, ±10 %.
@@ -49,7 +48,6 @@ pub struct Schedule {
 }
 
 /// This process, as the lease knows it.
-#[must_use]
 pub fn holder() -> Holder {
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     let process_id = std::process::id();
@@ -61,9 +59,6 @@ pub fn holder() -> Holder {
 }
 
 /// Cancels the returned token at the first SIGTERM or SIGINT, and ends the process at the second.
-///
-/// # Errors
-/// If the signals cannot be listened to.
 pub fn stop_signal() -> std::io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -87,7 +82,7 @@ pub async fn run(engine: &SyncEngine, schedule: Schedule, mut listener: Listener
         let Some(lease) = wait_for_lease(engine, schedule.lease, &holder, &mut memory, stop).await else {
             break;
         };
-        events::lease_acquired(lease.token());
+        events::lease_acquired(lease.token);
         let tenure = Tenure::begin(engine.state.clone(), lease, schedule.lease, stop);
         let leading = async |tenure: &Tenure| lead(engine, schedule, &mut listener, tenure, &mut memory).await;
         within(tenure, leading).await;
@@ -95,14 +90,16 @@ pub async fn run(engine: &SyncEngine, schedule: Schedule, mut listener: Listener
     events::daemon_stopped();
 }
 
-/// Runs cycles until the tenure is over.
 async fn lead(engine: &SyncEngine, schedule: Schedule, listener: &mut Listener, tenure: &Tenure, memory: &mut Memory) {
     while !tenure.over().is_cancelled() {
         let next_cycle = Instant::now() + jittered(schedule.every);
         match run_cycle(engine, tenure, memory).await {
             None => return,
             Some(report) if report.lost_lease => {
-                events::lease_lost();
+                // Unless the renewal noticed it first.
+                if !tenure.over().is_cancelled() {
+                    events::lease_lost();
+                }
                 return;
             }
             Some(_) => {}
@@ -134,10 +131,8 @@ async fn within<T>(tenure: Tenure, work: impl AsyncFnOnce(&Tenure) -> T) -> T {
     result.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// The result of `once`.
 #[derive(Debug)]
 pub enum Once {
-    /// The cycle ran.
     Done(CycleReport),
     /// Another process holds the lease, for so long at least.
     HeldBy(Holder, SignedDuration),
@@ -145,12 +140,9 @@ pub enum Once {
     Interrupted,
 }
 
-/// Runs one cycle.
-///
-/// # Errors
-/// If the state cannot be used.
 pub async fn once(engine: &SyncEngine, lease: Duration, stop: &CancellationToken) -> Result<Once, state::Error> {
     let holder = holder();
+    engine.crm.connect_ahead();
     let Some(acquired) = acquire(&engine.state, &holder, lease, stop).await else {
         return Ok(Once::Interrupted);
     };

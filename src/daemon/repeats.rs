@@ -14,7 +14,6 @@ pub(super) struct Repeats {
 }
 
 impl Repeats {
-    /// Whether `line` is to be logged now.
     pub(super) fn is_worth_a_line(&mut self, line: &str) -> bool {
         let is_repeated = matches!(&self.last, Some((last, at)) if last == line && at.elapsed() < REPEAT);
         if !is_repeated {

@@ -2,11 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, sleep, timeout},
-};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::Instrument as _;
 
 use crate::{
@@ -15,18 +12,16 @@ use crate::{
     wazzup::Gate,
 };
 
-/// How long giving the lease up may take at the end.
 const GIVE_UP_LIMIT: Duration = Duration::from_secs(1);
 
 /// How soon a renewal that failed is tried again, at most.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 
-/// A lease that is kept.
 pub(super) struct Tenure {
     state: State,
     lease: Arc<Lease>,
     over: CancellationToken,
-    keeper: JoinHandle<()>,
+    keeper: AbortOnDropHandle<()>,
 }
 
 impl Tenure {
@@ -39,7 +34,7 @@ impl Tenure {
             state,
             lease,
             over,
-            keeper: tokio::spawn(keeper.in_current_span()),
+            keeper: AbortOnDropHandle::new(tokio::spawn(keeper.in_current_span())),
         }
     }
 
@@ -47,7 +42,6 @@ impl Tenure {
         &self.lease
     }
 
-    /// What a request needs to start.
     pub(super) fn gate(&self) -> Gate {
         Gate {
             stop: self.over.clone(),
@@ -71,12 +65,6 @@ impl Tenure {
     }
 }
 
-impl Drop for Tenure {
-    fn drop(&mut self) {
-        self.keeper.abort();
-    }
-}
-
 /// Renews the lease every `every`, until it is lost to another process or has expired.
 ///
 /// A cycle renews it as well, on its own connection. As long as one of both gets through, the lease holds.
@@ -89,6 +77,7 @@ async fn keep(state: State, lease: Arc<Lease>, every: Duration, over: Cancellati
         match timeout(every, state.renew(&lease)).await {
             Ok(Ok(())) => pause = every,
             Ok(Err(Error::LeaseLost)) => {
+                lease.note_loss();
                 events::lease_lost();
                 break;
             }

@@ -5,15 +5,13 @@ use std::collections::BTreeMap;
 use super::request::{Attempts, Refusal, RefusalCode, Request};
 use crate::{
     employee::{EmployeeId, Phone},
-    plan::{BatchEntry, Operation, PlannedUpsert},
+    plan::{BatchEntry, Change, Operation, PlannedUpsert},
 };
 
 /// One user on the way.
 #[derive(Debug, Clone)]
 pub(super) struct Item {
     pub id: EmployeeId,
-    /// What fails if it is refused. `Phone`: it only gives up a phone.
-    pub operation: Operation,
     /// What is sent; `None` removes the user.
     pub entry: Option<BatchEntry>,
     pub wanted_phone: Option<Phone>,
@@ -29,10 +27,9 @@ pub(super) struct Item {
 }
 
 impl Item {
-    pub(super) fn new(id: &EmployeeId, operation: Operation, entry: Option<&BatchEntry>) -> Self {
+    pub(super) fn new(id: &EmployeeId, entry: Option<&BatchEntry>) -> Self {
         Self {
             id: id.clone(),
-            operation,
             entry: entry.cloned(),
             wanted_phone: None,
             takes_seat: false,
@@ -50,7 +47,16 @@ impl Item {
             takes_seat: upsert.takes_seat,
             waits_for: upsert.waits_for.clone(),
             phone_waits_for: upsert.phone_waits_for.clone(),
-            ..Self::new(upsert.id(), Operation::Upsert, Some(&upsert.entry))
+            ..Self::new(upsert.id(), Some(&upsert.entry))
+        }
+    }
+
+    /// What fails if it is refused. `Phone`: it only gives up a phone.
+    pub(super) fn operation(&self) -> Operation {
+        match &self.entry {
+            None => Operation::Remove,
+            Some(entry) if entry.change == Change::Release => Operation::Phone,
+            Some(_) => Operation::Upsert,
         }
     }
 
@@ -79,7 +85,7 @@ impl Item {
         let Some(entry) = &self.entry else { return false };
         let sent_phone = sent.employee.phone;
         let is_same_phone = sent_phone == entry.employee.phone || sent_phone == self.wanted_phone;
-        let is_upsert_of_same = self.operation == Operation::Upsert && self.id == sent.employee.id;
+        let is_upsert_of_same = self.operation() == Operation::Upsert && self.id == sent.employee.id;
         is_upsert_of_same && sent.employee.name == entry.employee.name && is_same_phone
     }
 
@@ -116,6 +122,12 @@ impl Group {
         }
     }
 
+    /// All items, those set aside included.
+    pub(super) fn into_items(self) -> Vec<Item> {
+        let aside = self.aside.into_iter().map(|named| named.item);
+        self.items.into_iter().chain(aside).collect()
+    }
+
     pub(super) fn is_removal(&self) -> bool {
         self.items.iter().all(|item| item.entry.is_none())
     }
@@ -140,7 +152,7 @@ impl Group {
     }
 
     /// Takes the items that the answer names out of the group; an item named only for its phone stays, without it.
-    /// Returns `false` and does nothing if the answer names nobody, or everybody.
+    /// Returns `false` and does nothing if the answer names nobody, or if nobody would be left.
     pub(super) fn set_aside_named(&mut self, refusal: &Refusal) -> bool {
         let mut is_only_phone: BTreeMap<usize, bool> = BTreeMap::new();
         for entry in &refusal.invalid {

@@ -1,8 +1,9 @@
-//! Sending a plan, as a pure state machine: it says which request is next, is told the answer, and says what that came to.
+//! Sending a plan, as a pure state machine: it says which request is next, is told the answer, and says what follows from it.
 //!
 //! No clock, no SQL, no HTTP and no logging: the loop in `cycle` does that. What holds here, whatever the service does:
-//! - a refusal concerns only whom it is about: everybody else is delivered in the same cycle;
-//! - all whole batches are tried before a refused one is searched for its culprit;
+//! - a refusal concerns only whom it is about: everybody else is delivered in the same cycle, as far as its extra requests
+//!   reach;
+//! - all whole batches that wait for nobody are tried before a refused one is searched for its culprit;
 //! - a failure that may be the service's own is charged to an entry only once another entry was accepted after it;
 //! - a phone is given up before somebody else claims it, and an addition that waits for a leaver follows the removal;
 //! - the requests beyond those that the plan needs are bounded: what is left over is pending.
@@ -17,7 +18,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 pub use report::{Delivered, FailedAttempt, Outcome, Report, Step};
 pub use request::{
@@ -26,7 +27,7 @@ pub use request::{
 
 pub use crate::plan::{BatchEntry, Change};
 use crate::{
-    employee::{EmployeeId, FullName, Phone},
+    employee::EmployeeId,
     plan::{FailureKey, Failures, Operation, Plan},
 };
 
@@ -35,7 +36,7 @@ use self::{
     queue::Queue,
 };
 
-/// How many requests a cycle may spend beyond those that the plan needs.
+/// How many writing requests a cycle may spend beyond those that the plan needs, a control aside.
 pub const EXTRA_REQUESTS: usize = 120;
 /// The limit while nothing was accepted: the service is then likelier to be at fault than the entries. One request is
 /// kept for the control: one user in sync who is sent again when failures are unjudged and nothing was accepted after
@@ -52,8 +53,10 @@ pub struct Delivery {
     unjudged: Vec<RefusedItem>,
     /// A user as acknowledged last: sent again if attempts are unjudged at the end.
     control: Option<BatchEntry>,
-    /// The service's open refusals: from earlier cycles, or of this one.
-    open_refusals: BTreeMap<FailureKey, OpenRefusal>,
+    /// What the service refused in earlier cycles, as far as it was not answered in this one.
+    open_failures: Failures,
+    /// Who was charged in this cycle.
+    charged: BTreeSet<EmployeeId>,
     extra_requests: usize,
     refusals_over_limit: usize,
     accepted_something: bool,
@@ -61,7 +64,7 @@ pub struct Delivery {
     lone_failures: usize,
     /// A whole group got no decision, and nothing was accepted since: retrying each further one costs too much.
     is_doubtful: bool,
-    /// What the last answer came to.
+    /// What follows from the last answer.
     outcomes: Vec<Outcome>,
     report: Report,
 }
@@ -78,38 +81,16 @@ enum UnderWay {
     Control,
 }
 
-/// What was attempted when the service refused.
-#[derive(Debug)]
-struct OpenRefusal {
-    name: Option<FullName>,
-    phone: Option<Phone>,
-    attempts: u32,
-}
-
 impl Delivery {
-    /// A delivery of `plan`. `failures` are those that were open when the cycle began.
-    pub fn new(plan: &Plan, failures: Failures) -> Self {
-        // What is wrong in the CRM's own rows takes the place of what was refused, and no answer ends it.
-        let local = plan.local_failures.iter().map(|local| &local.key);
-        let closed: BTreeSet<&FailureKey> = plan.marks.closed_failures.iter().chain(local).collect();
-        let mut open_refusals = BTreeMap::new();
-        for (key, failure) in failures {
-            if !failure.is_local && !closed.contains(&key) && !plan.marks.forgets_account {
-                let refusal = OpenRefusal {
-                    name: failure.name,
-                    phone: failure.phone,
-                    attempts: failure.attempts,
-                };
-                open_refusals.insert(key, refusal);
-            }
-        }
+    pub fn new(plan: &Plan) -> Self {
         Self {
             queue: Queue::new(plan),
             under_way: None,
             unjudged: Vec::new(),
             control: plan.control.clone(),
-            report: Report::new(plan, open_refusals.keys()),
-            open_refusals,
+            report: Report::new(plan),
+            open_failures: plan.open_failures.clone(),
+            charged: BTreeSet::new(),
             extra_requests: 0,
             refusals_over_limit: 0,
             accepted_something: false,
@@ -139,19 +120,19 @@ impl Delivery {
         }
     }
 
-    /// What the delivery came to so far.
+    /// The result so far.
     pub fn report(&self) -> &Report {
         &self.report
     }
 
-    /// What the delivery came to.
+    /// The result.
     pub fn finish(self) -> Report {
         let mut report = self.report;
         for id in self.queue.waiting_for_seat {
             report.pending.remove(&id);
             report.waiting_for_seat.insert(id);
         }
-        report.seats_used = self.queue.room.used;
+        report.seats_used = self.queue.room.seats.used;
         report
     }
 
@@ -188,7 +169,7 @@ impl Delivery {
         }
         // The rest was accepted without those whom the answer named: it named the right ones.
         for named in group.aside {
-            self.charge(&named.item, named.item.operation, &named.refusal);
+            self.charge(&named.item, named.item.operation(), &named.refusal);
         }
         self.charge_unjudged();
     }
@@ -225,10 +206,10 @@ impl Delivery {
             id: item.id.clone(),
             change: entry.change,
         });
-        self.close_refusals(item, entry);
+        self.close_failures(item, entry);
         // Whoever was just delivered is in sync, too; and a control is never sent other than as acknowledged last.
         let is_control = match &self.control {
-            None => item.operation == Operation::Upsert,
+            None => item.operation() == Operation::Upsert,
             Some(control) => control.employee.id == item.id,
         };
         if is_control {
@@ -238,82 +219,61 @@ impl Delivery {
             });
         }
         if let Some(refusal) = &item.phone_refusal {
-            let attempt = self.attempt(item, Operation::Phone, refusal);
-            self.fail(attempt);
+            self.charge(item, Operation::Phone, refusal);
         }
     }
 
-    /// Ends the failures that an accepted entry settles. A phone failure without a phone is about giving one up.
-    fn close_refusals(&mut self, item: &Item, entry: &BatchEntry) {
-        if item.operation == Operation::Upsert {
-            self.close_refusal(FailureKey::new(item.id.as_str(), Operation::Upsert));
-        }
-        let key = FailureKey::new(item.id.as_str(), Operation::Phone);
-        let is_settled = match self.open_refusals.get(&key).map(|refusal| refusal.phone) {
-            None => false,
-            Some(None) => item.operation == Operation::Phone,
-            Some(Some(_)) => entry.employee.phone.is_some(),
-        };
-        if is_settled {
-            self.close_refusal(key);
-        }
-    }
-
-    fn close_refusal(&mut self, key: FailureKey) {
-        if self.open_refusals.remove(&key).is_some() {
-            self.report.failing.remove(&key);
-            self.report.recovered.push(key.clone());
-            self.outcomes.push(Outcome::Recovered(key));
+    /// Ends the failures that an accepted entry settles.
+    fn close_failures(&mut self, item: &Item, entry: &BatchEntry) {
+        for operation in [Operation::Upsert, Operation::Phone] {
+            let key = FailureKey::new(item.id.as_str(), operation);
+            let Some(failure) = self.open_failures.get(&key) else {
+                continue;
+            };
+            let is_settled = match (operation, failure.phone) {
+                (Operation::Phone, Some(_)) => entry.employee.phone.is_some(),
+                // A phone failure without a phone is about giving one up.
+                _ => item.operation() == operation,
+            };
+            if is_settled {
+                self.open_failures.remove(&key);
+                self.report.failing.remove(&key);
+                self.report.recovered.push(key.clone());
+                self.outcomes.push(Outcome::Recovered(key));
+            }
         }
     }
 
-    /// Charges one entry with what was refused.
+    /// Charges one user with what was refused. Attempts are counted on from earlier ones with the same values.
     fn charge(&mut self, item: &Item, operation: Operation, refusal: &Refusal) {
         self.queue.did_not_hand_over(&item.id);
-        let attempt = self.attempt(item, operation, refusal);
-        self.fail(attempt);
+        if operation == Operation::Upsert {
+            // Whoever is refused is not in sync, and shows nothing about the service.
+            self.control.take_if(|control| control.employee.id == item.id);
+        }
+        let key = FailureKey::new(item.id.as_str(), operation);
+        let name = item.entry.as_ref().map(|entry| entry.employee.name.clone());
+        let phone = item.wanted_phone;
+        let earlier = self.open_failures.remove(&key).filter(|earlier| {
+            let is_same_name = earlier.name == name || operation == Operation::Phone;
+            is_same_name && earlier.phone == phone
+        });
+        self.charged.insert(item.id.clone());
+        self.report.failing.insert(key.clone());
+        self.outcomes.push(Outcome::Failed(FailedAttempt {
+            key,
+            code: refusal.code.to_string(),
+            detail: refusal.code.detail(operation),
+            request_id: refusal.request_id.clone(),
+            name,
+            phone,
+            attempts: earlier.map_or(1, |earlier| earlier.attempts + 1),
+        }));
     }
 
     fn charge_unjudged(&mut self) {
         for RefusedItem { item, refusal } in std::mem::take(&mut self.unjudged) {
-            let attempt = self.attempt(&item, item.operation, &refusal);
-            self.fail(attempt);
-        }
-    }
-
-    fn fail(&mut self, attempt: FailedAttempt) {
-        // Whoever is refused is not in sync, and shows nothing about the service.
-        if attempt.key.operation == Operation::Upsert {
-            self.control
-                .take_if(|control| control.employee.id.as_str() == &*attempt.key.user_id);
-        }
-        let refusal = OpenRefusal {
-            name: attempt.name.clone(),
-            phone: attempt.phone,
-            attempts: attempt.attempts,
-        };
-        self.open_refusals.insert(attempt.key.clone(), refusal);
-        self.report.failing.insert(attempt.key.clone());
-        self.outcomes.push(Outcome::Failed(attempt));
-    }
-
-    /// The attempt that is charged to `item`, counted on from earlier ones with the same values.
-    fn attempt(&self, item: &Item, operation: Operation, refusal: &Refusal) -> FailedAttempt {
-        let key = FailureKey::new(item.id.as_str(), operation);
-        let name = item.entry.as_ref().map(|entry| entry.employee.name.clone());
-        let phone = item.wanted_phone;
-        let earlier = self.open_refusals.get(&key).filter(|earlier| {
-            let is_same_name = earlier.name == name || operation == Operation::Phone;
-            is_same_name && earlier.phone == phone
-        });
-        FailedAttempt {
-            detail: refusal.code.detail(operation),
-            code: refusal.code.to_string(),
-            request_id: refusal.request_id.clone(),
-            key,
-            name,
-            phone,
-            attempts: earlier.map_or(1, |earlier| earlier.attempts + 1),
+            self.charge(&item, item.operation(), &refusal);
         }
     }
 
@@ -350,7 +310,8 @@ impl Delivery {
             if turns_elsewhere {
                 self.lone_failures = 0;
             }
-            group = self.queue.next_put_back(turns_elsewhere);
+            let put_back = self.queue.next_put_back(turns_elsewhere);
+            group = put_back.or_else(|| self.queue.next_without_waiting());
             self.extra_requests += usize::from(group.is_some());
         }
         if let Some(group) = group {

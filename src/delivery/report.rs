@@ -1,4 +1,4 @@
-//! What an answer came to, for the state to record, and what the whole delivery came to.
+//! The result of an answer, for the state to record, and of the whole delivery.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use crate::{
     plan::{FailureKey, Operation, Plan, PlannedUpsert},
 };
 
-/// What one answer came to. Recorded in one transaction.
+/// The result of one answer. Recorded in one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// What is not known about the request that was answered: its entries are lost.
+    /// Whether the entries of the request that was answered are lost.
     pub loss: Loss,
     /// What became of its entries, and of others whose fate hung on it.
     pub outcomes: Vec<Outcome>,
@@ -49,7 +49,7 @@ pub struct FailedAttempt {
     pub key: FailureKey,
     /// The service's code, as `status` shows it.
     pub code: String,
-    /// Our own words for it: what it means and what to do.
+    /// Our own words for it.
     pub detail: &'static str,
     /// The service's id of the request.
     pub request_id: Option<String>,
@@ -60,7 +60,7 @@ pub struct FailedAttempt {
     pub attempts: u32,
 }
 
-/// What a delivery came to.
+/// The result of a delivery.
 #[derive(Debug, Default)]
 pub struct Report {
     /// Writing requests that were sent, whatever the answer.
@@ -95,13 +95,13 @@ pub struct Delivered {
 }
 
 impl Report {
-    pub(super) fn new<'a>(plan: &'a Plan, open_refusals: impl Iterator<Item = &'a FailureKey>) -> Self {
+    pub(super) fn new(plan: &Plan) -> Self {
         let local_failures = plan.local_failures.iter().map(|local| &local.key);
         let released = plan.releases.iter().map(|release| &release.employee.id);
         let upserted = plan.upserts.iter().map(PlannedUpsert::id);
         let pending = plan.pending.iter().chain(&plan.backing_off);
         Self {
-            failing: open_refusals.chain(local_failures).cloned().collect(),
+            failing: plan.open_failures.keys().chain(local_failures).cloned().collect(),
             pending: pending.chain(released).chain(upserted).cloned().collect(),
             unremoved: plan.removals.iter().map(|removal| removal.id.clone()).collect(),
             waiting_for_seat: plan.waiting_for_seat.iter().cloned().collect(),
@@ -124,7 +124,7 @@ impl Report {
     pub(super) fn note_removed(&mut self, id: &EmployeeId) {
         self.removed += 1;
         self.unremoved.remove(id);
-        for operation in [Operation::Upsert, Operation::Remove, Operation::Phone] {
+        for operation in Operation::ALL {
             self.failing.remove(&FailureKey::new(id.as_str(), operation));
         }
     }

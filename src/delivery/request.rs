@@ -52,7 +52,7 @@ impl Request {
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// What the last attempt came to.
+    /// The result of the last attempt.
     pub verdict: Verdict,
     /// What is not known about the attempts.
     pub loss: Loss,
@@ -68,7 +68,7 @@ pub enum Loss {
     MayLand,
 }
 
-/// What a request came to.
+/// The result of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The service did it.
@@ -166,7 +166,8 @@ pub struct InvalidEntry {
 }
 
 /// The code that the service gives.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum RefusalCode {
     /// Entries are invalid, or there are none.
     InvalidUsersData,
@@ -174,26 +175,13 @@ pub enum RefusalCode {
     UserLimitExceeded,
     DuplicatePhoneNumber,
     /// Any other: letters `A-Z`, digits and underscores, at most 64.
+    #[strum(to_string = "{0}")]
     Other(String),
     /// The answer had no code that can be read; the HTTP status stands for it.
+    #[strum(to_string = "HTTP_{0}")]
     Status(u16),
     /// There was no answer within the time-out, or the connection broke.
     NoAnswer,
     /// A success whose body is a web page, or not what the service answers.
     WebPage,
-}
-
-impl fmt::Display for RefusalCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::InvalidUsersData => "INVALID_USERS_DATA",
-            Self::TooManyEntities => "TOO_MANY_ENTITIES",
-            Self::UserLimitExceeded => "USER_LIMIT_EXCEEDED",
-            Self::DuplicatePhoneNumber => "DUPLICATE_PHONE_NUMBER",
-            Self::Other(code) => code,
-            Self::Status(status) => return write!(f, "HTTP_{status}"),
-            Self::NoAnswer => "NO_ANSWER",
-            Self::WebPage => "WEB_PAGE",
-        })
-    }
 }

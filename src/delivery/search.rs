@@ -2,7 +2,7 @@
 
 use super::{
     Delivery, UnderWay,
-    group::{Group, Item, RefusedItem},
+    group::{Group, RefusedItem},
     request::{Attempts, Refusal, RefusalCode},
 };
 use crate::{
@@ -10,17 +10,9 @@ use crate::{
     plan::{FailureKey, Operation},
 };
 
-/// How many refusals of updates, because the account is over its user limit, are searched; after that, what was refused
-/// stays pending, whatever the reason.
+/// How often an account over its user limit may refuse updates in one cycle. After that, all upserts that were refused stay
+/// pending, for whatever reason.
 const MAX_REFUSALS_OVER_LIMIT: usize = 16;
-
-/// What the service said about a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Decision {
-    Refused,
-    /// The service answers, but made no decision about the group.
-    Missing,
-}
 
 impl Delivery {
     /// The service decided against a group.
@@ -59,7 +51,7 @@ impl Delivery {
         if !group.is_single() && !group.has_left_out_named() && group.set_aside_named(refusal) {
             self.queue.put_group_back(group);
         } else {
-            self.search(group, refusal, Decision::Refused);
+            self.search(group, refusal, true);
         }
     }
 
@@ -77,36 +69,29 @@ impl Delivery {
     /// The service answers, but made no decision about a group: it is split like a refused one, without retries.
     pub(super) fn search_undecided(&mut self, mut group: Group, refusal: &Refusal) {
         group.attempts = Attempts::One;
-        self.search(group, refusal, Decision::Missing);
+        self.search(group, refusal, false);
     }
 
-    fn search(&mut self, mut group: Group, refusal: &Refusal, decision: Decision) {
-        if group.is_single()
-            && let Some(item) = group.items.pop()
-        {
-            self.single_failed(item, group.attempts, refusal, decision);
-        } else {
+    /// Narrows down whom a failure is about. Unless it `is_decision`, it may be the service's own.
+    fn search(&mut self, mut group: Group, refusal: &Refusal, is_decision: bool) {
+        if !group.is_single() {
             self.split(group);
+            return;
         }
-    }
-
-    /// A single entry failed: perhaps only its phone.
-    fn single_failed(&mut self, mut item: Item, attempts: Attempts, refusal: &Refusal, decision: Decision) {
+        let mut item = group.items.remove(0);
         item.restore_named_phone();
         if item.leave_phone_out(refusal) {
-            self.queue.put_group_back(Group::new(vec![item], attempts));
+            // Perhaps it is only the phone.
+            self.queue.put_group_back(Group::new(vec![item], group.attempts));
             return;
         }
         self.lone_failures += 1;
-        match decision {
-            Decision::Refused => self.charge(&item, item.operation, refusal),
-            Decision::Missing => {
-                self.queue.did_not_hand_over(&item.id);
-                self.unjudged.push(RefusedItem {
-                    item,
-                    refusal: refusal.clone(),
-                });
-            }
+        if is_decision {
+            self.charge(&item, item.operation(), refusal);
+        } else {
+            self.queue.did_not_hand_over(&item.id);
+            let refusal = refusal.clone();
+            self.unjudged.push(RefusedItem { item, refusal });
         }
     }
 
@@ -116,29 +101,23 @@ impl Delivery {
         for item in &mut group.items {
             item.restore_named_phone();
         }
-        let attempts = group.attempts;
         let named = group.aside.into_iter().map(|named| named.item).collect();
-        let (suspects, others): (Vec<Item>, Vec<Item>) =
-            group.items.into_iter().partition(|item| self.is_failing(&item.id));
-        let [first, second] = if suspects.is_empty() || others.is_empty() {
-            let mut everybody = [suspects, others].concat();
-            let second_half = everybody.split_off(everybody.len() / 2);
-            [everybody, second_half]
-        } else {
-            [suspects, others]
-        };
+        let mut first = group.items;
+        first.sort_by_cached_key(|item| !self.is_failing(&item.id));
+        let suspects = first.partition_point(|item| self.is_failing(&item.id));
+        let are_all_alike = suspects == 0 || suspects == first.len();
+        let second = first.split_off(if are_all_alike { first.len() / 2 } else { suspects });
         for items in [named, first, second] {
-            self.queue.put_group_back(Group::new(items, attempts));
+            self.queue.put_group_back(Group::new(items, group.attempts));
         }
     }
 
     /// Whether a failure of the user is open, whatever it is about.
     fn is_failing(&self, id: &EmployeeId) -> bool {
-        let operations = [Operation::Upsert, Operation::Remove, Operation::Phone];
-        let mut keys = operations
-            .map(|operation| FailureKey::new(id.as_str(), operation))
-            .into_iter();
-        keys.any(|key| self.open_refusals.contains_key(&key))
+        let mut keys = Operation::ALL
+            .iter()
+            .map(|operation| FailureKey::new(id.as_str(), *operation));
+        self.charged.contains(id) || keys.any(|key| self.open_failures.contains_key(&key))
     }
 }
 
@@ -147,13 +126,13 @@ impl RefusalCode {
     pub(super) fn detail(&self, operation: Operation) -> &'static str {
         match (self, operation) {
             (Self::DuplicatePhoneNumber, _) => "another user in Wazzup has this phone; everything else is synced",
-            (_, Operation::Phone) => "Wazzup does not take this phone; everything else is synced",
+            (_, Operation::Phone) => "Wazzup refuses this change of the phone; everything else is synced",
             (Self::UserLimitExceeded, _) => "the account has more users than seats",
             (Self::InvalidUsersData, _) => "Wazzup finds this entry invalid",
             (Self::NoAnswer, Operation::Remove) => "Wazzup does not answer when this user is to be removed",
             (Self::NoAnswer, _) => "Wazzup does not answer to this entry, but answers to others",
-            (_, Operation::Remove) => "Wazzup refuses to remove this user",
             (Self::Status(500..=599), _) => "Wazzup fails on this entry, but not on others",
+            (_, Operation::Remove) => "Wazzup refuses to remove this user",
             _ => "Wazzup refuses this entry",
         }
     }

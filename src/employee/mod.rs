@@ -65,7 +65,8 @@ pub struct InvalidId;
 pub struct FullName(Box<str>);
 
 impl FullName {
-    /// Trims `text`. Fails if it is blank or longer than 200 characters.
+    /// Trims `text`. Fails if it is blank or longer than 200 characters. Names in the state are read by this, too: under a
+    /// stricter rule some of them would count as never acknowledged.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         let trimmed = text.trim();
         if trimmed.is_empty() || trimmed.chars().count() > MAX_CHARS {

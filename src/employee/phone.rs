@@ -1,26 +1,31 @@
 //! Reading the phones that people type into a CRM, by Google's rules (libphonenumber).
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, sync::OnceLock};
 
-use rlibphonenumber::{PhoneNumber, Region};
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberType, Region};
+use serde::Serialize;
 
-use super::{InvalidPhone, Phone};
+use super::Phone;
 
 /// A phone as the CRM spells it (trimmed), with the region it is read for. `Debug` hides it.
 ///
 /// The state keeps it beside each acknowledged phone: a spelling that was read before need not be read again.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Spelling(Box<str>);
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Spelling {
+    /// The region, a blank, and the text.
+    stored: Box<str>,
+}
 
 impl Spelling {
     /// Takes back what [`Self::as_str`] gave.
     pub fn from_stored(text: &str) -> Self {
-        Self(text.into())
+        Self { stored: text.into() }
     }
 
     /// The region and the text, as the state keeps them.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.stored
     }
 }
 
@@ -47,6 +52,9 @@ pub struct PhoneReader {
     region: Region,
     region_code: String,
     known: KnownPhones,
+    /// The digit that stands before national numbers, such as the 8 of `8 926 …`. Known once the library has read such a
+    /// number.
+    trunk_prefix: OnceLock<char>,
 }
 
 impl PhoneReader {
@@ -56,6 +64,7 @@ impl PhoneReader {
             region: Region::from_code(region).map_err(|_| UnknownRegion)?,
             region_code: region.to_owned(),
             known: KnownPhones::new(),
+            trunk_prefix: OnceLock::new(),
         })
     }
 
@@ -63,11 +72,6 @@ impl PhoneReader {
     #[must_use]
     pub fn knowing(&self, known: KnownPhones) -> Self {
         Self { known, ..self.clone() }
-    }
-
-    /// How the CRM spells the trimmed `text`.
-    fn spelling(&self, text: &str) -> Spelling {
-        Spelling(format!("{} {text}", self.region_code).into())
     }
 
     /// The phone that `text` means, with its spelling; blank means none. If it is not a valid number, neither of the region
@@ -80,10 +84,12 @@ impl PhoneReader {
         if text.chars().count() > LONGEST_SPELLING {
             return Err(None);
         }
-        let spelling = self.spelling(text);
+        let spelling = Spelling {
+            stored: format!("{} {text}", self.region_code).into(),
+        };
         let phone = match self.known.get(&spelling) {
             Some(known) => *known,
-            None => self.read_by_the_rules(text).ok(),
+            None => self.read_plain(text).or_else(|| self.read_by_the_rules(text)),
         };
         match phone {
             Some(phone) => Ok(Some((phone, spelling))),
@@ -93,15 +99,77 @@ impl PhoneReader {
 
     /// A valid number may be written with the bare international digits of another country (`380501234567` in Russia),
     /// so what the region does not know is tried again as `+digits`.
-    fn read_by_the_rules(&self, text: &str) -> Result<Phone, InvalidPhone> {
+    fn read_by_the_rules(&self, text: &str) -> Option<Phone> {
         let valid = |text: &str| {
             PhoneNumber::parse(text, Some(self.region))
                 .ok()
                 .filter(PhoneNumber::is_valid)
         };
-        let number = valid(text).or_else(|| valid(&format!("+{text}"))).ok_or(InvalidPhone)?;
-        number.to_string().trim_start_matches('+').parse()
+        let number = valid(text).or_else(|| valid(&format!("+{text}")))?;
+        self.learn_trunk_prefix(text, &number);
+        number.to_string().trim_start_matches('+').parse().ok()
     }
+
+    fn learn_trunk_prefix(&self, text: &str, number: &PhoneNumber) {
+        let digits = plain_digits(text).unwrap_or_default();
+        let before = digits.strip_suffix(&number.national_number.to_string());
+        if let Some(&[prefix]) = before.map(str::as_bytes)
+            && !text.starts_with('+')
+            && number.country_code.to_string() != char::from(prefix).to_string()
+        {
+            self.trunk_prefix.get_or_init(|| prefix.into());
+        }
+    }
+
+    /// Reads the region's mobile and fixed-line numbers where they are written in the usual way, with the calling code or the
+    /// trunk prefix, without the library's parser, which takes fifteen times as long as asking whether a number is valid. `None`
+    /// leaves the text to the parser. Where both find a number, it is the same one: a test compares them for every region.
+    fn read_plain(&self, text: &str) -> Option<Phone> {
+        let country_code = self.country_code()?;
+        let number = |national_number| PhoneNumber {
+            country_code,
+            national_number,
+            ..PhoneNumber::default()
+        };
+        let digits = plain_digits(text)?;
+        let is_international = text.starts_with('+');
+        // Without the `+`, all the digits may be a national number.
+        if !is_international && number(digits.parse().ok()?).is_possible_with_reason().is_ok() {
+            return None;
+        }
+        let calling_code = country_code.to_string();
+        let national = match self.trunk_prefix.get() {
+            Some(prefix) if !is_international && digits.starts_with(*prefix) => digits.strip_prefix(*prefix)?,
+            _ => digits.strip_prefix(&calling_code)?,
+        };
+        if national.starts_with('0') {
+            return None;
+        }
+        let national = national.parse().ok()?;
+        // Other numbers, such as free ones, may begin with what the parser takes for a trunk prefix.
+        match number(national).get_type() {
+            PhoneNumberType::Mobile | PhoneNumberType::FixedLine | PhoneNumberType::FixedLineOrMobile => {
+                format!("{calling_code}{national}").parse().ok()
+            }
+            _ => None,
+        }
+    }
+
+    fn country_code(&self) -> Option<i32> {
+        PHONE_NUMBER_UTIL.get_country_code_for_region(self.region)
+    }
+}
+/// The digits of a phone that has nothing but digits, blanks, hyphens and brackets, and perhaps a `+` before them.
+fn plain_digits(text: &str) -> Option<String> {
+    let mut digits = String::new();
+    for character in text.strip_prefix('+').unwrap_or(text).chars() {
+        match character {
+            '0'..='9' => digits.push(character),
+            ' ' | '-' | '(' | ')' => {}
+            _ => return None,
+        }
+    }
+    Some(digits)
 }
 
 #[cfg(test)]
@@ -172,6 +240,35 @@ mod tests {
         assert!(reader.read(&padded(64)).is_ok());
         assert_eq!(reader.read(&padded(65)), Err(None));
         assert_eq!(reader.read(&padded(66)), Err(None));
+    }
+
+    /// Spellings of random numbers of a country: with its calling code, with a digit that may be a trunk prefix, bare.
+    #[test]
+    fn plain_numbers_are_read_as_the_rules_read_them() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut compared = 0;
+        for region in PHONE_NUMBER_UTIL.get_supported_regions() {
+            let reader = PhoneReader::new(&format!("{region:?}")).expect("a region");
+            let calling_code = reader.country_code().expect("a calling code");
+            for _ in 0..30 {
+                let length = random.usize(7..11);
+                let national: String = (0..length).map(|_| random.digit(10)).collect();
+                let with_trunk_prefix = format!("{}{national}", random.choice(['0', '1', '8']).expect("one"));
+                reader.read_by_the_rules(&with_trunk_prefix);
+                for text in [
+                    format!("+{calling_code} {national}"),
+                    format!("{calling_code}{national}"),
+                    with_trunk_prefix,
+                    national,
+                ] {
+                    if let Some(phone) = reader.read_plain(&text) {
+                        assert_eq!(reader.read_by_the_rules(&text), Some(phone), "{text} in {region:?}");
+                        compared += 1;
+                    }
+                }
+            }
+        }
+        assert!(compared > 500, "{compared} of them were read");
     }
 
     #[test]

@@ -7,7 +7,6 @@ use crate::{
     plan::{Drift, HoldKind, Operation},
 };
 
-/// How many ids one line names.
 const IDS_PER_LINE: usize = 100;
 
 /// At most 100 ids, separated by commas.
@@ -75,7 +74,7 @@ pub(crate) fn employee_failing(operation: Operation, code: &str, ids: &BTreeSet<
     let what = match operation {
         Operation::Upsert => "cannot be synced",
         Operation::Remove => "cannot be removed",
-        Operation::Phone => "synced without the phone",
+        Operation::Phone => "synced, but not with the phone of the CRM",
     };
     tracing::warn!(
         event = "employee.failing",
@@ -177,7 +176,6 @@ pub(crate) fn released(kind: HoldKind, ids: &BTreeSet<&str>, reason: &str, appro
     );
 }
 
-/// An approval that no longer matches what is held.
 pub(crate) fn order_dropped(kind: HoldKind, id: &str, given_by: &str) {
     tracing::warn!(
         event = "order.dropped",

@@ -1,10 +1,13 @@
 //! Is this the Wazzup account whose users we manage? And are the users whom its list lacks really gone?
 
-use super::{Acknowledged, Coverage, HoldKey, LostContent, Questions, Sighting, input::Input};
+use super::{Acknowledged, HoldKey, LostContent, Questions, Sighting, input::Input};
 use crate::employee::EmployeeId;
 
 /// How many users are looked up where the list proves nothing.
 const SAMPLE: usize = 5;
+
+/// Of fewer users, one whom the list shows is enough; of so many, half of them.
+const FEWEST_FOR_HALF: usize = 5;
 
 /// What is known about the account in a cycle.
 #[derive(Debug)]
@@ -26,21 +29,16 @@ pub(super) fn judge(input: Input<'_>) -> AccountVerdict {
     acknowledged.retain(|(id, _)| !may_have_been_removed(input, id));
     let is_changed = snapshot.account.fingerprint.as_deref() != Some(list.fingerprint.as_str());
     let is_held = snapshot.holds.contains_key(&HoldKey::account());
-    if acknowledged.len() < 2 {
+    let is_answered = list.was_answered();
+    if acknowledged.len() < 2 && (is_answered || !is_held) {
         // Too few to judge by.
-        return if is_held && !list.was_answered() {
-            ask_list()
-        } else {
-            AccountVerdict::Ours {
-                is_proven: list.was_answered(),
-            }
-        };
-    }
-    match list.coverage() {
-        Coverage::Complete => judge_by_complete_list(input, &acknowledged),
-        _ if !is_changed && !is_held => AccountVerdict::Ours { is_proven: false },
-        Coverage::Unread => ask_list(),
-        Coverage::Incomplete(_) | Coverage::Unavailable(_) => judge_by_sample(input, &acknowledged),
+        AccountVerdict::Ours { is_proven: is_answered }
+    } else if !list.is_complete() && !is_changed && !is_held {
+        AccountVerdict::Ours { is_proven: false }
+    } else if acknowledged.len() < 2 || !list.was_requested() {
+        ask(Vec::new())
+    } else {
+        judge_by_names(input, &acknowledged)
     }
 }
 
@@ -51,69 +49,55 @@ fn acknowledged_users(input: Input<'_>) -> Vec<(&EmployeeId, &Acknowledged)> {
         .collect()
 }
 
-fn ask_list() -> AccountVerdict {
-    AccountVerdict::Unknown(Questions {
-        list: true,
-        users: Vec::new(),
-        for_account: true,
-    })
+/// A complete list has to show enough of our users under their names. Otherwise one is enough, of those whom an incomplete
+/// list shows or of some who are looked up.
+fn judge_by_names(input: Input<'_>, acknowledged: &[(&EmployeeId, &Acknowledged)]) -> AccountVerdict {
+    let Input { list, .. } = input;
+    let managed = acknowledged.len();
+    let are_ours = acknowledged.iter().map(|(id, user)| is_shown_as_ours(input, id, user));
+    let shown = are_ours.filter(|is_ours| *is_ours).count();
+    let is_ours = if list.is_complete() && managed >= FEWEST_FOR_HALF {
+        shown * 2 >= managed
+    } else {
+        shown > 0
+    };
+    if is_ours {
+        return AccountVerdict::Ours { is_proven: true };
+    }
+    let (unasked, doubt) = if list.is_complete() {
+        let unasked: Vec<EmployeeId> = MissingUsers::new(input).to_look_up.into_iter().collect();
+        let doubt = format!("Wazzup shows {shown} of our {managed} users under their names");
+        (unasked, doubt)
+    } else {
+        let can_be_asked = acknowledged.iter().map(|(id, _)| *id).filter(|id| id.has_own_url());
+        let sample: Vec<&EmployeeId> = can_be_asked.take(SAMPLE).collect();
+        let unasked = sample.iter().filter(|id| !list.needs_no_look_up(id.as_str()));
+        let unasked = unasked.map(|id| (*id).clone()).collect();
+        let number = sample.len();
+        (
+            unasked,
+            format!("none of {number} of our users is in Wazzup under the acknowledged name"),
+        )
+    };
+    if unasked.is_empty() {
+        AccountVerdict::Doubted(format!("{doubt}: this looks like another Wazzup account"))
+    } else {
+        ask(unasked)
+    }
 }
 
-fn ask_users(users: Vec<EmployeeId>) -> AccountVerdict {
+/// Asks for these users, or for the list if there are none.
+fn ask(users: Vec<EmployeeId>) -> AccountVerdict {
     AccountVerdict::Unknown(Questions {
-        list: false,
+        list: users.is_empty(),
         users,
         for_account: true,
     })
 }
 
-fn judge_by_complete_list(input: Input<'_>, acknowledged: &[(&EmployeeId, &Acknowledged)]) -> AccountVerdict {
-    let managed = acknowledged.len();
-    let found = acknowledged
-        .iter()
-        .filter(|(id, user)| is_shown_as_ours(input, id, user))
-        .count();
-    let is_ours = if managed >= SAMPLE {
-        found * 2 >= managed
-    } else {
-        found > 0
-    };
-    if is_ours {
-        return AccountVerdict::Ours { is_proven: true };
-    }
-    if let Proof::Needed(id) = MissingUsers::new(input).proof {
-        return ask_users(vec![id]);
-    }
-    AccountVerdict::Doubted(format!(
-        "Wazzup shows {found} of our {managed} users under their names: this looks like another Wazzup account"
-    ))
-}
-
-/// Without a complete list, some users are looked up: one of them under the acknowledged name is enough.
-fn judge_by_sample(input: Input<'_>, acknowledged: &[(&EmployeeId, &Acknowledged)]) -> AccountVerdict {
-    if acknowledged.iter().any(|(id, user)| is_shown_as_ours(input, id, user)) {
-        return AccountVerdict::Ours { is_proven: true };
-    }
-    let can_be_asked = acknowledged.iter().map(|(id, _)| *id).filter(|id| id.has_own_url());
-    let sample: Vec<&EmployeeId> = can_be_asked.take(SAMPLE).collect();
-    let mut unasked = Vec::new();
-    for id in &sample {
-        if !input.list.was_looked_up(id.as_str()) {
-            unasked.push((*id).clone());
-        }
-    }
-    if !unasked.is_empty() {
-        return ask_users(unasked);
-    }
-    AccountVerdict::Doubted(format!(
-        "none of {} of our users is in Wazzup under the acknowledged name: this looks like another Wazzup account",
-        sample.len()
-    ))
-}
-
 /// Whether the user's absence shows nothing, since a lost removal of ours may be the reason.
 fn may_have_been_removed(input: Input<'_>, id: &EmployeeId) -> bool {
-    let mut lost = input.lost_entries(id).iter();
+    let mut lost = input.snapshot.lost_entries(id).iter();
     lost.any(|entry| entry.content == LostContent::Removal) && input.list.find(id.as_str()) == Sighting::Absent
 }
 
@@ -126,44 +110,31 @@ fn is_shown_as_ours(input: Input<'_>, id: &EmployeeId, user: &Acknowledged) -> b
 }
 
 /// The acknowledged users whom a complete list lacks.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct MissingUsers {
     pub count: usize,
-    pub proof: Proof,
-}
-
-/// Whether the missing users are really gone: one of them must be answered with 404; if none can be looked up, the list
-/// alone is believed.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Proof {
-    Given,
-    /// This user has to be looked up.
-    Needed(EmployeeId),
-    /// There is none in this cycle.
-    Lacking,
+    /// They are really gone: a look-up of one of them was answered with 404. If none can be looked up, the list alone is
+    /// believed.
+    pub are_proven: bool,
+    /// Who has to be looked up for that.
+    pub to_look_up: Option<EmployeeId>,
 }
 
 impl MissingUsers {
     pub(super) fn new(input: Input<'_>) -> Self {
         let list = input.list;
         if !list.is_complete() {
-            return Self {
-                count: 0,
-                proof: Proof::Lacking,
-            };
+            return Self::default();
         }
         let mut missing = acknowledged_users(input);
         missing.retain(|(id, _)| list.find(id.as_str()) == Sighting::Absent);
-        let mut can_be_asked = missing.iter().map(|(id, _)| *id).filter(|id| id.has_own_url());
-        let proof = match can_be_asked.next() {
-            None => Proof::Given,
-            Some(_) if missing.iter().any(|(id, _)| list.is_proven_absent(id.as_str())) => Proof::Given,
-            Some(_) if missing.iter().any(|(id, _)| list.was_looked_up(id.as_str())) => Proof::Lacking,
-            Some(id) => Proof::Needed(id.clone()),
-        };
+        let askable = missing.iter().map(|(id, _)| *id).find(|id| id.has_own_url());
+        let is_one_absent = missing.iter().any(|(id, _)| list.is_proven_absent(id.as_str()));
+        let was_one_asked = missing.iter().any(|(id, _)| list.needs_no_look_up(id.as_str()));
         Self {
             count: missing.len(),
-            proof,
+            are_proven: askable.is_none() || is_one_absent,
+            to_look_up: askable.filter(|_| !was_one_asked).cloned(),
         }
     }
 }

@@ -1,14 +1,14 @@
 //! What is sent about one user.
 
 use serde::Serialize;
-use strum::{EnumString, IntoStaticStr};
+use strum::IntoStaticStr;
 
-use super::Acknowledged;
-use crate::employee::{Employee, EmployeeId, Phone, Spelling};
+use crate::employee::{Employee, EmployeeId, FullName, Phone, Spelling};
 
-/// One entry of an upsert.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One entry of an upsert. The journal keeps it serialised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BatchEntry {
+    #[serde(flatten)]
     pub employee: Employee,
     /// How the CRM spells the phone that is sent.
     pub phone_spelling: Option<Spelling>,
@@ -16,7 +16,8 @@ pub struct BatchEntry {
 }
 
 /// What an acknowledged entry means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Change {
     /// A new user, who needs a role.
@@ -39,14 +40,11 @@ impl Change {
     }
 }
 
-/// A user whom the plan wants to be added or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedUpsert {
     pub entry: BatchEntry,
     /// The phone that the CRM wants, also where it is left out for now.
     pub wanted_phone: Option<Phone>,
-    /// What Wazzup acknowledged before.
-    pub before: Option<Acknowledged>,
     /// The name under which Wazzup shows a user who is not ours yet.
     pub name_in_wazzup: Option<String>,
     /// It needs a free seat.
@@ -63,12 +61,11 @@ impl PlannedUpsert {
     }
 }
 
-/// A user whom the plan wants to be removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlannedRemoval {
     pub id: EmployeeId,
     /// The last known name, for people.
-    pub name: Option<String>,
+    pub name: Option<FullName>,
     /// Somebody approved it.
     #[serde(skip)]
     pub approved: bool,

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use strum::{EnumString, IntoStaticStr};
 
-use crate::employee::{EmployeeId, FullName, Phone, RowProblem, Spelling};
+use crate::employee::{FullName, Phone, RowProblem, Spelling};
 
 /// What a failure is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr, Serialize)]
@@ -22,6 +22,8 @@ pub enum Operation {
 }
 
 impl Operation {
+    pub const ALL: [Self; 3] = [Self::Upsert, Self::Remove, Self::Phone];
+
     pub fn as_str(self) -> &'static str {
         self.into()
     }
@@ -32,7 +34,7 @@ impl Operation {
 }
 
 /// Names a failure. The user's id is plain text: a rejected row's id may be none that Wazzup would take.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct FailureKey {
     pub user_id: Box<str>,
     pub operation: Operation,
@@ -49,7 +51,6 @@ impl FailureKey {
 
 pub type Failures = BTreeMap<FailureKey, Failure>;
 
-/// An open failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
     pub user_id: String,
@@ -74,6 +75,12 @@ pub struct Failure {
     /// The spelling that could not be read, for [`RowProblem::InvalidPhone`]: it is not read again.
     #[serde(skip)]
     pub spelling: Option<Spelling>,
+}
+
+impl Failure {
+    pub(super) fn backs_off(&self, now: Timestamp) -> bool {
+        self.next_attempt_at > Some(now)
+    }
 }
 
 /// A failure in the CRM's own rows that the plan opens.
@@ -106,20 +113,6 @@ impl LocalFailure {
     }
 }
 
-/// The refused attempt of `id` at `operation`, if its next attempt is later than `now`.
-pub(crate) fn backing_off<'a>(
-    failures: &'a Failures,
-    id: &EmployeeId,
-    operation: Operation,
-    now: Timestamp,
-) -> Option<&'a Failure> {
-    if failures.is_empty() {
-        return None;
-    }
-    let failure = failures.get(&FailureKey::new(id.as_str(), operation))?;
-    Some(failure).filter(|failure| failure.next_attempt_at > Some(now))
-}
-
 /// How long a failure waits after its `attempts`-th attempt: 1 min, 5 min, 30 min, 2 h, 6 h, then 24 h each time.
 pub fn back_off(attempts: u32) -> SignedDuration {
     const MINUTES: [i64; 6] = [1, 5, 30, 2 * 60, 6 * 60, 24 * 60];
@@ -142,36 +135,10 @@ mod tests {
 
     #[test]
     fn each_operation_is_stored_by_its_name() {
-        for operation in [Operation::Upsert, Operation::Remove, Operation::Phone] {
+        for operation in Operation::ALL {
             assert_eq!(Operation::parse(operation.as_str()), Some(operation));
         }
         assert_eq!(Operation::Upsert.as_str(), "upsert");
         assert_eq!(Operation::parse("add"), None);
-    }
-
-    #[test]
-    fn a_failure_backs_off_until_its_next_attempt() {
-        let now = Timestamp::UNIX_EPOCH;
-        let id = EmployeeId::parse("e1").expect("an id");
-        let key = FailureKey::new("e1", Operation::Remove);
-        let local = LocalFailure {
-            key: key.clone(),
-            problem: RowProblem::InvalidName,
-            spelling: None,
-        };
-        let backs_off = |next_attempt_at: Option<Timestamp>| {
-            let failure = Failure {
-                next_attempt_at,
-                ..local.opened(now)
-            };
-            let failures = Failures::from([(key.clone(), failure)]);
-            assert_eq!(backing_off(&failures, &id, Operation::Upsert, now), None);
-            backing_off(&failures, &id, Operation::Remove, now).is_some()
-        };
-        let second = SignedDuration::from_secs(1);
-        assert!(backs_off(Some(now + second)));
-        assert!(!backs_off(Some(now)) && !backs_off(Some(now - second)));
-        // One in the CRM's own rows has no schedule.
-        assert!(!backs_off(None));
     }
 }

@@ -32,8 +32,7 @@ impl HoldKind {
     }
 }
 
-/// Names a hold.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct HoldKey {
     pub kind: HoldKind,
     /// The user concerned; empty for [`HoldKind::Account`].
@@ -87,7 +86,6 @@ impl fmt::Debug for Hold {
     }
 }
 
-/// Somebody approved a hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Approval {
     /// When the order was given.
@@ -124,11 +122,9 @@ impl Limit {
 pub struct Policy {
     /// `false`: nobody is ever removed.
     pub removes: bool,
-    /// How many removals pass without a hold.
     pub removals: Limit,
     /// How long a user must be absent from the CRM before it is removed.
     pub grace: SignedDuration,
-    /// How many updates pass without a hold.
     pub updates: Limit,
     /// `true`: users in Wazzup who are not ours are taken over whatever their name is.
     pub always_takes_over: bool,

@@ -2,9 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{
-    Failure, FailureKey, Hold, HoldKey, HoldKind, LostContent, LostEntry, Operation, Policy, RemoteList, Snapshot,
-};
+use super::{Failure, FailureKey, Hold, HoldKey, HoldKind, LostContent, Operation, Policy, RemoteList, Snapshot};
 use crate::employee::{EmployeeId, FullName, Roster};
 
 #[derive(Clone, Copy)]
@@ -27,12 +25,6 @@ impl<'a> Input<'a> {
         Some(failure).filter(|failure| !failure.is_local)
     }
 
-    /// The same, if it is not yet due again.
-    pub(super) fn backing_off(self, id: &EmployeeId, operation: Operation) -> Option<&'a Failure> {
-        self.refused(id, operation)
-            .filter(|failure| failure.next_attempt_at > Some(self.now))
-    }
-
     pub(super) fn hold(self, kind: HoldKind, id: &EmployeeId) -> Option<&'a Hold> {
         self.snapshot.holds.get(&HoldKey::new(kind, id.as_str()))
     }
@@ -49,13 +41,9 @@ impl<'a> Input<'a> {
         }
     }
 
-    pub(super) fn lost_entries(self, id: &EmployeeId) -> &'a [LostEntry] {
-        self.snapshot.lost_entries(id)
-    }
-
     /// The names of lost upserts: any of them may be the user's in Wazzup.
     pub(super) fn lost_names(self, id: &EmployeeId) -> impl DoubleEndedIterator<Item = &'a FullName> {
-        let entries = self.lost_entries(id).iter();
+        let entries = self.snapshot.lost_entries(id).iter();
         entries.filter_map(|entry| match &entry.content {
             LostContent::Upsert { name, .. } => Some(name),
             LostContent::Removal => None,
@@ -69,7 +57,7 @@ impl<'a> Input<'a> {
 
     /// Whether a lost request about the user may still act.
     pub(super) fn may_still_land(self, id: &EmployeeId) -> bool {
-        let entries = self.lost_entries(id);
+        let entries = self.snapshot.lost_entries(id);
         entries.iter().any(|entry| entry.may_land_until > self.now)
     }
 }

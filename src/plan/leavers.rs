@@ -1,19 +1,26 @@
 //! The users whom the CRM does not name any more: who goes now, and who stays for what reason.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
-use super::{Hold, HoldKey, HoldKind, Holds, LostContent, Operation, Sighting, StayReason, User, input::Input};
-use crate::employee::{EmployeeId, NameKey, Roster};
+use super::{
+    Failure, Hold, HoldKey, HoldKind, Holds, LostContent, Operation, Sighting, StayReason, User, input::Input,
+};
+use crate::employee::{EmployeeId, FullName, NameKey, Phone};
 
 /// A user whom the CRM does not name any more.
 #[derive(Debug)]
 pub(super) struct Leaver<'a> {
     pub id: &'a EmployeeId,
     pub user: &'a User,
+    /// In the first cycle that misses the user, this is now.
+    absent_since: Timestamp,
+    /// The stored hold on this absence, not on an earlier one.
+    stored_hold: Option<&'a Hold>,
+    /// The removal that was refused.
+    refused: Option<&'a Failure>,
     pub fate: Fate,
-    pub presence: Presence,
 }
 
 /// What becomes of a leaver in this cycle.
@@ -30,189 +37,229 @@ pub(super) enum Fate {
     Forgotten,
 }
 
-/// Whether a leaver still occupies a name or phone in Wazzup.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Presence {
-    /// Not in Wazzup.
-    Gone,
-    /// In Wazzup, and about to go: worth waiting for.
-    Leaving,
-    /// In Wazzup for longer than anybody should wait.
-    Staying,
-}
-
-/// Decides about everybody who is managed and not named by the CRM. Returns the leavers, sorted by id, and the holds on
-/// their removal.
-pub(super) fn decide(input: Input<'_>) -> (Vec<Leaver<'_>>, Holds) {
-    let users = input.snapshot.users.iter();
-    let absent: Vec<(&EmployeeId, &User)> = users.filter(|(id, _)| !input.roster.names(id.as_str())).collect();
-    let brake = Brake::new(input, &absent);
-    let mut leavers = Vec::with_capacity(absent.len());
-    let mut holds = Holds::new();
-    for (id, user) in absent {
-        let hold = brake.hold(id, user);
-        let fate = fate(input, id, user, hold.as_ref());
-        if let Some(hold) = hold.filter(|_| fate != Fate::Forgotten) {
-            holds.insert(HoldKey::new(HoldKind::Remove, id.as_str()), hold);
-        }
-        let has_failed = input.refused(id, Operation::Remove).is_some();
-        let presence = match fate {
-            Fate::Stays(StayReason::Kept | StayReason::BackingOff) => Presence::Staying,
-            Fate::Removed { .. } if has_failed => Presence::Staying,
-            Fate::Removed { .. } | Fate::Held | Fate::Stays(StayReason::InGrace | StayReason::Unknown) => {
-                Presence::Leaving
-            }
-            Fate::Settling | Fate::Forgotten => Presence::Gone,
-        };
-        leavers.push(Leaver {
+impl<'a> Leaver<'a> {
+    fn new(input: Input<'a>, id: &'a EmployeeId, user: &'a User) -> Self {
+        let absent_since = user.absent_since.unwrap_or(input.now);
+        let content = absent_since.to_string();
+        let hold = input.hold(HoldKind::Remove, id);
+        Self {
             id,
             user,
-            fate,
-            presence,
-        });
-    }
-    (leavers, holds)
-}
-
-fn fate(input: Input<'_>, id: &EmployeeId, user: &User, hold: Option<&Hold>) -> Fate {
-    if !input.policy.removes {
-        // Nothing is settled: what was lost is forgotten once it cannot land any more.
-        let is_nobody = user.acknowledged.is_none() && !input.may_still_land(id);
-        return if is_nobody {
-            Fate::Forgotten
-        } else {
-            Fate::Stays(StayReason::Kept)
-        };
-    }
-    let approved = hold.is_some_and(|hold| hold.approved.is_some());
-    if hold.is_some() && !approved {
-        Fate::Held
-    } else if !approved && is_in_grace(input, user) {
-        Fate::Stays(StayReason::InGrace)
-    } else if input.backing_off(id, Operation::Remove).is_some() {
-        Fate::Stays(StayReason::BackingOff)
-    } else if user.acknowledged.is_some() {
-        Fate::Removed { approved }
-    } else {
-        fate_of_unacknowledged(input, id, user, approved)
-    }
-}
-
-/// A user whom only a lost upsert can have created is looked up before anything is removed.
-fn fate_of_unacknowledged(input: Input<'_>, id: &EmployeeId, user: &User, approved: bool) -> Fate {
-    let may_land = input.may_still_land(id);
-    let lost = input.lost_entries(id);
-    let was_removed_since = lost.iter().all(|entry| Some(entry.lost_at) <= user.synced_at);
-    // A list may lack somebody who is there, and whoever is forgotten would stay in Wazzup for ever.
-    let is_proven_absent = input.list.is_proven_absent(id.as_str()) || !id.has_own_url();
-    match input.list.find(id.as_str()) {
-        Sighting::Named(name) if input.is_lost_name(id, name) => Fate::Removed { approved },
-        _ if may_land && was_removed_since => Fate::Settling,
-        Sighting::Unknown => Fate::Stays(StayReason::Unknown),
-        // Somebody else's name may still become that of a lost take-over.
-        Sighting::Absent | Sighting::Named(_) if may_land => Fate::Settling,
-        Sighting::Absent if !is_proven_absent => Fate::Stays(StayReason::Unknown),
-        Sighting::Absent | Sighting::Named(_) => Fate::Forgotten,
-    }
-}
-
-fn absent_since(input: Input<'_>, user: &User) -> Timestamp {
-    user.absent_since.unwrap_or(input.now)
-}
-
-fn is_in_grace(input: Input<'_>, user: &User) -> bool {
-    input.now.duration_since(absent_since(input, user)) < input.policy.grace
-}
-
-/// The brake on removals.
-struct Brake<'a> {
-    input: Input<'a>,
-    /// Holds everybody who is absent and not approved.
-    reason_for_all: Option<String>,
-    /// Holds everybody whose removal was not tried yet.
-    reason_for_untried: Option<String>,
-}
-
-impl<'a> Brake<'a> {
-    fn new(input: Input<'a>, absent: &[(&EmployeeId, &User)]) -> Self {
-        let Input { snapshot, policy, .. } = input;
-        let managed = snapshot.users.len();
-        let mut brake = Self {
-            input,
-            reason_for_all: reason_for_all(input.roster, managed, absent.len()),
-            reason_for_untried: None,
-        };
-        let mut untried: BTreeSet<&EmployeeId> = BTreeSet::new();
-        for (id, user) in absent {
-            let is_approved = brake
-                .existing_hold(id, user)
-                .is_some_and(|hold| hold.approved.is_some());
-            if !is_approved && !brake.was_tried(id, user) {
-                untried.insert(id);
-            }
+            absent_since,
+            stored_hold: hold.filter(|hold| hold.content == content),
+            refused: input.refused(id, Operation::Remove),
+            // Decided once everybody is known.
+            fate: Fate::Stays(StayReason::Unknown),
         }
-        let recent = snapshot.recent_removals.iter();
-        let recent = recent
-            .filter(|(id, removal)| !removal.approved && !untried.contains(id))
-            .count();
-        let limit = policy.removals.of(managed);
-        if untried.len() + recent > limit {
-            brake.reason_for_untried = Some(format!(
-                "{} missing from the CRM and {recent} removed in the last 24 hours, together more than the limit of {limit}",
-                untried.len()
-            ));
-        }
-        brake
     }
 
-    /// The hold on this absence of the user, not on an earlier one.
-    fn existing_hold(&self, id: &EmployeeId, user: &User) -> Option<&'a Hold> {
-        let content = absent_since(self.input, user).to_string();
-        let hold = self.input.hold(HoldKind::Remove, id);
-        hold.filter(|hold| hold.content == content)
+    pub(super) fn is_removed(&self) -> bool {
+        matches!(self.fate, Fate::Removed { .. })
     }
 
-    /// The hold on a leaver's removal, an approved one too.
-    fn hold(&self, id: &EmployeeId, user: &User) -> Option<Hold> {
-        if !self.input.policy.removes {
-            return None;
+    /// Whether the user may be in Wazzup for longer than anybody should wait.
+    pub(super) fn may_stay(&self) -> bool {
+        match self.fate {
+            Fate::Stays(StayReason::Kept | StayReason::BackingOff) => true,
+            Fate::Removed { .. } => self.refused.is_some(),
+            Fate::Held | Fate::Stays(_) | Fate::Settling | Fate::Forgotten => false,
         }
-        let existing = self.existing_hold(id, user);
-        if let Some(approved) = existing.filter(|hold| hold.approved.is_some()) {
-            return Some(approved.clone());
-        }
-        let too_many = self.reason_for_untried.as_ref().filter(|_| !self.was_tried(id, user));
-        let sticky = existing.filter(|hold| hold.sticky);
-        let reason = self.reason_for_all.as_ref().or(too_many);
-        let reason = reason.or(sticky.map(|hold| &hold.reason))?;
-        let key = HoldKey::new(HoldKind::Remove, id.as_str());
-        let content = absent_since(self.input, user).to_string();
-        let becomes_sticky = too_many.is_some() && !is_in_grace(self.input, user);
-        Some(Hold {
-            sticky: sticky.is_some() || becomes_sticky,
-            ..self.input.new_hold(&key, &content, reason.clone())
-        })
+    }
+
+    /// Whether the user is in Wazzup and about to go, so that it is worth waiting for.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.may_stay() && !self.is_gone()
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self.fate, Fate::Settling | Fate::Forgotten)
+    }
+
+    /// The names that the user may have in Wazzup, the latest last.
+    pub(super) fn names(&self, input: Input<'a>) -> impl DoubleEndedIterator<Item = &'a FullName> {
+        let acknowledged = self.user.acknowledged.as_ref().map(|acknowledged| &acknowledged.name);
+        let lost = input.lost_names(self.id).filter(move |_| acknowledged.is_none());
+        acknowledged.into_iter().chain(lost)
+    }
+
+    fn is_approved(&self) -> bool {
+        self.stored_hold.is_some_and(|hold| hold.approved.is_some())
+    }
+
+    fn is_in_grace(&self, input: Input<'_>) -> bool {
+        input.now.duration_since(self.absent_since) < input.policy.grace
     }
 
     /// Whether a removal of the user passed the brake already, since the user became absent.
-    fn was_tried(&self, id: &EmployeeId, user: &User) -> bool {
-        let has_failed = self.input.refused(id, Operation::Remove).is_some();
-        let was_lost = self
-            .input
-            .lost_entries(id)
-            .iter()
-            .any(|entry| entry.content == LostContent::Removal && Some(entry.lost_at) >= user.absent_since);
-        let was_removed = user.acknowledged.is_none() && self.input.snapshot.recent_removals.contains_key(id);
-        has_failed || was_lost || was_removed
+    fn was_tried(&self, input: Input<'_>) -> bool {
+        let mut lost = input.snapshot.lost_entries(self.id).iter();
+        let was_lost = lost.any(|entry| entry.content == LostContent::Removal && entry.lost_at >= self.absent_since);
+        let was_removed = self.user.acknowledged.is_none() && input.snapshot.recent_removals.contains_key(self.id);
+        self.refused.is_some() || was_lost || was_removed
+    }
+
+    /// The hold on the removal, an approved one too.
+    fn hold(&self, input: Input<'_>, reason_for_all: Option<&str>, reason_for_untried: Option<&str>) -> Option<Hold> {
+        if !input.policy.removes {
+            return None;
+        }
+        if self.is_approved() {
+            return self.stored_hold.cloned();
+        }
+        let too_many = reason_for_untried.filter(|_| !self.was_tried(input));
+        let sticky = self.stored_hold.filter(|hold| hold.sticky);
+        let reason = reason_for_all.or(too_many);
+        let reason = reason.or(sticky.map(|hold| hold.reason.as_str()))?;
+        let key = HoldKey::new(HoldKind::Remove, self.id.as_str());
+        let content = self.absent_since.to_string();
+        let becomes_sticky = too_many.is_some() && !self.is_in_grace(input);
+        Some(Hold {
+            sticky: sticky.is_some() || becomes_sticky,
+            ..input.new_hold(&key, &content, reason.to_owned())
+        })
+    }
+
+    fn decide_fate(&self, input: Input<'_>, is_held: bool) -> Fate {
+        let approved = self.is_approved();
+        if !input.policy.removes {
+            // Nothing is settled: what was lost is forgotten once it cannot land any more.
+            let is_nobody = self.user.acknowledged.is_none() && !input.may_still_land(self.id);
+            if is_nobody {
+                Fate::Forgotten
+            } else {
+                Fate::Stays(StayReason::Kept)
+            }
+        } else if is_held {
+            Fate::Held
+        } else if !approved && self.is_in_grace(input) {
+            Fate::Stays(StayReason::InGrace)
+        } else if self.refused.is_some_and(|failure| failure.backs_off(input.now)) {
+            Fate::Stays(StayReason::BackingOff)
+        } else if self.user.acknowledged.is_some() {
+            Fate::Removed { approved }
+        } else {
+            self.fate_of_unacknowledged(input)
+        }
+    }
+
+    /// A user whom only a lost upsert can have created is looked up before anything is removed.
+    fn fate_of_unacknowledged(&self, input: Input<'_>) -> Fate {
+        let id = self.id;
+        let may_land = input.may_still_land(id);
+        let mut lost = input.snapshot.lost_entries(id).iter();
+        let was_removed_since = lost.all(|entry| Some(entry.lost_at) <= self.user.synced_at);
+        // A list may lack somebody who is there, and whoever is forgotten would stay in Wazzup permanently.
+        let is_proven_absent = input.list.is_proven_absent(id.as_str()) || !id.has_own_url();
+        match input.list.find(id.as_str()) {
+            Sighting::Named(name) if input.is_lost_name(id, name) => Fate::Removed {
+                approved: self.is_approved(),
+            },
+            _ if may_land && was_removed_since => Fate::Settling,
+            Sighting::Unknown => Fate::Stays(StayReason::Unknown),
+            // Somebody else's name may still become that of a lost take-over.
+            Sighting::Absent | Sighting::Named(_) if may_land => Fate::Settling,
+            Sighting::Absent if !is_proven_absent => Fate::Stays(StayReason::Unknown),
+            Sighting::Absent | Sighting::Named(_) => Fate::Forgotten,
+        }
     }
 }
 
-/// Why nobody at all may be removed, if so.
-fn reason_for_all(roster: &Roster, managed: usize, absent: usize) -> Option<String> {
+/// Everybody whom the CRM does not name any more.
+#[derive(Debug)]
+pub(super) struct Leavers<'a> {
+    /// Sorted by id.
+    pub all: Vec<Leaver<'a>>,
+    /// Their indexes by each name and phone that they may have in Wazzup.
+    by_name: HashMap<NameKey, Vec<usize>>,
+    by_phone: HashMap<Phone, Vec<usize>>,
+}
+
+impl<'a> Leavers<'a> {
+    /// Decides about everybody who is managed and not named by the CRM. Returns also the holds on their removal.
+    pub(super) fn decide(input: Input<'a>) -> (Self, Holds) {
+        let users = input.snapshot.users.iter();
+        let absent = users.filter(|(id, _)| !input.roster.names(id.as_str()));
+        let mut all: Vec<Leaver<'a>> = absent.map(|(id, user)| Leaver::new(input, id, user)).collect();
+        let reason_for_all = reason_to_hold_all(input, all.len());
+        let reason_for_untried = reason_to_hold_untried(input, &all);
+        let mut holds = Holds::new();
+        for leaver in &mut all {
+            let hold = leaver.hold(input, reason_for_all.as_deref(), reason_for_untried.as_deref());
+            let is_held = hold.as_ref().is_some_and(|hold| hold.approved.is_none());
+            leaver.fate = leaver.decide_fate(input, is_held);
+            if let Some(hold) = hold.filter(|_| leaver.fate != Fate::Forgotten) {
+                holds.insert(HoldKey::new(HoldKind::Remove, leaver.id.as_str()), hold);
+            }
+        }
+        let mut leavers = Self {
+            all,
+            by_name: HashMap::new(),
+            by_phone: HashMap::new(),
+        };
+        for (index, leaver) in leavers.all.iter().enumerate() {
+            for phone in input.snapshot.possible_phones(leaver.id) {
+                leavers.by_phone.entry(phone).or_default().push(index);
+            }
+            for name in leaver.names(input) {
+                let key = NameKey::of(name.as_str());
+                leavers.by_name.entry(key).or_default().push(index);
+            }
+        }
+        (leavers, holds)
+    }
+
+    /// Those who may have `phone` in Wazzup.
+    pub(super) fn with_phone(&self, phone: Phone) -> impl Iterator<Item = &Leaver<'a>> {
+        let indexes = self.by_phone.get(&phone).into_iter().flatten();
+        indexes.map(|index| &self.all[*index])
+    }
+
+    /// Those to wait for who have the same name or phone: one of them may be the same person under another id.
+    pub(super) fn lookalikes(&self, name: &str, phone: Option<Phone>) -> Vec<&Leaver<'a>> {
+        if self.all.is_empty() {
+            return Vec::new();
+        }
+        let by_name = self.by_name.get(&NameKey::of(name));
+        let by_phone = phone.and_then(|phone| self.by_phone.get(&phone));
+        let indexes: BTreeSet<usize> = by_name.into_iter().chain(by_phone).flatten().copied().collect();
+        let leavers = indexes.into_iter().map(|index| &self.all[index]);
+        leavers.filter(|leaver| leaver.is_awaited()).collect()
+    }
+}
+
+/// Why removals that were not tried yet are held, if the brake on removals engages.
+fn reason_to_hold_untried(input: Input<'_>, leavers: &[Leaver<'_>]) -> Option<String> {
+    let Input { snapshot, policy, .. } = input;
+    let untried = leavers
+        .iter()
+        .filter(|leaver| !leaver.is_approved() && !leaver.was_tried(input));
+    let untried: BTreeSet<&EmployeeId> = untried.map(|leaver| leaver.id).collect();
+    let mut recent = 0;
+    for (id, removal) in &snapshot.recent_removals {
+        recent += usize::from(!removal.approved && !untried.contains(id));
+    }
+    let count = untried.len();
+    let limit = policy.removals.of(snapshot.users.len());
+    (count + recent > limit).then(|| {
+        format!(
+            "{count} missing from the CRM and {recent} removed in the last 24 hours, together more than the limit of {limit}"
+        )
+    })
+}
+
+/// Why nobody at all may be removed without approval, if so.
+fn reason_to_hold_all(input: Input<'_>, absent: usize) -> Option<String> {
+    let Input { roster, snapshot, .. } = input;
+    let managed = snapshot.users.len();
     if absent == 0 {
         None
     } else if roster.is_empty() {
-        Some(format!("the CRM names nobody: this is ALL {managed} users"))
+        let everybody = if managed == 1 {
+            "the only user".to_owned()
+        } else {
+            format!("ALL {managed} users")
+        };
+        Some(format!("the CRM names nobody: this is {everybody}"))
     } else if roster.missing_ids == 1 {
         Some("a row of the CRM has no id, and may be anybody's".to_owned())
     } else if roster.missing_ids > 1 {
@@ -224,29 +271,5 @@ fn reason_for_all(roster: &Roster, managed: usize, absent: usize) -> Option<Stri
         Some(format!("ALL {managed} users are missing from the CRM"))
     } else {
         None
-    }
-}
-
-impl Leaver<'_> {
-    pub(super) fn is_removed(&self) -> bool {
-        matches!(self.fate, Fate::Removed { .. })
-    }
-
-    /// The names that the user may have in Wazzup.
-    pub(super) fn names(&self, input: Input<'_>) -> Vec<NameKey> {
-        match &self.user.acknowledged {
-            Some(acknowledged) => vec![NameKey::of(acknowledged.name.as_str())],
-            None => input
-                .lost_names(self.id)
-                .map(|name| NameKey::of(name.as_str()))
-                .collect(),
-        }
-    }
-
-    /// The last known name.
-    pub(super) fn name(&self, input: Input<'_>) -> Option<String> {
-        let acknowledged = self.user.acknowledged.as_ref().map(|acknowledged| &acknowledged.name);
-        let name = acknowledged.or_else(|| input.lost_names(self.id).next_back());
-        name.map(ToString::to_string)
     }
 }

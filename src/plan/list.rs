@@ -1,26 +1,29 @@
 //! What Wazzup itself showed in this cycle: its list, and the answers to single look-ups.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 
 /// Wazzup's own view of the account, as far as it was asked for in this cycle.
 #[derive(Clone, Default)]
 pub struct RemoteList {
-    /// Names by id, of everybody the list or a look-up showed.
-    names: BTreeMap<String, String>,
-    /// Ids that a look-up answered with 404.
-    absent: BTreeSet<String>,
-    /// Ids whose look-up gave no answer.
-    unanswered: BTreeSet<String>,
+    /// By id: everybody whom the list showed or who was looked up.
+    entries: BTreeMap<String, ListEntry>,
     /// Why look-ups got no answer, if the service was not available.
     unavailable_reason: Option<String>,
     coverage: Coverage,
     /// The fingerprint of the address and the key it was read with.
     pub fingerprint: String,
-    /// Read on schedule, not because an addition asked for it; only then are full seats retried, but for an order.
+    /// Read on schedule, not because an addition asked for it. Only then is a full account tried again, apart from an
+    /// operator's retry.
     pub scheduled: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum ListEntry {
+    Named(String),
+    /// A look-up was answered with 404.
+    NotFound,
+    /// A look-up got no answer.
+    Unanswered,
 }
 
 /// How much a list proves.
@@ -56,29 +59,25 @@ impl RemoteList {
     }
 
     /// Takes in what a list showed: `names` by id.
-    pub fn add_list(&mut self, mut names: BTreeMap<String, String>, coverage: Coverage) {
-        self.names.append(&mut names);
+    pub fn add_list(&mut self, names: BTreeMap<String, String>, coverage: Coverage) {
+        let entries = names.into_iter().map(|(id, name)| (id, ListEntry::Named(name)));
+        self.entries.extend(entries);
         self.coverage = coverage;
     }
 
     /// Takes in the answer to a look-up: `None` is 404.
     pub fn add_look_up(&mut self, id: &str, name: Option<String>) {
-        match name {
-            Some(name) => {
-                let is_news = self.names.insert(id.to_owned(), name).is_none();
-                if is_news && self.is_complete() {
-                    self.coverage = Coverage::Incomplete("a user exists whom the list does not show".to_owned());
-                }
-            }
-            None => {
-                self.absent.insert(id.to_owned());
-            }
+        let is_new = !matches!(self.entries.get(id), Some(ListEntry::Named(_)));
+        if is_new && name.is_some() && self.is_complete() {
+            self.coverage = Coverage::Incomplete("a user exists whom the list does not show".to_owned());
         }
+        let entry = name.map_or(ListEntry::NotFound, ListEntry::Named);
+        self.entries.insert(id.to_owned(), entry);
     }
 
     /// A look-up gave no answer: it is not asked again in this cycle.
     pub fn add_unanswered(&mut self, id: &str) {
-        self.unanswered.insert(id.to_owned());
+        self.entries.insert(id.to_owned(), ListEntry::Unanswered);
     }
 
     /// The service was not available when users were looked up; why.
@@ -111,39 +110,35 @@ impl RemoteList {
     }
 
     pub fn users(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.names.iter().map(|(id, name)| (id.as_str(), name.as_str()))
-    }
-
-    pub fn len(&self) -> usize {
-        self.names.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.entries.iter().filter_map(|(id, entry)| match entry {
+            ListEntry::Named(name) => Some((id.as_str(), name.as_str())),
+            ListEntry::NotFound | ListEntry::Unanswered => None,
+        })
     }
 
     pub fn find(&self, id: &str) -> Sighting<'_> {
-        match self.names.get(id) {
-            Some(name) => Sighting::Named(name),
-            None if self.is_complete() || self.absent.contains(id) => Sighting::Absent,
-            None => Sighting::Unknown,
+        match self.entries.get(id) {
+            Some(ListEntry::Named(name)) => Sighting::Named(name),
+            Some(ListEntry::NotFound) => Sighting::Absent,
+            Some(ListEntry::Unanswered) | None if self.is_complete() => Sighting::Absent,
+            Some(ListEntry::Unanswered) | None => Sighting::Unknown,
         }
     }
 
-    /// Whether a look-up of `id` was tried in this cycle, or need not be.
-    pub fn was_looked_up(&self, id: &str) -> bool {
-        self.absent.contains(id) || self.unanswered.contains(id) || self.names.contains_key(id)
+    /// Whether the list shows `id`, or a look-up was tried in this cycle.
+    pub fn needs_no_look_up(&self, id: &str) -> bool {
+        self.entries.contains_key(id)
     }
 
     pub fn is_proven_absent(&self, id: &str) -> bool {
-        self.absent.contains(id)
+        self.entries.get(id) == Some(&ListEntry::NotFound)
     }
 }
 
 impl fmt::Debug for RemoteList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteList")
-            .field("users", &self.names.len())
+            .field("users", &self.users().count())
             .field("coverage", &self.coverage)
             .finish_non_exhaustive()
     }
@@ -180,16 +175,15 @@ mod tests {
         list.add_look_up("2", Some("Boris".to_owned()));
         assert!(!list.is_complete() && list.was_answered());
         assert_eq!(list.users().collect::<Vec<_>>(), [("1", "Anna"), ("2", "Boris")]);
-        assert_eq!(list.len(), 2);
     }
 
     #[test]
     fn nobody_is_looked_up_twice() {
         let mut list = list(Coverage::Unavailable("no answer".to_owned()));
-        assert!(list.was_looked_up("1") && !list.was_looked_up("2"));
+        assert!(list.needs_no_look_up("1") && !list.needs_no_look_up("2"));
         list.add_unanswered("2");
         list.add_look_up("3", None);
-        assert!(list.was_looked_up("2") && list.was_looked_up("3"));
+        assert!(list.needs_no_look_up("2") && list.needs_no_look_up("3"));
         // No answer tells nothing.
         assert_eq!(list.find("2"), Sighting::Unknown);
     }
@@ -198,9 +192,9 @@ mod tests {
     fn a_list_may_be_unread_unavailable_incomplete_or_complete() {
         let unread = RemoteList::unread("ours");
         assert_eq!((unread.fingerprint.as_str(), unread.scheduled), ("ours", false));
-        assert!(unread.is_empty() && !unread.was_requested() && !unread.was_answered());
+        assert!(unread.users().next().is_none() && !unread.was_requested() && !unread.was_answered());
         let unavailable = list(Coverage::Unavailable("no answer".to_owned()));
-        assert!(!unavailable.is_empty() && unavailable.was_requested() && !unavailable.was_answered());
+        assert!(unavailable.users().next().is_some() && unavailable.was_requested() && !unavailable.was_answered());
         let incomplete = list(Coverage::Incomplete("cut short".to_owned()));
         assert!(incomplete.was_requested() && incomplete.was_answered() && !incomplete.is_complete());
         let complete = list(Coverage::Complete);

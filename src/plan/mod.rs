@@ -11,8 +11,8 @@ mod holds;
 mod input;
 mod leavers;
 mod list;
-mod lookalikes;
 mod marks;
+mod next_step;
 mod phones;
 mod planner;
 mod snapshot;
@@ -26,28 +26,28 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 pub use entry::{BatchEntry, Change, PlannedRemoval, PlannedUpsert};
-pub(crate) use failures::backing_off;
 pub use failures::{Failure, FailureKey, Failures, LocalFailure, Operation, back_off};
 pub use holds::{Approval, Hold, HoldKey, HoldKind, Holds, Limit, Policy};
 pub use list::{Coverage, RemoteList, Sighting};
+pub(crate) use next_step::NextStep;
 pub use snapshot::{AccountFacts, Acknowledged, LostContent, LostEntry, RecentRemoval, Snapshot, User};
 
-use crate::employee::{EmployeeId, RejectedRow};
+use crate::employee::{EmployeeId, FullName, RejectedRow};
 
 /// The most entries that Wazzup takes in one request.
 pub const BATCH: usize = 100;
 
-/// What a cycle will do. Each list is sorted by id.
-#[derive(Debug, Default)]
+/// What a cycle will do. Lists of ids are sorted.
+#[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// Users who leave Wazzup.
     pub removals: Vec<PlannedRemoval>,
     /// Users who give up their phone before somebody else takes it.
     pub releases: Vec<BatchEntry>,
     /// Users who are added or changed: those who are in Wazzup already before those who take a seat.
     pub upserts: Vec<PlannedUpsert>,
     pub seats: Seats,
-    /// Somebody who is in sync, to find out whether the service fails on every write.
+    /// Somebody who is in sync (after a lost request about everybody: who is as acknowledged, and sent again), to find out
+    /// whether the service fails on every write.
     pub control: Option<BatchEntry>,
     /// Additions that wait until somebody who looks the same has left.
     pub waiting_for_leavers: Vec<WaitingEmployee>,
@@ -64,23 +64,25 @@ pub struct Plan {
     pub missing_ids: usize,
     /// Everything that is wrong in the CRM's own rows, whether it is known already or not.
     pub local_failures: Vec<LocalFailure>,
+    /// What the service refused in earlier cycles, as far as it is still wanted.
+    pub open_failures: Failures,
     /// How Wazzup's list differs from what it acknowledged.
     pub drift: Drift,
     /// What has to be written down first.
     pub marks: Marks,
     /// What has to be asked first.
     pub questions: Questions,
-    /// The list of this cycle, or the look-ups, showed that this is our account.
+    /// The list of this cycle, or the look-ups, showed that this is our account; so does any list while we manage nobody or
+    /// one user.
     pub account_proven: bool,
     /// How many employees Wazzup has exactly as the CRM wants them, without an open failure.
     pub unchanged: usize,
     /// How many distinct ids the CRM wants in Wazzup.
     pub eligible: usize,
-    /// How many users we manage.
+    /// Users of ours, those included whom only a lost request may have created.
     pub managed: usize,
 }
 
-/// An addition that waits until somebody who looks the same is gone or back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitingEmployee {
     pub id: EmployeeId,
@@ -91,11 +93,11 @@ pub struct WaitingEmployee {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StayingUser {
     pub id: EmployeeId,
-    pub name: Option<String>,
+    pub name: Option<FullName>,
     pub reason: StayReason,
 }
 
-/// Why a user who left the CRM stays in Wazzup for now. Held users are among the holds.
+/// Held users are among the holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StayReason {
@@ -116,12 +118,11 @@ pub struct Seats {
     pub used: Option<usize>,
     /// The most users, once the service has named it.
     pub limit: Option<usize>,
-    /// How many additions are tried beyond the known limit: seats may have been booked.
+    /// So many additions are tried beyond the known limit: seats may have been booked.
     pub tried_beyond: usize,
 }
 
 impl Seats {
-    /// How many seats are free, where that is known.
     pub fn free(&self) -> Option<usize> {
         let (used, limit) = (self.used?, self.limit?);
         Some(limit.saturating_sub(used))
@@ -145,12 +146,6 @@ pub struct Questions {
     pub users: Vec<EmployeeId>,
     /// Without an answer the account cannot be judged, and nothing may be sent.
     pub for_account: bool,
-}
-
-impl Questions {
-    pub fn is_empty(&self) -> bool {
-        !self.list && self.users.is_empty()
-    }
 }
 
 /// What the plan wants to be written down before the first request, whether or not there is one.
@@ -189,10 +184,6 @@ impl Plan {
             .iter()
             .map(|entries| entries.div_ceil(BATCH))
             .sum()
-    }
-
-    pub fn sends_nothing(&self) -> bool {
-        self.removals.is_empty() && self.releases.is_empty() && self.upserts.is_empty()
     }
 
     /// The holds that nobody has approved yet.

@@ -4,202 +4,140 @@
 //! claimed in. Whether Wazzup clears a phone that an update leaves out is not documented: where it does not, the claim is
 //! refused, which concerns the phone alone.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::{
-    BatchEntry, Change, Failure, Operation,
+    Failure, Operation,
     input::Input,
-    leavers::{Leaver, Presence},
-    wish::{Standing, Wish},
+    leavers::{Leaver, Leavers},
+    wish::{PhoneWish, Standing, Wish},
 };
-use crate::employee::{Employee, EmployeeId, Phone, RowProblem};
-
-/// What else follows from who may have which phone.
-#[derive(Debug, Default)]
-pub(super) struct AssignedPhones {
-    /// Whose phone cannot be taken.
-    pub problems: BTreeMap<EmployeeId, RowProblem>,
-    /// Users who give up their phone first: as acknowledged, without it.
-    pub releases: BTreeMap<EmployeeId, BatchEntry>,
-}
+use crate::employee::{Phone, RowProblem};
 
 /// Assigns to each wish the phone that is wanted, the one that is sent now, and those for whom it waits.
-pub(super) fn assign(input: Input<'_>, wishes: &mut [Wish<'_>], leavers: &[Leaver<'_>]) -> AssignedPhones {
-    let mut assigned = AssignedPhones::default();
+pub(super) fn assign(input: Input<'_>, wishes: &mut [Wish<'_>], leavers: &Leavers<'_>) {
     for wish in wishes.iter_mut() {
-        wish.phone = wish.claimed_phone();
-        wish.sent_phone = None;
-        wish.phone_is_pending = false;
-        wish.phone_waits_for.clear();
         let is_unreadable = wish.entry.is_some_and(|entry| entry.has_unreadable_phone);
-        if is_unreadable && !wish.is_held {
-            assigned.problems.insert(wish.id.clone(), RowProblem::InvalidPhone);
-        }
+        wish.phone = PhoneWish {
+            wanted: wish.claimed_phone(),
+            problem: is_unreadable.then_some(RowProblem::InvalidPhone),
+            ..PhoneWish::default()
+        };
     }
-    for index in losers_of_shared_phones(input, wishes) {
-        assigned.deny_phone(&mut wishes[index]);
-    }
-    let holders = Holders::new(input, wishes, leavers);
+    let owners = owners(input, wishes);
+    let holders = holders(input, wishes);
     for index in 0..wishes.len() {
-        let Some(phone) = wishes[index].phone else { continue };
-        match claim(input, wishes, index, phone, &holders) {
-            Claim::Denied => assigned.deny_phone(&mut wishes[index]),
-            Claim::RefusedLately => {}
-            Claim::Pending => wishes[index].phone_is_pending = true,
-            Claim::Granted {
-                mut waits_for,
-                released_by,
-            } => {
-                for holder in released_by {
-                    let holder = &wishes[holder];
-                    waits_for.push(holder.id.clone());
-                    assigned.releases.insert(holder.id.clone(), release_of(holder));
-                }
-                wishes[index].sent_phone = Some(phone);
-                wishes[index].phone_waits_for = waits_for;
-            }
-        }
-    }
-    assigned
-}
-
-impl AssignedPhones {
-    fn deny_phone(&mut self, wish: &mut Wish<'_>) {
-        wish.phone = None;
-        self.problems.insert(wish.id.clone(), RowProblem::DuplicatePhoneNumber);
-    }
-}
-
-/// The indexes of the wishes whose phone somebody else has the better right to: who has it acknowledged, else who may hold
-/// it by a lost request, else who has the smallest id.
-fn losers_of_shared_phones(input: Input<'_>, wishes: &[Wish<'_>]) -> BTreeSet<usize> {
-    let mut claims: HashMap<Phone, Vec<usize>> = HashMap::with_capacity(wishes.len());
-    for (index, wish) in wishes.iter().enumerate() {
-        if let Some(phone) = wish.phone {
-            claims.entry(phone).or_default().push(index);
-        }
-    }
-    let mut losers = BTreeSet::new();
-    for (phone, claimants) in claims {
-        if claimants.len() < 2 {
+        let Some(phone) = wishes[index].phone.wanted else {
             continue;
-        }
-        let is_acknowledged = |index: &&usize| wishes[**index].acknowledged_phone() == Some(phone);
-        let is_possible = |index: &&usize| {
-            let mut possible = input.snapshot.possible_phones(wishes[**index].id);
-            possible.any(|possible| possible == phone)
         };
-        let holder = claimants.iter().find(is_acknowledged);
-        let winner = *holder
-            .or_else(|| claimants.iter().find(is_possible))
-            .unwrap_or(&claimants[0]);
-        losers.extend(claimants.into_iter().filter(|index| *index != winner));
+        if owners[&phone] == index {
+            let holders = holders.get(&phone).map_or(&[][..], Vec::as_slice);
+            claim(input, wishes, index, phone, holders, leavers);
+        } else {
+            wishes[index].deny_phone();
+        }
     }
-    losers
 }
 
-/// Who holds each phone in Wazzup, or may hold it by a lost request.
-struct Holders<'l, 'a> {
-    leavers: HashMap<Phone, Vec<&'l Leaver<'a>>>,
-    /// Indexes of wishes whose users are in Wazzup.
-    wishes: HashMap<Phone, Vec<usize>>,
-}
+impl Wish<'_> {
+    /// Somebody else keeps the phone.
+    fn deny_phone(&mut self) {
+        self.phone.wanted = None;
+        self.phone.problem = Some(RowProblem::DuplicatePhoneNumber);
+    }
 
-impl<'l, 'a> Holders<'l, 'a> {
-    fn new(input: Input<'_>, wishes: &[Wish<'_>], leavers: &'l [Leaver<'a>]) -> Self {
-        let mut holders = Self {
-            leavers: HashMap::new(),
-            wishes: HashMap::with_capacity(wishes.len()),
-        };
-        for leaver in leavers {
-            for phone in input.snapshot.possible_phones(leaver.id) {
-                holders.leavers.entry(phone).or_default().push(leaver);
-            }
+    /// Whether a refused phone, or a refused release, is still wanted.
+    pub(super) fn wants_phone_failure(&self, input: Input<'_>, attempt: &Failure) -> bool {
+        if attempt.phone.is_some() {
+            return self.phone.wanted == attempt.phone;
         }
-        for (index, wish) in wishes.iter().enumerate() {
-            if !matches!(wish.standing, Standing::Ours | Standing::Renamed) {
-                continue;
-            }
+        let mut possible = input.snapshot.possible_phones(self.id);
+        possible.any(|possible| Some(possible) != self.phone.wanted)
+    }
+}
+
+/// The index of the wish with the best right to each phone that is wanted: who has it acknowledged, else who may hold it by
+/// a lost request, else who has the smallest id.
+fn owners(input: Input<'_>, wishes: &[Wish<'_>]) -> HashMap<Phone, usize> {
+    let has_acknowledged = |index: usize, phone| wishes[index].acknowledged_phone() == Some(phone);
+    let may_hold = |index: usize, phone| {
+        let mut possible = input.snapshot.possible_phones(wishes[index].id);
+        possible.any(|possible| possible == phone)
+    };
+    let right = |index, phone| (has_acknowledged(index, phone), may_hold(index, phone));
+    let mut owners = HashMap::with_capacity(wishes.len());
+    for (index, wish) in wishes.iter().enumerate() {
+        let Some(phone) = wish.phone.wanted else { continue };
+        let owner = owners.entry(phone).or_insert(index);
+        if *owner != index && right(index, phone) > right(*owner, phone) {
+            *owner = index;
+        }
+    }
+    owners
+}
+
+/// The indexes of the wishes whose users have each phone in Wazzup, or may have it by a lost request.
+fn holders(input: Input<'_>, wishes: &[Wish<'_>]) -> HashMap<Phone, Vec<usize>> {
+    let mut holders: HashMap<Phone, Vec<usize>> = HashMap::with_capacity(wishes.len());
+    for (index, wish) in wishes.iter().enumerate() {
+        if matches!(wish.standing, Standing::Ours | Standing::Renamed) {
             for phone in input.snapshot.possible_phones(wish.id) {
-                holders.wishes.entry(phone).or_default().push(index);
+                holders.entry(phone).or_default().push(index);
             }
         }
-        holders
     }
+    holders
 }
 
-/// What comes of wanting a phone.
-enum Claim {
-    /// Somebody else keeps it.
-    Denied,
-    /// The service refused it lately.
-    RefusedLately,
-    /// Somebody who is leaving, but not now, has it.
-    Pending,
-    Granted {
-        /// Leavers who are removed first.
-        waits_for: Vec<EmployeeId>,
-        /// Indexes of the users who release it first.
-        released_by: Vec<usize>,
-    },
-}
-
-fn claim(input: Input<'_>, wishes: &[Wish<'_>], index: usize, phone: Phone, holders: &Holders<'_, '_>) -> Claim {
-    let wish = &wishes[index];
-    let leavers: &[&Leaver<'_>] = holders.leavers.get(&phone).map_or(&[], Vec::as_slice);
-    if !wish.is_kept() && leavers.iter().any(|leaver| leaver.presence == Presence::Staying) {
-        return Claim::Denied;
+/// Decides whether the wish at `index` gets the phone that it wants, and what has to happen before. `holders` are the wishes
+/// whose users may have it now.
+fn claim(
+    input: Input<'_>,
+    wishes: &mut [Wish<'_>],
+    index: usize,
+    phone: Phone,
+    holders: &[usize],
+    leavers: &Leavers<'_>,
+) {
+    let wish = &mut wishes[index];
+    let is_kept = wish.entry.is_none();
+    if !is_kept && leavers.with_phone(phone).any(Leaver::may_stay) {
+        wish.deny_phone();
+        return;
+    }
+    if wish.acknowledged_phone() == Some(phone) {
+        wish.phone.sent = Some(phone);
+        return;
     }
     let mut waits_for = Vec::new();
-    let mut released_by = Vec::new();
-    if wish.acknowledged_phone() == Some(phone) {
-        return Claim::Granted { waits_for, released_by };
-    }
-    for leaver in leavers.iter().filter(|leaver| leaver.presence == Presence::Leaving) {
+    for leaver in leavers.with_phone(phone).filter(|leaver| leaver.is_awaited()) {
         if !leaver.is_removed() {
-            return Claim::Pending;
+            wish.phone.is_pending = true;
+            return;
         }
         waits_for.push(leaver.id.clone());
     }
-    if phone_backing_off(input, wish).is_some_and(|attempt| attempt.phone == Some(phone)) {
-        return Claim::RefusedLately;
+    let refused_lately = |wish: &Wish<'_>| {
+        let refused = input.refused(wish.id, Operation::Phone);
+        refused.filter(|failure| failure.backs_off(input.now))
+    };
+    if refused_lately(wish).is_some_and(|attempt| attempt.phone == Some(phone)) {
+        return;
     }
     if !wish.backs_off(input) {
-        let users = holders.wishes.get(&phone).map_or(&[][..], Vec::as_slice);
-        released_by.extend(users.iter().copied().filter(|holder| *holder != index));
-    }
-    for holder in &released_by {
-        // A phone failure without a phone: the release was refused.
-        if phone_backing_off(input, &wishes[*holder]).is_some_and(|attempt| attempt.phone.is_none()) {
-            return Claim::Denied;
+        let others: Vec<usize> = holders.iter().copied().filter(|holder| *holder != index).collect();
+        for holder in &others {
+            // A phone failure without a phone: the release was refused.
+            if refused_lately(&wishes[*holder]).is_some_and(|attempt| attempt.phone.is_none()) {
+                wishes[index].deny_phone();
+                return;
+            }
+        }
+        for holder in others {
+            wishes[holder].phone.is_released = true;
+            waits_for.push(wishes[holder].id.clone());
         }
     }
-    Claim::Granted { waits_for, released_by }
-}
-
-fn phone_backing_off<'a>(input: Input<'a>, wish: &Wish<'_>) -> Option<&'a Failure> {
-    input.backing_off(wish.id, Operation::Phone)
-}
-
-/// The user as acknowledged, without a phone.
-fn release_of(holder: &Wish<'_>) -> BatchEntry {
-    let acknowledged = holder.acknowledged().map(|acknowledged| &acknowledged.name);
-    BatchEntry {
-        employee: Employee {
-            id: holder.id.clone(),
-            name: acknowledged.unwrap_or(holder.name()).clone(),
-            phone: None,
-        },
-        phone_spelling: None,
-        change: Change::Release,
-    }
-}
-
-/// Whether a refused phone, or a refused release, is still wanted.
-pub(super) fn wants_phone_failure(input: Input<'_>, wish: &Wish<'_>, attempt: &Failure) -> bool {
-    if attempt.phone.is_some() {
-        return wish.phone == attempt.phone;
-    }
-    let mut possible = input.snapshot.possible_phones(wish.id);
-    possible.any(|possible| Some(possible) != wish.phone)
+    wishes[index].phone.sent = Some(phone);
+    wishes[index].phone.waits_for = waits_for;
 }

@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::{Failures, Holds};
 use crate::employee::{EmployeeId, FullName, KnownPhones, Phone, Spelling};
 
-/// Everything that [`Plan::between`](super::Plan::between) has to know of earlier cycles.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     /// The users we manage. A row without acknowledged values belongs to a creation whose answer was lost, or to a
@@ -76,7 +75,6 @@ pub struct RecentRemoval {
     pub approved: bool,
 }
 
-/// What is known of the Wazzup account as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AccountFacts {
     /// The fingerprint of address and key with which a list last passed; `None` before the first.
@@ -96,7 +94,6 @@ impl Snapshot {
         self.lost.get(id).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether anything is known of `id`.
     #[must_use]
     pub fn knows(&self, id: &str) -> bool {
         self.users.contains_key(id)

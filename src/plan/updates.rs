@@ -7,25 +7,25 @@ use crate::employee::Employee;
 pub(super) fn hold_updates<'a>(input: Input<'a>, wishes: &mut [Wish<'a>], holds: &mut Holds) -> bool {
     let managed = input.snapshot.users.len();
     let held_before = wishes.iter().filter(|wish| wish.is_held).count();
-    let mut changes: Vec<(usize, HoldKey, String)> = Vec::new();
-    for (index, wish) in wishes.iter().enumerate() {
+    let mut changes: Vec<(&mut Wish<'a>, HoldKey, String)> = Vec::new();
+    for wish in wishes {
         let (Some(entry), Some(_)) = (wish.entry, wish.acknowledged()) else {
             continue;
         };
-        if wish.is_held || !wish.differs() || was_tried(input, wish) {
+        if !wish.differs() || was_tried(input, wish) {
             continue;
         }
         let key = HoldKey::new(HoldKind::Update, wish.id.as_str());
         let content = content_of_update(&entry.employee);
         match input.snapshot.holds.get(&key) {
             Some(hold) if hold.is_approved_for(&content) => _ = holds.insert(key, hold.clone()),
-            _ => changes.push((index, key, content)),
+            _ => changes.push((wish, key, content)),
         }
     }
     let limit = input.policy.updates.of(managed);
     let count = changes.len() + held_before;
     let mut is_any_held = false;
-    for (index, key, content) in changes {
+    for (wish, key, content) in changes {
         let existing = input.snapshot.holds.get(&key).filter(|hold| hold.content == content);
         let reason = match existing {
             _ if count > limit => format!(
@@ -39,7 +39,7 @@ pub(super) fn hold_updates<'a>(input: Input<'a>, wishes: &mut [Wish<'a>], holds:
             ..input.new_hold(&key, &content, reason)
         };
         holds.insert(key, hold);
-        wishes[index].is_held = true;
+        wish.hold();
         is_any_held = true;
     }
     is_any_held
@@ -51,7 +51,7 @@ fn was_tried<'a>(input: Input<'a>, wish: &Wish<'a>) -> bool {
         .acknowledged()
         .is_some_and(|acknowledged| acknowledged.name == *wish.name());
     let refused_phone = input.refused(wish.id, Operation::Phone).map(|attempt| attempt.phone);
-    let is_about_refused_phone = wish.phone.is_some() && refused_phone == Some(wish.phone);
+    let is_about_refused_phone = wish.phone.wanted.is_some() && refused_phone == Some(wish.phone.wanted);
     wish.refused(input).is_some() || (is_name_acknowledged && is_about_refused_phone)
 }
 

@@ -1,28 +1,37 @@
-//! What the CRM wants of one employee, and how that stands to what Wazzup has.
+//! What is wanted of each user who should be in Wazzup, and how that compares with what Wazzup has.
 
 use super::{
     Acknowledged, BatchEntry, Change, Failure, HoldKind, Operation, PlannedUpsert, Sighting, User, input::Input,
 };
-use crate::employee::{Employee, EmployeeId, FullName, Phone, RosterEntry, Spelling};
+use crate::employee::{Employee, EmployeeId, FullName, Phone, RosterEntry, RowProblem, Spelling};
 
 /// What is wanted of one user who should be in Wazzup.
 #[derive(Debug)]
 pub(super) struct Wish<'a> {
     pub id: &'a EmployeeId,
-    /// The CRM's row; `None` if it was rejected, so that the user stays as acknowledged.
+    /// The CRM's row; `None` if the user stays as acknowledged, since the row was rejected or its update is held.
     pub entry: Option<&'a RosterEntry>,
     user: Option<&'a User>,
     pub standing: Standing<'a>,
-    /// The user's update is held: what is wanted is what was acknowledged.
     pub is_held: bool,
+    pub phone: PhoneWish,
+}
+
+/// What becomes of a user's phone in this cycle; `phones` decides it.
+#[derive(Debug, Default)]
+pub(super) struct PhoneWish {
     /// The phone wanted, after conflicts among the CRM's rows are resolved.
-    pub phone: Option<Phone>,
+    pub wanted: Option<Phone>,
     /// The phone that is sent: left out while it cannot be had.
-    pub sent_phone: Option<Phone>,
+    pub sent: Option<Phone>,
+    /// Why the CRM's phone cannot be taken.
+    pub problem: Option<RowProblem>,
     /// The phone is left out because somebody who is leaving has it.
-    pub phone_is_pending: bool,
+    pub is_pending: bool,
+    /// The user gives up a phone before somebody else takes it.
+    pub is_released: bool,
     /// Leavers who are removed in this cycle, and users who give up a phone in it, before the phone can be sent.
-    pub phone_waits_for: Vec<EmployeeId>,
+    pub waits_for: Vec<EmployeeId>,
 }
 
 /// How a user who should be in Wazzup stands there.
@@ -78,11 +87,14 @@ impl<'a> Wish<'a> {
             user,
             standing: Standing::Unknown,
             is_held: false,
-            phone: None,
-            sent_phone: None,
-            phone_is_pending: false,
-            phone_waits_for: Vec::new(),
+            phone: PhoneWish::default(),
         }
+    }
+
+    /// Keeps the user as acknowledged.
+    pub(super) fn hold(&mut self) {
+        self.entry = None;
+        self.is_held = true;
     }
 
     /// What Wazzup acknowledged of the user.
@@ -94,20 +106,10 @@ impl<'a> Wish<'a> {
         self.acknowledged().and_then(|acknowledged| acknowledged.phone)
     }
 
-    /// The CRM's row, unless the user is kept as acknowledged.
-    fn followed_entry(&self) -> Option<&'a RosterEntry> {
-        self.entry.filter(|_| !self.is_held)
-    }
-
-    /// Whether the user is kept as acknowledged, whatever the CRM says.
-    pub(super) fn is_kept(&self) -> bool {
-        self.followed_entry().is_none()
-    }
-
     /// The name wanted.
     pub(super) fn name(&self) -> &'a FullName {
         let acknowledged = self.acknowledged().map(|acknowledged| &acknowledged.name);
-        let wanted = self.followed_entry().map(|entry| &entry.employee.name);
+        let wanted = self.entry.map(|entry| &entry.employee.name);
         wanted
             .or(acknowledged)
             .expect("a user without a valid row is listed only if acknowledged, and so is one whose update is held")
@@ -115,83 +117,114 @@ impl<'a> Wish<'a> {
 
     /// The phone wanted before conflicts are resolved.
     pub(super) fn claimed_phone(&self) -> Option<Phone> {
-        match self.followed_entry() {
+        match self.entry {
             Some(entry) => entry.employee.phone,
             None => self.acknowledged_phone(),
-        }
-    }
-
-    fn phone_spelling(&self) -> Option<Spelling> {
-        self.sent_phone?;
-        match self.followed_entry() {
-            Some(entry) => entry.phone_spelling.clone(),
-            None => self.acknowledged()?.phone_spelling.clone(),
         }
     }
 
     /// Whether what is sent would differ from what was acknowledged.
     pub(super) fn differs(&self) -> bool {
         self.acknowledged()
-            .is_none_or(|acknowledged| acknowledged.name != *self.name() || acknowledged.phone != self.sent_phone)
+            .is_none_or(|acknowledged| acknowledged.name != *self.name() || acknowledged.phone != self.phone.sent)
     }
 
     /// Whether a lost request has to be settled by sending the user now: nothing was acknowledged since, or it can no
     /// longer land.
     fn needs_settling(&self, input: Input<'_>) -> bool {
         let synced_at = self.user.and_then(|user| user.synced_at);
-        let mut lost = input.lost_entries(self.id).iter();
+        let mut lost = input.snapshot.lost_entries(self.id).iter();
         lost.any(|entry| Some(entry.lost_at) > synced_at || entry.may_land_until <= input.now)
     }
 
     /// The last attempt to send exactly this, if the service refused it.
     pub(super) fn refused(&self, input: Input<'a>) -> Option<&'a Failure> {
         let failure = input.refused(self.id, Operation::Upsert)?;
-        let is_same = failure.name.as_ref() == Some(self.name()) && failure.phone == self.phone;
+        let is_same = failure.name.as_ref() == Some(self.name()) && failure.phone == self.phone.wanted;
         is_same.then_some(failure)
     }
 
     /// Whether that attempt is not yet due again.
     pub(super) fn backs_off(&self, input: Input<'a>) -> bool {
-        self.refused(input)
-            .is_some_and(|failure| failure.next_attempt_at > Some(input.now))
+        self.refused(input).is_some_and(|failure| failure.backs_off(input.now))
     }
 
-    /// Whether Wazzup has the user as wanted, as far as we know, and nothing has to be sent. Whoever could not be put right
-    /// when a list showed them missing or renamed is not forgotten in the cycles without a list.
-    pub(super) fn is_fulfilled(&self, input: Input<'a>) -> bool {
-        self.standing == Standing::Ours
-            && !self.differs()
-            && !self.needs_settling(input)
-            && self.refused(input).is_none()
+    /// Whether Wazzup has the user as wanted, as far as we know, and nothing has to be sent, except perhaps the release of
+    /// the phone. Whoever could not be put right when a list showed them missing or renamed is not forgotten in the cycles
+    /// without a list.
+    pub(super) fn needs_no_upsert(&self, input: Input<'a>) -> bool {
+        if self.standing != Standing::Ours {
+            false
+        } else if self.phone.is_released {
+            self.phone.sent.is_none() && self.known_name() == self.name()
+        } else {
+            !self.differs() && !self.needs_settling(input) && self.refused(input).is_none()
+        }
+    }
+
+    /// The name as acknowledged; that of a user whom a lost request created is the one wanted.
+    fn known_name(&self) -> &'a FullName {
+        let acknowledged = self.acknowledged();
+        acknowledged.map_or(self.name(), |acknowledged| &acknowledged.name)
     }
 
     /// What is to be sent.
     pub(super) fn upsert(&self) -> PlannedUpsert {
+        let acknowledged = self.acknowledged();
         let (change, name_in_wazzup) = match self.standing {
             Standing::New | Standing::Unknown => (Change::Add, None),
             Standing::Adoptable(name) => (Change::Adopt, Some(name)),
             Standing::TakenOver(name) | Standing::Foreign(name) => (Change::TakeOver, Some(name)),
             // A lost request added the user.
-            Standing::Ours if self.acknowledged().is_none() => (Change::Add, None),
+            Standing::Ours if acknowledged.is_none() => (Change::Add, None),
             Standing::Ours | Standing::Missing | Standing::Renamed if self.differs() => (Change::Update, None),
             Standing::Ours | Standing::Missing | Standing::Renamed => (Change::Resend, None),
         };
+        let spelling = match self.entry {
+            Some(entry) => entry.phone_spelling.as_ref(),
+            None => acknowledged.and_then(|acknowledged| acknowledged.phone_spelling.as_ref()),
+        };
+        let mut phone_waits_for = self.phone.waits_for.clone();
+        if self.phone.is_released {
+            phone_waits_for.push(self.id.clone());
+        }
         PlannedUpsert {
-            entry: BatchEntry {
-                employee: Employee {
-                    id: self.id.clone(),
-                    name: self.name().clone(),
-                    phone: self.sent_phone,
-                },
-                phone_spelling: self.phone_spelling(),
-                change,
-            },
-            wanted_phone: self.phone,
-            before: self.acknowledged().cloned(),
+            entry: self.batch_entry(self.name(), self.phone.sent, spelling, change),
+            wanted_phone: self.phone.wanted,
             name_in_wazzup: name_in_wazzup.map(str::to_owned),
             takes_seat: matches!(self.standing, Standing::New | Standing::Missing | Standing::Unknown),
             waits_for: Vec::new(),
-            phone_waits_for: self.phone_waits_for.clone(),
+            phone_waits_for,
+        }
+    }
+
+    /// The user as acknowledged, without a phone.
+    pub(super) fn release(&self) -> BatchEntry {
+        self.batch_entry(self.known_name(), None, None, Change::Release)
+    }
+
+    /// The user as acknowledged, once more.
+    pub(super) fn resend(&self) -> Option<BatchEntry> {
+        let acknowledged = self.acknowledged()?;
+        let spelling = acknowledged.phone_spelling.as_ref();
+        Some(self.batch_entry(&acknowledged.name, acknowledged.phone, spelling, Change::Resend))
+    }
+
+    fn batch_entry(
+        &self,
+        name: &FullName,
+        phone: Option<Phone>,
+        spelling: Option<&Spelling>,
+        change: Change,
+    ) -> BatchEntry {
+        BatchEntry {
+            employee: Employee {
+                id: self.id.clone(),
+                name: name.clone(),
+                phone,
+            },
+            phone_spelling: phone.and(spelling.cloned()),
+            change,
         }
     }
 }

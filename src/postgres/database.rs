@@ -48,6 +48,18 @@ impl Database {
         }
     }
 
+    /// Connects in the background, so that the first transaction need not. What fails here, that one tries and reports.
+    pub(crate) fn connect_ahead(&self) {
+        let database = self.clone();
+        tokio::spawn(async move {
+            let mut idle = database.idle.lock().await;
+            if let Ok(connection) = connect(&database.options).await {
+                let since = Instant::now();
+                *idle = Some(IdleConnection { connection, since });
+            }
+        });
+    }
+
     /// Runs `work` in a transaction that `begin` begins, and commits it; after an error it is rolled back.
     ///
     /// All of it together, connecting included, takes `limit` at most. Then, and whenever the transaction did not end
@@ -176,7 +188,6 @@ async fn explain(options: &PgConnectOptions, error: &sqlx::Error) -> String {
     format!("cannot connect to {server}: {described}")
 }
 
-/// What is wrong with the host's name, if anything.
 async fn look_up(options: &PgConnectOptions) -> Option<io::Error> {
     let host = options.get_host();
     let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();

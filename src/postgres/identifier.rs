@@ -21,7 +21,6 @@ impl Identifier {
         &self.name
     }
 
-    /// As SQL, whatever it consists of.
     pub(crate) fn quoted(&self) -> String {
         super::quoted(&self.name)
     }

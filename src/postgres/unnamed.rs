@@ -12,12 +12,13 @@ use sqlx::{
 /// `sqlx` names each statement of a checked query, and without a cache never closes it: the server would keep them all, and
 /// behind a `PgBouncer` in transaction mode the names of two clients would collide.
 pub(crate) fn unnamed(connection: &mut PgConnection) -> Unnamed<'_> {
-    Unnamed(connection)
+    Unnamed { connection }
 }
 
-/// See [`unnamed`].
 #[derive(Debug)]
-pub(crate) struct Unnamed<'c>(&'c mut PgConnection);
+pub(crate) struct Unnamed<'c> {
+    connection: &'c mut PgConnection,
+}
 
 impl<'c> Executor<'c> for Unnamed<'c> {
     type Database = Postgres;
@@ -27,7 +28,7 @@ impl<'c> Executor<'c> for Unnamed<'c> {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        self.0.fetch_many(Once(query))
+        self.connection.fetch_many(Once { query })
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
@@ -35,7 +36,7 @@ impl<'c> Executor<'c> for Unnamed<'c> {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        self.0.fetch_optional(Once(query))
+        self.connection.fetch_optional(Once { query })
     }
 
     fn prepare_with<'e>(
@@ -46,31 +47,33 @@ impl<'c> Executor<'c> for Unnamed<'c> {
     where
         'c: 'e,
     {
-        self.0.prepare_with(sql, parameters)
+        self.connection.prepare_with(sql, parameters)
     }
 
     fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Postgres>, sqlx::Error>>
     where
         'c: 'e,
     {
-        self.0.describe(sql)
+        self.connection.describe(sql)
     }
 }
 
 /// A query that is prepared for one execution.
-struct Once<E>(E);
+struct Once<E> {
+    query: E,
+}
 
 impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Once<E> {
     fn sql(self) -> SqlStr {
-        self.0.sql()
+        self.query.sql()
     }
 
     fn statement(&self) -> Option<&PgStatement> {
-        self.0.statement()
+        self.query.statement()
     }
 
     fn take_arguments(&mut self) -> Result<Option<PgArguments>, BoxDynError> {
-        self.0.take_arguments()
+        self.query.take_arguments()
     }
 
     fn persistent(&self) -> bool {

@@ -1,15 +1,10 @@
 //! The account's row: the lease, what the last cycle left behind, and what is known of the Wazzup account.
 
-use std::collections::BTreeSet;
-
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::{Error, Holder, State, Transaction, read_count, read_time};
-use crate::employee::EmployeeId;
-
-/// A lease that expires later was written by a wrong clock, and is none.
-const FARTHEST_EXPIRY: SignedDuration = SignedDuration::from_hours(24);
+use super::{Error, Holder, State, Transaction, read_count, read_time, stored_count};
+use crate::{employee::EmployeeId, plan::AccountFacts};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, sqlx::Type, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
@@ -20,7 +15,6 @@ pub enum CycleOutcome {
     InSync,
     /// Somebody is failing, waiting, pending or held, or a removal that is due was not done.
     Incomplete,
-    /// The cycle could not be done.
     Failed,
 }
 
@@ -66,16 +60,12 @@ pub struct Account {
     pub list_read_at: Option<Timestamp>,
     /// When a list last passed: it was complete and is this account's.
     pub list_passed_at: Option<Timestamp>,
-    /// The fingerprint of address and key with which a list last passed.
-    #[serde(skip)]
-    pub fingerprint: Option<String>,
     pub seats: KnownSeats,
-    /// Employees who waited for a seat at the end of the last cycle.
+    /// What a plan has to know.
     #[serde(skip)]
-    pub waiting_for_seat: BTreeSet<EmployeeId>,
+    pub facts: AccountFacts,
 }
 
-/// Who holds the lease, and until when.
 #[derive(Debug, Clone, Serialize)]
 pub struct HeldLease {
     #[serde(flatten)]
@@ -83,14 +73,12 @@ pub struct HeldLease {
     pub expires_at: Timestamp,
 }
 
-/// The seats of an account, as far as they are known.
+/// The seats of an account, as far as they are known. See [`AccountFacts`] for those that are used, and for the limit.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct KnownSeats {
-    /// Users in the account, foreign ones included: as last counted, and changed by our own additions and removals since.
     pub used: Option<usize>,
     /// Users in the account that are not ours, as last counted.
     pub foreign: Option<usize>,
-    /// The most users that the account may have, once Wazzup has named it.
     pub limit: Option<usize>,
     pub counted_at: Option<Timestamp>,
 }
@@ -141,9 +129,11 @@ impl State {
 
 impl Transaction<'_> {
     pub(super) async fn load_account(&mut self) -> Result<Option<Account>, Error> {
-        // Not `*`: a newer version's columns would be taken for others.
+        // Not `*`: a newer version's columns would be taken for others. An expiry more than a day ahead was written by a clock
+        // that was wrong, and is no lease.
         let row = sqlx::query!(
-            r#"SELECT now() AS "now!", lease_holder, lease_host, lease_expires_at,
+            r#"SELECT now() AS "now!", lease_holder, lease_host,
+                   CASE WHEN lease_expires_at <= now() + interval '24 hours' THEN lease_expires_at END AS lease_expires_at,
                    last_cycle_id, last_started_at, last_finished_at, last_outcome AS "last_outcome: CycleOutcome",
                    last_error_kind, last_error,
                    last_success_at, failing_since, error_reported_at, holds_reported_at,
@@ -158,16 +148,14 @@ impl Transaction<'_> {
         let Some(row) = row else {
             return Ok(None);
         };
-        let lease = match (row.lease_holder, row.lease_expires_at) {
-            (Some(name), Some(expires_at)) if expires_at.to_jiff() <= row.now.to_jiff() + FARTHEST_EXPIRY => {
-                let host = row.lease_host.unwrap_or_default();
-                Some(HeldLease {
-                    holder: Holder { name, host },
-                    expires_at: expires_at.to_jiff(),
-                })
-            }
-            _ => None,
-        };
+        let holder = row.lease_holder.map(|name| Holder {
+            name,
+            host: row.lease_host.unwrap_or_default(),
+        });
+        let expires_at = read_time(row.lease_expires_at);
+        let lease = holder
+            .zip(expires_at)
+            .map(|(holder, expires_at)| HeldLease { holder, expires_at });
         let counts = Counts {
             eligible: read_count(row.eligible),
             in_sync: read_count(row.in_sync),
@@ -186,6 +174,13 @@ impl Transaction<'_> {
             counts,
         });
         let waiting_ids = row.waiting_for_seat.iter();
+        let facts = AccountFacts {
+            fingerprint: row.fingerprint,
+            seats_used: row.seats_used.map(read_count),
+            seats_limit: row.seats_limit.map(read_count),
+            waiting_for_seat: waiting_ids.filter_map(|id| EmployeeId::parse(id).ok()).collect(),
+            retry_seats: false,
+        };
         Ok(Some(Account {
             now: row.now.to_jiff(),
             lease,
@@ -196,14 +191,23 @@ impl Transaction<'_> {
             holds_reported_at: read_time(row.holds_reported_at),
             list_read_at: read_time(row.list_read_at),
             list_passed_at: read_time(row.list_passed_at),
-            fingerprint: row.fingerprint,
             seats: KnownSeats {
-                used: row.seats_used.map(read_count),
+                used: facts.seats_used,
                 foreign: row.foreign_users.map(read_count),
-                limit: row.seats_limit.map(read_count),
+                limit: facts.seats_limit,
                 counted_at: read_time(row.seats_counted_at),
             },
-            waiting_for_seat: waiting_ids.filter_map(|id| EmployeeId::parse(id).ok()).collect(),
+            facts,
         }))
+    }
+
+    pub(super) async fn write_seat_limit(&mut self, limit: Option<usize>, used: Option<usize>) -> Result<(), Error> {
+        self.run(sqlx::query!(
+            "UPDATE accounts SET seats_limit = $2, seats_used = COALESCE($3, seats_used) WHERE account = $1",
+            self.account,
+            limit.map(stored_count),
+            used.map(stored_count)
+        ))
+        .await
     }
 }

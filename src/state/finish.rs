@@ -6,10 +6,11 @@ use jiff::SignedDuration;
 use jiff_sqlx::ToSqlx as _;
 use sqlx::postgres::types::PgInterval;
 
-use super::{Counts, CycleOutcome, Error, Lease, OpenCycle, State, Transaction, signed_interval, stored_count, texts};
+use super::{
+    Counts, CycleOutcome, Error, Lease, OpenCycle, State, Transaction, interval, signed_interval, stored_count, texts,
+};
 use crate::employee::EmployeeId;
 
-/// A cycle that ended.
 #[derive(Debug, Clone)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -34,9 +35,9 @@ pub struct Finished {
     pub waiting_for_seat: Option<BTreeSet<EmployeeId>>,
     /// It had a list of Wazzup's. One that failed leaves the next one due.
     pub had_list: bool,
-    /// What its list told, if it passed.
+    /// What showed that this is our account, if anything did.
     pub list_passed: Option<ListPassed>,
-    /// The log reported the holds as an error.
+    /// The log reported holds, or a CRM that names nobody.
     pub reported_holds: bool,
     /// The log reported the cycle's failure as an error.
     pub reported_error: bool,
@@ -56,21 +57,16 @@ pub struct CycleFailure {
 pub struct ListPassed {
     /// The fingerprint of address and key that it was read with.
     pub fingerprint: String,
-    /// The users in the account, where the list was complete.
-    pub seats: Option<SeatsCounted>,
-}
-
-/// The users in an account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SeatsCounted {
-    /// All of them at the end of the cycle: as the list showed, and changed by what was delivered since.
-    pub used: usize,
-    /// Those who are not ours.
-    pub foreign: usize,
+    /// Where the list was complete, the users in the account at the end of the cycle: as it showed, and changed by what was
+    /// delivered since.
+    pub seats_used: Option<usize>,
+    /// Those of them who are not ours.
+    pub foreign_users: Option<usize>,
 }
 
 impl State {
-    /// Records the end of a cycle. Once a day, history and cycles older than `keep_history` are pruned, in quiet times too.
+    /// Records the end of a cycle. At least once a day, history and cycles older than `keep_history` are pruned, in quiet times
+    /// too.
     pub async fn finish_cycle(
         &self,
         lease: &Lease,
@@ -79,26 +75,12 @@ impl State {
         keep_history: SignedDuration,
     ) -> Result<(), Error> {
         let keep = signed_interval(keep_history);
-        self.fenced(lease, "recording the end of a cycle", async |tx| {
-            let prune_is_due = tx.write_end(cycle, finished, &keep).await?;
-            if let Some(counts) = finished.counts {
-                tx.write_counts(counts).await?;
-            }
-            if let Some(passed) = &finished.list_passed {
-                if finished.outcome != CycleOutcome::Failed {
-                    tx.write_fingerprint(&passed.fingerprint).await?;
-                }
-                if let Some(seats) = passed.seats {
-                    tx.write_seats(seats).await?;
-                }
-            }
-            if let Some(waiting) = &finished.waiting_for_seat {
-                tx.write_waiting(waiting).await?;
-            }
+        self.under_lease(lease, "recording the end of a cycle", async |tx| {
+            let is_prune_due = tx.write_end(lease, cycle, finished, &keep).await?;
             if finished.noteworthy {
                 tx.write_cycle(cycle, finished).await?;
             }
-            if prune_is_due {
+            if is_prune_due {
                 tx.prune(&keep).await?;
             }
             Ok(())
@@ -108,76 +90,68 @@ impl State {
 }
 
 impl Transaction<'_> {
-    /// Returns whether the history has to be pruned.
-    async fn write_end(&mut self, cycle: OpenCycle, finished: &Finished, keep: &PgInterval) -> Result<bool, Error> {
-        let due = sqlx::query_scalar!(
-            r#"UPDATE accounts SET last_cycle_id = $2, last_started_at = $3, last_finished_at = now(),
-                   last_outcome = $4, last_error_kind = $5, last_error = $6,
-                   last_success_at = CASE WHEN $7 THEN last_success_at ELSE now() END,
-                   failing_since = CASE WHEN $7 THEN COALESCE(failing_since, $3) END,
-                   error_reported_at = CASE WHEN NOT $7 THEN NULL WHEN $8 THEN now() ELSE error_reported_at END,
-                   holds_reported_at = CASE WHEN $9 THEN now() ELSE holds_reported_at END,
-                   list_read_at = CASE WHEN $10 THEN now() ELSE list_read_at END
-               WHERE account = $1
-               RETURNING COALESCE(pruned_at <= now() - LEAST($11, interval '1 day'), true) AS "due!""#,
+    /// Renews the lease, too. Returns whether the history has to be pruned.
+    async fn write_end(
+        &mut self,
+        lease: &Lease,
+        cycle: OpenCycle,
+        finished: &Finished,
+        keep: &PgInterval,
+    ) -> Result<bool, Error> {
+        let failed = finished.outcome == CycleOutcome::Failed;
+        let counts = finished.counts;
+        let count = |of: fn(Counts) -> usize| counts.map(|counts| stored_count(of(counts)));
+        let passed = finished.list_passed.as_ref();
+        // After a cycle that failed, the list stays due until one ends well that had it.
+        let fingerprint = passed.filter(|_| !failed).map(|passed| passed.fingerprint.as_str());
+        let is_prune_due = sqlx::query_scalar!(
+            r#"UPDATE accounts SET lease_expires_at = now() + $4,
+                   last_cycle_id = $5, last_started_at = $6, last_finished_at = now(),
+                   last_outcome = $7, last_error_kind = $8, last_error = $9,
+                   last_success_at = CASE WHEN $10 THEN last_success_at ELSE now() END,
+                   failing_since = CASE WHEN $10 THEN COALESCE(failing_since, $6) END,
+                   error_reported_at = CASE WHEN NOT $10 THEN NULL WHEN $11 THEN now() ELSE error_reported_at END,
+                   holds_reported_at = CASE WHEN $12 THEN now() ELSE holds_reported_at END,
+                   eligible = COALESCE($13, eligible), in_sync = COALESCE($14, in_sync),
+                   failing = COALESCE($15, failing), waiting = COALESCE($16, waiting),
+                   pending = COALESCE($17, pending), missing_ids = COALESCE($18, missing_ids),
+                   waiting_for_seat = COALESCE($19, waiting_for_seat),
+                   list_read_at = CASE WHEN $20 AND NOT $10 THEN now() ELSE list_read_at END,
+                   fingerprint = COALESCE($21, fingerprint),
+                   list_passed_at = CASE WHEN $21::text IS NULL THEN list_passed_at ELSE now() END,
+                   seats_used = COALESCE($22, seats_used), foreign_users = COALESCE($23, foreign_users),
+                   seats_counted_at = CASE WHEN $22::bigint IS NULL THEN seats_counted_at ELSE now() END,
+                   pruned_at = CASE WHEN pruned_at <= now() - LEAST($24, interval '1 day') THEN now() ELSE pruned_at END
+               WHERE account = $1 AND lease_token = $2 AND lease_holder = $3
+               RETURNING pruned_at = now() AS "is_prune_due!""#,
             self.account,
+            lease.token,
+            lease.holder,
+            interval(lease.duration),
             cycle.id,
             cycle.now.to_sqlx() as _,
             finished.outcome.as_str(),
             finished.error.as_ref().map(|error| error.kind),
             finished.error.as_ref().map(|error| error.message.as_str()),
-            finished.outcome == CycleOutcome::Failed,
+            failed,
             finished.reported_error,
             finished.reported_holds,
-            finished.had_list && finished.outcome != CycleOutcome::Failed,
+            count(|counts| counts.eligible),
+            count(|counts| counts.in_sync),
+            count(|counts| counts.failing),
+            count(|counts| counts.waiting_for_seat),
+            count(|counts| counts.pending),
+            count(|counts| counts.missing_ids),
+            finished.waiting_for_seat.as_ref().map(texts) as _,
+            finished.had_list,
+            fingerprint,
+            passed.and_then(|passed| passed.seats_used.map(stored_count)),
+            passed.and_then(|passed| passed.foreign_users.map(stored_count)),
             keep.clone()
         )
-        .fetch_one(self.executor())
+        .fetch_optional(self.executor())
         .await?;
-        Ok(due)
-    }
-
-    async fn write_counts(&mut self, counts: Counts) -> Result<(), Error> {
-        self.run(sqlx::query!(
-            "UPDATE accounts SET eligible = $2, in_sync = $3, failing = $4, waiting = $5, pending = $6, missing_ids = $7 \
-             WHERE account = $1",
-            self.account,
-            stored_count(counts.eligible),
-            stored_count(counts.in_sync),
-            stored_count(counts.failing),
-            stored_count(counts.waiting_for_seat),
-            stored_count(counts.pending),
-            stored_count(counts.missing_ids)
-        )).await
-    }
-
-    /// The fingerprint is not stored by a cycle that failed: the list stays due until one ends well that had it.
-    async fn write_fingerprint(&mut self, fingerprint: &str) -> Result<(), Error> {
-        self.run(sqlx::query!(
-            "UPDATE accounts SET list_passed_at = now(), fingerprint = $2 WHERE account = $1",
-            self.account,
-            fingerprint
-        ))
-        .await
-    }
-
-    async fn write_seats(&mut self, seats: SeatsCounted) -> Result<(), Error> {
-        self.run(sqlx::query!(
-            "UPDATE accounts SET seats_counted_at = now(), seats_used = $2, foreign_users = $3 WHERE account = $1",
-            self.account,
-            stored_count(seats.used),
-            stored_count(seats.foreign)
-        ))
-        .await
-    }
-
-    async fn write_waiting(&mut self, waiting: &BTreeSet<EmployeeId>) -> Result<(), Error> {
-        self.run(sqlx::query!(
-            "UPDATE accounts SET waiting_for_seat = $2 WHERE account = $1",
-            self.account,
-            &texts(waiting)
-        ))
-        .await
+        is_prune_due.ok_or(Error::LeaseLost)
     }
 
     async fn write_cycle(&mut self, cycle: OpenCycle, finished: &Finished) -> Result<(), Error> {
@@ -223,11 +197,6 @@ impl Transaction<'_> {
             "DELETE FROM cycles WHERE account = $1 AND finished_at <= now() - $2::interval",
             self.account,
             keep.clone()
-        ))
-        .await?;
-        self.run(sqlx::query!(
-            "UPDATE accounts SET pruned_at = now() WHERE account = $1",
-            self.account
         ))
         .await
     }

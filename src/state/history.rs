@@ -1,52 +1,32 @@
 //! The history: what was delivered, for `explain`; and forgetting one person's part of it.
 
-use std::fmt;
-
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::{Error, State, Transaction};
-use crate::delivery::Change;
 
-/// What was delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What was delivered: a [`crate::delivery::Change`], or a removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, sqlx::Type)]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum HistoryOperation {
-    Upsert(Change),
+    Add,
+    Adopt,
+    TakeOver,
+    Update,
+    Release,
+    Resend,
     Remove,
 }
 
-impl HistoryOperation {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Upsert(change) => change.as_str(),
-            Self::Remove => "remove",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        if text == Self::Remove.as_str() {
-            return Some(Self::Remove);
-        }
-        let change = text.parse().ok();
-        change.map(Self::Upsert)
-    }
-}
-
-impl Serialize for HistoryOperation {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-/// A delivered change of one user. `Debug` hides names and phones.
-#[derive(Clone, PartialEq, Eq, Serialize)]
+/// A delivered change of one user. Without `Debug`: it has names and phones.
+#[derive(Clone, Serialize)]
 pub struct HistoryEntry {
     pub at: Timestamp,
     pub cycle_id: i64,
     pub operation: HistoryOperation,
     /// Of a removal: the user had been gone before.
-    #[serde(rename = "was_absent")]
-    pub absent: bool,
+    pub was_absent: bool,
     /// Who approved it, where it was held.
     pub approved_by: Option<String>,
     /// As acknowledged before.
@@ -57,36 +37,16 @@ pub struct HistoryEntry {
     pub phone_after: Option<String>,
 }
 
-impl fmt::Debug for HistoryEntry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HistoryEntry")
-            .field("at", &self.at)
-            .field("cycle_id", &self.cycle_id)
-            .field("operation", &self.operation)
-            .field("absent", &self.absent)
-            .field("approved_by", &self.approved_by)
-            .finish_non_exhaustive()
-    }
-}
-
 /// What became of an order to erase somebody's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Erasure {
-    /// They are gone.
     Erased {
         /// From how many rows.
         rows: u64,
     },
-    /// Nothing was erased.
-    Refused(ErasureRefusal),
-}
-
-/// Why somebody's values are still needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErasureRefusal {
-    /// The user is managed: still in Wazzup, or possibly so.
-    Managed,
-    /// The user is part of a request whose answer is outstanding or was lost.
+    /// Nothing was erased: the user is still in Wazzup, or possibly so.
+    StillManaged,
+    /// Nothing was erased: the user is part of a request whose answer is outstanding or was lost.
     InLostRequest,
 }
 
@@ -94,7 +54,18 @@ impl State {
     /// The newest `most` changes of a user, newest first. There has to be a schema.
     pub async fn history(&self, user_id: &str, most: u32) -> Result<Vec<HistoryEntry>, Error> {
         self.transaction("reading the history of a user", async |tx| {
-            tx.load_history(user_id, most).await
+            let entries = sqlx::query_as!(
+                HistoryEntry,
+                r#"SELECT at, cycle_id, operation AS "operation: HistoryOperation", outcome = 'absent' AS "was_absent!",
+                       approved_by, name_before, phone_before, name_after, phone_after
+                   FROM history WHERE account = $1 AND user_id = $2 ORDER BY at DESC LIMIT $3"#,
+                self.account,
+                user_id,
+                i64::from(most)
+            )
+            .fetch_all(tx.executor())
+            .await?;
+            Ok(entries)
         })
         .await
     }
@@ -104,11 +75,25 @@ impl State {
     pub async fn erase(&self, user_id: &str) -> Result<Erasure, Error> {
         self.transaction("erasing a person's values", async |tx| {
             // No cycle writes meanwhile: each of its transactions changes this row first.
-            sqlx::query!("SELECT FROM accounts WHERE account = $1 FOR UPDATE", self.account)
-                .execute(tx.executor())
-                .await?;
-            if let Some(refusal) = tx.find_erasure_refusal(user_id).await? {
-                return Ok(Erasure::Refused(refusal));
+            tx.run(sqlx::query!(
+                "SELECT FROM accounts WHERE account = $1 FOR UPDATE",
+                self.account
+            ))
+            .await?;
+            let needed = sqlx::query!(
+                r#"SELECT EXISTS (SELECT FROM users WHERE account = $1 AND user_id = $2) AS "managed!",
+                       EXISTS (SELECT FROM lost WHERE account = $1 AND user_id = $2)
+                       OR EXISTS (SELECT FROM in_flight_entries WHERE account = $1 AND user_id = $2) AS "lost!""#,
+                self.account,
+                user_id
+            )
+            .fetch_one(tx.executor())
+            .await?;
+            if needed.lost {
+                return Ok(Erasure::InLostRequest);
+            }
+            if needed.managed {
+                return Ok(Erasure::StillManaged);
             }
             let rows = tx.erase_values(user_id).await?;
             Ok(Erasure::Erased { rows })
@@ -118,81 +103,23 @@ impl State {
 }
 
 impl Transaction<'_> {
-    async fn load_history(&mut self, user_id: &str, most: u32) -> Result<Vec<HistoryEntry>, Error> {
-        let rows = sqlx::query!(
-            "SELECT at, cycle_id, operation, outcome, approved_by, name_before, phone_before, name_after, phone_after \
-             FROM history WHERE account = $1 AND user_id = $2 ORDER BY at DESC LIMIT $3",
-            self.account,
-            user_id,
-            i64::from(most)
-        )
-        .fetch_all(self.executor())
-        .await?;
-        let mut entries = Vec::new();
-        for row in rows {
-            let Some(operation) = HistoryOperation::parse(&row.operation) else {
-                continue;
-            };
-            entries.push(HistoryEntry {
-                at: row.at.to_jiff(),
-                cycle_id: row.cycle_id,
-                operation,
-                absent: row.outcome == "absent",
-                approved_by: row.approved_by,
-                name_before: row.name_before,
-                phone_before: row.phone_before,
-                name_after: row.name_after,
-                phone_after: row.phone_after,
-            });
-        }
-        Ok(entries)
-    }
-
-    async fn find_erasure_refusal(&mut self, user_id: &str) -> Result<Option<ErasureRefusal>, Error> {
-        let row = sqlx::query!(
-            r#"SELECT EXISTS (SELECT FROM users WHERE account = $1 AND user_id = $2) AS "is_managed!",
-                   EXISTS (SELECT FROM lost WHERE account = $1 AND user_id = $2)
-                   OR EXISTS (SELECT FROM in_flight_entries WHERE account = $1 AND user_id = $2) AS "is_lost!""#,
+    /// Returns from how many rows.
+    async fn erase_values(&mut self, user_id: &str) -> Result<u64, Error> {
+        let rows = sqlx::query_scalar!(
+            r#"WITH bared_history AS (
+                   UPDATE history SET name_before = NULL, phone_before = NULL, name_after = NULL, phone_after = NULL
+                   WHERE account = $1 AND user_id = $2
+                       AND num_nonnulls(name_before, phone_before, name_after, phone_after) > 0 RETURNING 1),
+               closed_failures AS (DELETE FROM failures WHERE account = $1 AND user_id = $2 RETURNING 1),
+               closed_holds AS (DELETE FROM holds WHERE account = $1 AND user_id = $2 RETURNING 1),
+               dropped_orders AS (DELETE FROM inbox WHERE account = $1 AND user_id = $2 RETURNING 1)
+               SELECT (SELECT count(*) FROM bared_history) + (SELECT count(*) FROM closed_failures)
+                   + (SELECT count(*) FROM closed_holds) + (SELECT count(*) FROM dropped_orders) AS "rows!""#,
             self.account,
             user_id
         )
         .fetch_one(self.executor())
         .await?;
-        Ok(match (row.is_managed, row.is_lost) {
-            (_, true) => Some(ErasureRefusal::InLostRequest),
-            (true, false) => Some(ErasureRefusal::Managed),
-            (false, false) => None,
-        })
-    }
-
-    async fn erase_values(&mut self, user_id: &str) -> Result<u64, Error> {
-        let mut rows = 0;
-        let history = sqlx::query!(
-            "UPDATE history SET name_before = NULL, phone_before = NULL, name_after = NULL, phone_after = NULL \
-             WHERE account = $1 AND user_id = $2 \
-                 AND num_nonnulls(name_before, phone_before, name_after, phone_after) > 0",
-            self.account,
-            user_id
-        );
-        rows += self.run_counted(history).await?;
-        let failures = sqlx::query!(
-            "DELETE FROM failures WHERE account = $1 AND user_id = $2",
-            self.account,
-            user_id
-        );
-        rows += self.run_counted(failures).await?;
-        let holds = sqlx::query!(
-            "DELETE FROM holds WHERE account = $1 AND user_id = $2",
-            self.account,
-            user_id
-        );
-        rows += self.run_counted(holds).await?;
-        let orders = sqlx::query!(
-            "DELETE FROM inbox WHERE account = $1 AND user_id = $2",
-            self.account,
-            user_id
-        );
-        rows += self.run_counted(orders).await?;
-        Ok(rows)
+        Ok(rows.unsigned_abs())
     }
 }

@@ -9,7 +9,6 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{Error, SchemaVersion, State, Transaction, interval, read_time};
 
-/// Who asks for the lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Holder {
     /// Distinct for each process, and readable: host, process id and a random part.
@@ -22,9 +21,10 @@ pub struct Holder {
 /// the same token out a second time.
 #[derive(Debug)]
 pub struct Lease {
-    holder: String,
-    token: i64,
-    duration: Duration,
+    pub(super) holder: String,
+    /// The fencing token.
+    pub(crate) token: i64,
+    pub(super) duration: Duration,
     valid_until: watch::Sender<Instant>,
 }
 
@@ -34,9 +34,9 @@ impl Lease {
         self.valid_until.subscribe()
     }
 
-    /// The fencing token.
-    pub fn token(&self) -> i64 {
-        self.token
+    /// Another process has it: no further request starts.
+    pub fn note_loss(&self) {
+        self.valid_until.send_replace(Instant::now());
     }
 
     /// A transaction that began after `asked_at` renewed the lease.
@@ -46,7 +46,6 @@ impl Lease {
     }
 }
 
-/// The answer to asking for the lease.
 #[derive(Debug)]
 pub enum Acquired {
     Ours(Lease),
@@ -66,7 +65,7 @@ impl State {
         self.transaction("asking for the lease", async |tx| {
             let version = self.find_version(tx).await?;
             match version {
-                SchemaVersion::Absent => self.create_schema(tx).await?,
+                SchemaVersion::Absent => self.migrate(tx).await?,
                 SchemaVersion::Newer(found) => return Err(self.too_new(found)),
                 SchemaVersion::Older | SchemaVersion::Current => {}
             }
@@ -74,13 +73,14 @@ impl State {
                 return tx.current_holder().await;
             };
             if version == SchemaVersion::Older {
-                self.run_migrations(tx).await?;
+                self.migrate(tx).await?;
             }
+            let (valid_until, _) = watch::channel(asked_at + duration);
             Ok(Acquired::Ours(Lease {
                 holder: holder.name.clone(),
                 token,
                 duration,
-                valid_until: watch::channel(asked_at + duration).0,
+                valid_until,
             }))
         })
         .await
@@ -111,21 +111,16 @@ impl State {
         .await
     }
 
-    /// A transaction that writes under the lease. This process counts the renewed lease from before the transaction began,
-    /// as the database does.
-    pub(super) async fn fenced<T>(
+    /// A transaction that writes under the lease: `work` begins with a statement that renews it, such as
+    /// [`Transaction::fence`]. This process counts the renewed lease from before the transaction began, as the database does.
+    pub(super) async fn under_lease<T>(
         &self,
         lease: &Lease,
         purpose: &str,
         work: impl AsyncFnOnce(&mut Transaction<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let asked_at = Instant::now();
-        let value = self
-            .transaction(purpose, async |tx| {
-                tx.fence(lease).await?;
-                work(tx).await
-            })
-            .await?;
+        let value = self.transaction(purpose, work).await?;
         lease.renewed(asked_at);
         Ok(value)
     }
@@ -172,7 +167,7 @@ impl Transaction<'_> {
         })
     }
 
-    async fn fence(&mut self, lease: &Lease) -> Result<(), Error> {
+    pub(super) async fn fence(&mut self, lease: &Lease) -> Result<(), Error> {
         let renewed = sqlx::query!(
             "UPDATE accounts SET lease_expires_at = now() + $4 \
              WHERE account = $1 AND lease_token = $2 AND lease_holder = $3",
@@ -186,7 +181,8 @@ impl Transaction<'_> {
 
     /// Runs a statement that changes the account's row only while the lease is ours.
     async fn run_as_holder(&mut self, statement: Query<'_, Postgres, PgArguments>) -> Result<(), Error> {
-        if self.run_counted(statement).await? == 0 {
+        let done = statement.execute(self.executor()).await?;
+        if done.rows_affected() == 0 {
             return Err(Error::LeaseLost);
         }
         Ok(())

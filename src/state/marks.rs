@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use jiff_sqlx::ToSqlx as _;
 use serde_json::{Value, json};
+use sqlx::types::Json;
 
 use super::{Error, OpenCycle, Transaction, texts};
 use crate::{
@@ -37,17 +38,13 @@ impl Transaction<'_> {
     }
 
     async fn forget_account(&mut self) -> Result<(), Error> {
-        self.run(sqlx::query!("DELETE FROM users WHERE account = $1", self.account))
-            .await?;
-        self.run(sqlx::query!("DELETE FROM lost WHERE account = $1", self.account))
-            .await?;
-        self.run(sqlx::query!("DELETE FROM failures WHERE account = $1", self.account))
-            .await?;
-        self.run(sqlx::query!("DELETE FROM holds WHERE account = $1", self.account))
-            .await?;
-        self.clear_journal().await?;
         self.run(sqlx::query!(
-            "UPDATE accounts SET fingerprint = NULL, list_passed_at = NULL, seats_used = NULL, foreign_users = NULL, \
+            "WITH dropped_users AS (DELETE FROM users WHERE account = $1), \
+                 dropped_losses AS (DELETE FROM lost WHERE account = $1), \
+                 dropped_request AS (DELETE FROM in_flight WHERE account = $1), \
+                 dropped_failures AS (DELETE FROM failures WHERE account = $1), \
+                 dropped_holds AS (DELETE FROM holds WHERE account = $1) \
+             UPDATE accounts SET fingerprint = NULL, list_passed_at = NULL, seats_used = NULL, foreign_users = NULL, \
                  seats_limit = NULL, seats_counted_at = NULL, waiting_for_seat = '{}' \
              WHERE account = $1",
             self.account
@@ -89,15 +86,11 @@ impl Transaction<'_> {
         if closed.is_empty() {
             return Ok(());
         }
-        let keys: Value = closed
-            .iter()
-            .map(|key| json!([key.user_id, key.kind.as_str()]))
-            .collect();
         self.run(sqlx::query!(
-            "DELETE FROM holds WHERE account = $1 \
-             AND (user_id, kind) IN (SELECT key ->> 0, key ->> 1 FROM jsonb_array_elements($2) AS key)",
+            "DELETE FROM holds WHERE account = $1 AND (user_id, kind) IN \
+                 (SELECT user_id, kind FROM jsonb_to_recordset($2) AS closed (user_id text, kind text))",
             self.account,
-            keys
+            Json(closed) as _
         ))
         .await
     }
@@ -140,7 +133,7 @@ impl Transaction<'_> {
 fn hold_row(key: &HoldKey, hold: &Hold) -> Value {
     json!({
         "user_id": key.user_id,
-        "kind": key.kind.as_str(),
+        "kind": key.kind,
         "content": hold.content,
         "reason": hold.reason,
         "since": hold.since,

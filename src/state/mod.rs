@@ -4,16 +4,17 @@
 //! - Every access is one transaction, made by `State::transaction`. It begins with `SET LOCAL search_path`, so that a
 //!   PgBouncer in transaction mode can stand in between: no session state, no session lock, no named statement.
 //! - No transaction waits longer than [`STATE_LIMIT`]. Only a connection whose transaction ended well is used again.
-//! - Every writing transaction of a cycle renews the lease first, by token and holder (`State::fenced`), and fails if that
-//!   touches no row. It holds the account's row until it ends, so nobody takes the lease over in the middle of it.
+//! - Every writing transaction of a cycle renews the lease first, by token and holder (`State::under_lease`), and fails if
+//!   that touches no row. It holds the account's row until it ends, so nobody takes the lease over in the middle of it.
 //! - `approve` and `retry` only insert into `inbox`, without the lease; the next cycle takes what is there.
 //! - A request is recorded in `in_flight` before it is sent. The transaction that records its answer takes it out again;
 //!   if the answer leaves open whether it acted, its entries become rows of `lost`.
-//! - What an acknowledged request comes to is recorded by functions of the schema (see `migrations/`), whose plans the session
+//! - What an answer comes to is recorded by functions of the schema (see `migrations/`), whose plans the session
 //!   keeps.
 //! - Times are on this database's clock: within a transaction, all are the time of its beginning.
 
 mod account;
+mod failures;
 mod finish;
 mod history;
 mod journal;
@@ -21,7 +22,6 @@ mod lease;
 mod marks;
 mod opening;
 mod orders;
-mod outcomes;
 mod overview;
 mod schema;
 mod snapshot;
@@ -40,12 +40,13 @@ use sqlx::{
 #[cfg(test)]
 pub use account::KnownSeats;
 pub use account::{Account, Counts, CycleOutcome, HeldLease, LastCycle};
-pub use finish::{CycleFailure, Finished, ListPassed, SeatsCounted};
-pub use history::{Erasure, ErasureRefusal, HistoryEntry, HistoryOperation};
+pub use finish::{CycleFailure, Finished, ListPassed};
+pub use history::{Erasure, HistoryEntry, HistoryOperation};
 pub use lease::{Acquired, Holder, Lease};
 pub use opening::{OpenCycle, Opening, Peek};
-pub use orders::DroppedOrder;
-pub use overview::{Overview, PastCycle};
+pub use overview::Overview;
+#[cfg(test)]
+pub use overview::PastCycle;
 pub use schema::{ForeignOwner, Rights, SchemaVersion};
 
 use crate::{
@@ -170,14 +171,8 @@ impl Transaction<'_> {
     }
 
     async fn run(&mut self, statement: Query<'_, Postgres, PgArguments>) -> Result<(), Error> {
-        self.run_counted(statement).await?;
+        statement.execute(self.executor()).await?;
         Ok(())
-    }
-
-    /// Returns how many rows changed.
-    async fn run_counted(&mut self, statement: Query<'_, Postgres, PgArguments>) -> Result<u64, Error> {
-        let done = statement.execute(self.executor()).await?;
-        Ok(done.rows_affected())
     }
 }
 

@@ -1,17 +1,14 @@
 //! What a cycle starts from: its number, its clock, the snapshot, and the operators' orders.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
 use super::{
-    Account, DroppedOrder, Error, Lease, State, Transaction,
+    Account, Error, Lease, State, Transaction, interval,
     orders::{AppliedOrders, apply_orders},
     snapshot::Contents,
 };
-use crate::plan::{Approval, HoldKey, Snapshot};
+use crate::plan::Snapshot;
 
-/// A cycle that has its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenCycle {
     pub id: i64,
@@ -19,17 +16,13 @@ pub struct OpenCycle {
     pub now: Timestamp,
 }
 
-/// What a cycle starts from.
 #[derive(Debug)]
 pub struct Opening {
     pub cycle: OpenCycle,
     /// What is known of earlier cycles. What was in flight is lost, and the orders are applied.
     pub snapshot: Snapshot,
     pub account: Account,
-    /// The holds that orders taken by this cycle approved.
-    pub approved: BTreeMap<HoldKey, Approval>,
-    /// Approvals that match no hold any more.
-    pub dropped_orders: Vec<DroppedOrder>,
+    pub orders: AppliedOrders,
 }
 
 /// What the next cycle would start from.
@@ -45,7 +38,8 @@ pub struct Peek {
 impl State {
     /// Opens a cycle: numbers it, notes what was in flight as lost, loads the snapshot and applies the operators' orders.
     pub async fn open_cycle(&self, lease: &Lease) -> Result<Opening, Error> {
-        self.fenced(lease, "opening a cycle", async |tx| tx.open().await).await
+        self.under_lease(lease, "opening a cycle", async |tx| tx.open(lease).await)
+            .await
     }
 
     /// What the next cycle would start from. Writes nothing.
@@ -56,8 +50,8 @@ impl State {
                 return Ok(Peek { now, ..Peek::default() });
             }
             let account = tx.load_account().await?;
-            let facts = account.clone().unwrap_or_default();
-            let mut snapshot = tx.load_snapshot(Contents::ALL, &facts).await?;
+            let facts = account.as_ref().map(|account| account.facts.clone());
+            let mut snapshot = tx.load_snapshot(Contents::ALL, facts.unwrap_or_default()).await?;
             apply_orders(tx.load_orders().await?, &mut snapshot, now);
             Ok(Peek { now, snapshot, account })
         })
@@ -84,33 +78,11 @@ impl State {
 }
 
 impl Transaction<'_> {
-    async fn open(&mut self) -> Result<Opening, Error> {
-        let (cycle, mut contents) = self.number_cycle().await?;
-        if contents.in_flight {
-            self.lose_entries_in_flight(true).await?;
-            self.clear_journal().await?;
-            contents.lost = true;
-        }
-        let account = self.load_account().await?.unwrap_or_default();
-        let mut snapshot = self.load_snapshot(contents, &account).await?;
-        let mut applied = AppliedOrders::default();
-        if contents.orders {
-            let orders = self.take_orders().await?;
-            applied = apply_orders(orders, &mut snapshot, cycle.now);
-            self.write_applied_orders(&applied, &snapshot).await?;
-        }
-        Ok(Opening {
-            cycle,
-            snapshot,
-            account,
-            approved: applied.approved,
-            dropped_orders: applied.dropped,
-        })
-    }
-
-    async fn number_cycle(&mut self) -> Result<(OpenCycle, Contents), Error> {
+    /// Renews the lease, too.
+    async fn open(&mut self, lease: &Lease) -> Result<Opening, Error> {
         let row = sqlx::query!(
-            r#"UPDATE accounts SET cycle_id = cycle_id + 1 WHERE account = $1
+            r#"UPDATE accounts SET cycle_id = cycle_id + 1, lease_expires_at = now() + $4
+               WHERE account = $1 AND lease_token = $2 AND lease_holder = $3
                RETURNING cycle_id, now() AS "now!",
                    EXISTS (SELECT FROM in_flight WHERE account = $1) AS "in_flight!",
                    EXISTS (SELECT FROM inbox WHERE account = $1) AS "orders!",
@@ -119,22 +91,39 @@ impl Transaction<'_> {
                    EXISTS (SELECT FROM holds WHERE account = $1) AS "holds!",
                    EXISTS (SELECT FROM history WHERE account = $1 AND operation = 'remove'
                        AND at > now() - interval '24 hours') AS "removals!""#,
-            self.account
+            self.account,
+            lease.token,
+            lease.holder,
+            interval(lease.duration)
         )
-        .fetch_one(self.executor())
-        .await?;
-        let cycle = OpenCycle {
-            id: row.cycle_id,
-            now: row.now.to_jiff(),
-        };
+        .fetch_optional(self.executor())
+        .await?
+        .ok_or(Error::LeaseLost)?;
+        if row.in_flight {
+            self.lose_request_in_flight().await?;
+        }
         let contents = Contents {
-            in_flight: row.in_flight,
-            orders: row.orders,
-            lost: row.lost,
+            lost: row.lost || row.in_flight,
             failures: row.failures,
             holds: row.holds,
             removals: row.removals,
         };
-        Ok((cycle, contents))
+        let account = self.load_account().await?.unwrap_or_default();
+        let mut snapshot = self.load_snapshot(contents, account.facts.clone()).await?;
+        let cycle = OpenCycle {
+            id: row.cycle_id,
+            now: row.now.to_jiff(),
+        };
+        let mut orders = AppliedOrders::default();
+        if row.orders {
+            orders = apply_orders(self.take_orders().await?, &mut snapshot, cycle.now);
+            self.write_applied_orders(&orders, &snapshot).await?;
+        }
+        Ok(Opening {
+            cycle,
+            snapshot,
+            account,
+            orders,
+        })
     }
 }

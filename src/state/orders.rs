@@ -8,7 +8,6 @@ use sqlx::types::Json;
 use super::{Error, State, Transaction};
 use crate::plan::{Approval, Hold, HoldKey, HoldKind, LostContent, LostEntry, Snapshot};
 
-/// What somebody asked for.
 pub(super) struct Order {
     at: Timestamp,
     given_by: String,
@@ -19,18 +18,11 @@ pub(super) struct Order {
     content: Option<String>,
 }
 
-/// An approval that matches no hold any more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DroppedOrder {
-    pub key: HoldKey,
-    pub given_by: String,
-}
-
-/// What orders came to.
-#[derive(Default)]
-pub(super) struct AppliedOrders {
-    pub(super) approved: BTreeMap<HoldKey, Approval>,
-    pub(super) dropped: Vec<DroppedOrder>,
+#[derive(Debug, Default)]
+pub struct AppliedOrders {
+    pub approved: BTreeMap<HoldKey, Approval>,
+    /// Approvals that match no hold any more.
+    pub dropped: Vec<(HoldKey, Approval)>,
     retried: BTreeSet<String>,
     retries_everybody: bool,
 }
@@ -53,10 +45,7 @@ pub(super) fn apply_orders(orders: Vec<Order>, snapshot: &mut Snapshot, now: Tim
                         hold.approved = Some(approval.clone());
                         applied.approved.insert(key, approval);
                     }
-                    _ => applied.dropped.push(DroppedOrder {
-                        key,
-                        given_by: approval.by,
-                    }),
+                    _ => applied.dropped.push((key, approval)),
                 }
             }
             (Some(user_id), None) => {
@@ -98,9 +87,7 @@ fn send_again(user_id: &str, snapshot: &mut Snapshot, now: Timestamp) {
     snapshot.lost.entry(id.clone()).or_default().push(entry);
 }
 
-/// What cycles do with orders.
 impl Transaction<'_> {
-    /// The orders that wait.
     pub(super) async fn load_orders(&mut self) -> Result<Vec<Order>, Error> {
         let orders = sqlx::query_as!(
             Order,
@@ -110,7 +97,6 @@ impl Transaction<'_> {
         Ok(orders.fetch_all(self.executor()).await?)
     }
 
-    /// Takes the orders out of the inbox.
     pub(super) async fn take_orders(&mut self) -> Result<Vec<Order>, Error> {
         let orders = sqlx::query_as!(
             Order,
@@ -157,21 +143,16 @@ impl Transaction<'_> {
 impl State {
     /// Approves holds with exactly these contents.
     pub async fn order_approvals(&self, approvals: &[(HoldKey, String)], given_by: &str) -> Result<(), Error> {
-        let mut rows: Vec<(&str, &str, &str)> = Vec::new();
-        for (key, content) in approvals {
-            rows.push((key.kind.as_str(), &key.user_id, content));
-        }
         self.transaction("ordering approvals", async |tx| {
             tx.run(sqlx::query!(
                 "INSERT INTO inbox (account, verb, kind, user_id, content, given_by) \
-                 SELECT $1, 'approve', entry ->> 0, entry ->> 1, entry ->> 2, $3 \
+                 SELECT $1, 'approve', entry -> 0 ->> 'kind', entry -> 0 ->> 'user_id', entry ->> 1, $3 \
                  FROM jsonb_array_elements($2) AS entry",
                 self.account,
-                Json(rows) as _,
+                Json(approvals) as _,
                 given_by
             ))
-            .await?;
-            Ok(())
+            .await
         })
         .await
     }
@@ -189,8 +170,7 @@ impl State {
                 rows as _,
                 given_by
             ))
-            .await?;
-            Ok(())
+            .await
         })
         .await
     }

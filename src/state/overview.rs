@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Account, CycleOutcome, Error, State, Transaction, orders::apply_orders, snapshot::Contents};
-use crate::plan::{Failure, HoldKey, HoldKind, Holds, Snapshot};
+use crate::{
+    employee::EmployeeId,
+    plan::{Failure, HoldKey, HoldKind, Holds, Snapshot},
+};
 
 /// How an account stands. `status` serialises it; `docs/json.md` documents it.
 #[derive(Debug, Default, Serialize)]
@@ -57,7 +60,7 @@ impl State {
                 now,
                 ..Account::default()
             });
-            let mut snapshot = tx.load_snapshot(Contents::ALL, &account).await?;
+            let mut snapshot = tx.load_snapshot(Contents::ALL, account.facts.clone()).await?;
             let mut overview = Overview {
                 unsettled: snapshot.lost.len() as u64,
                 account,
@@ -105,15 +108,13 @@ impl Transaction<'_> {
 
 impl Overview {
     fn count_users(&mut self, snapshot: &Snapshot) {
-        for (id, user) in &snapshot.users {
-            if user.acknowledged.is_none() {
-                continue;
-            }
-            self.managed += 1;
+        let managed = snapshot.users.iter().filter(|(_, user)| user.acknowledged.is_some());
+        self.managed = managed.clone().count() as u64;
+        let is_held = |id: &EmployeeId| {
             let hold = HoldKey::new(HoldKind::Remove, id.as_str());
-            if user.absent_since.is_some() && !snapshot.holds.contains_key(&hold) {
-                self.leaving += 1;
-            }
-        }
+            snapshot.holds.contains_key(&hold)
+        };
+        let leaving = managed.filter(|(id, user)| user.absent_since.is_some() && !is_held(id));
+        self.leaving = leaving.count() as u64;
     }
 }

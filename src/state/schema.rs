@@ -121,17 +121,21 @@ impl State {
         }
     }
 
-    /// Creates the schema, if it is not there, and everything in it.
-    pub(super) async fn create_schema(&self, tx: &mut Transaction<'_>) -> Result<(), Error> {
-        self.wait_for_other_migrations(tx).await?;
+    /// Creates the schema, if it is not there, and brings everything in it up to date.
+    pub(super) async fn migrate(&self, tx: &mut Transaction<'_>) -> Result<(), Error> {
+        // The migrator's own lock belongs to the session, which a PgBouncer does not keep.
+        let lock = "SELECT pg_advisory_xact_lock(hashtext('wazzup_sync migrations'), hashtext($1))";
+        tx.run(sqlx::query(lock).bind(&self.schema)).await?;
         let exists = sqlx::query_scalar!(
             r#"SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1) AS "exists!""#,
             self.schema
         )
         .fetch_one(tx.executor())
         .await?;
-        // Not IF NOT EXISTS: that asks for the right to create one even where it is there.
-        if !exists {
+        if exists {
+            self.refuse_foreign_owner(tx).await?;
+        } else {
+            // Not IF NOT EXISTS: that asks for the right to create one even where it is there.
             let create = format!("CREATE SCHEMA {}", quoted(&self.schema));
             let created = sqlx::raw_sql(AssertSqlSafe(create)).execute(tx.executor()).await;
             created.map_err(|error| {
@@ -141,21 +145,7 @@ impl State {
                 ))
             })?;
         }
-        self.refuse_foreign_owner(tx).await?;
-        self.run_migrations(tx).await
-    }
 
-    /// The migrator's own lock belongs to the session, which a PgBouncer does not keep.
-    async fn wait_for_other_migrations(&self, tx: &mut Transaction<'_>) -> Result<(), Error> {
-        sqlx::query("SELECT pg_advisory_xact_lock(hashtext('wazzup_sync migrations'), hashtext($1))")
-            .bind(&self.schema)
-            .execute(tx.executor())
-            .await?;
-        Ok(())
-    }
-
-    pub(super) async fn run_migrations(&self, tx: &mut Transaction<'_>) -> Result<(), Error> {
-        self.wait_for_other_migrations(tx).await?;
         let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
         migrator.set_locking(false);
         migrator.run(&mut *tx.connection).await.map_err(|error| match error {
@@ -175,8 +165,9 @@ impl State {
 
     /// Reads only the system's catalogs. A superuser counts as a member of every role, so for one only its own is ours.
     async fn find_foreign_owner(&self, tx: &mut Transaction<'_>) -> Result<Option<ForeignOwner>, Error> {
-        let found = sqlx::query!(
-            r#"SELECT object, pg_get_userbyid(owner)::text AS "owner!"
+        let found = sqlx::query_as!(
+            ForeignOwner,
+            r#"SELECT $1::text AS "schema!", object, pg_get_userbyid(owner)::text AS "owner!"
                FROM (
                    SELECT NULL AS object, nspowner AS owner FROM pg_namespace WHERE nspname = $1
                    UNION ALL
@@ -199,11 +190,7 @@ impl State {
         )
         .fetch_optional(tx.executor())
         .await?;
-        Ok(found.map(|row| ForeignOwner {
-            schema: self.schema.clone(),
-            object: row.object,
-            owner: row.owner,
-        }))
+        Ok(found)
     }
 
     /// What our role may do; reads only the system's catalogs. For `check`.

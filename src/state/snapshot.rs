@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use futures_util::TryStreamExt as _;
 
-use super::{Account, Error, Transaction, read_time};
+use super::{Error, Transaction, read_time};
 use crate::{
     employee::{EmployeeId, FullName, Spelling},
     plan::{
@@ -17,8 +17,7 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "independent answers of the database")]
 pub(super) struct Contents {
-    pub(super) in_flight: bool,
-    pub(super) orders: bool,
+    /// What was lost, or is in flight.
     pub(super) lost: bool,
     pub(super) failures: bool,
     pub(super) holds: bool,
@@ -28,8 +27,6 @@ pub(super) struct Contents {
 
 impl Contents {
     pub(super) const ALL: Self = Self {
-        in_flight: true,
-        orders: true,
         lost: true,
         failures: true,
         holds: true,
@@ -40,19 +37,13 @@ impl Contents {
 /// Reads back what this program wrote: values that do not parse could only be somebody else's, and their rows are left out.
 impl Transaction<'_> {
     /// What is in flight counts as lost now.
-    pub(super) async fn load_snapshot(&mut self, contents: Contents, account: &Account) -> Result<Snapshot, Error> {
+    pub(super) async fn load_snapshot(&mut self, contents: Contents, account: AccountFacts) -> Result<Snapshot, Error> {
         let mut snapshot = Snapshot {
             users: self.load_users().await?,
-            account: AccountFacts {
-                fingerprint: account.fingerprint.clone(),
-                seats_used: account.seats.used,
-                seats_limit: account.seats.limit,
-                waiting_for_seat: account.waiting_for_seat.clone(),
-                retry_seats: false,
-            },
+            account,
             ..Snapshot::default()
         };
-        if contents.in_flight || contents.lost {
+        if contents.lost {
             snapshot.lost = self.load_lost().await?;
         }
         if contents.failures {

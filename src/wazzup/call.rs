@@ -39,7 +39,6 @@ const MAX_TIMEOUTS_OF_A_LIST: u32 = 10;
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 impl Session<'_> {
-    /// Sends a request of the delivery.
     pub async fn send(&self, request: &Request) -> Answer {
         match request {
             // The body of the answer means nothing.
@@ -108,10 +107,8 @@ impl Session<'_> {
     }
 
     /// `GET /users`, all pages. Whatever keeps the list from proving to be complete is told in its coverage. One that is
-    /// far longer than the `expected` number of users is given up.
-    ///
-    /// # Errors
-    /// If the key is refused, nothing may be sent, or the first page is not found.
+    /// far longer than the `expected` number of users is given up. An error only if the key is refused, nothing may be sent,
+    /// or the first page is not found.
     pub async fn users(&self, expected: usize) -> Result<FetchedList, Error> {
         let latest_page = Instant::now() + self.client.timeout * MAX_TIMEOUTS_OF_A_LIST;
         let mut list = ListBuilder::new(expected);
@@ -147,9 +144,6 @@ impl Session<'_> {
     }
 
     /// `GET /users/{id}`. `None`: the service says that there is no such user (404).
-    ///
-    /// # Errors
-    /// [`Error::Useless`] if what is shown is not this user, or if no URL can name the id; otherwise as [`Error`] says.
     pub async fn user(&self, id: &EmployeeId) -> Result<Option<RemoteUser>, Error> {
         let name = "GET /users/{id}";
         let useless = |reason: &str| Error::Useless {
@@ -176,9 +170,6 @@ impl Session<'_> {
     }
 
     /// Sends a request of `check --probe` once, whatever is answered. `path` follows the base URL.
-    ///
-    /// # Errors
-    /// If it may not be sent, or there is no answer.
     pub(crate) async fn probe(&self, method: Method, path: &str, body: Option<&Value>) -> Result<HttpAnswer, Error> {
         let call = Call {
             body: body.map(|body| body.to_string().into_bytes()),

@@ -15,16 +15,13 @@ use super::{
 };
 use crate::secret::SecretSource;
 
-/// What a [`Client`] has to know.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where the API is, such as `https://api.wazzup24.com/v3`; with or without a slash at the end.
     pub base_url: Url,
     /// The most that one attempt may take, from the connection to the end of the answer.
     pub timeout: Duration,
-    /// How many requests a minute there may be at most, over all calls.
     pub requests_per_minute: NonZeroU32,
-    /// Where the API key comes from.
     pub key: SecretSource,
 }
 
@@ -44,8 +41,6 @@ pub struct Client {
 }
 
 impl Client {
-    /// Takes the settings in; nothing is read or sent yet.
-    #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {
             base_url: settings.base_url.as_str().trim_end_matches('/').to_owned(),
@@ -58,9 +53,6 @@ impl Client {
     }
 
     /// Reads the key, for the calls of one cycle or command.
-    ///
-    /// # Errors
-    /// [`Error::Key`] if there is no usable key.
     pub fn session(&self, gate: Gate) -> Result<Session<'_>, Error> {
         let key = Key::read(&self.key)?;
         Ok(Session {
@@ -105,7 +97,6 @@ impl Client {
     }
 }
 
-/// The calls, with one key and one gate.
 pub struct Session<'c> {
     pub(super) client: &'c Client,
     pub(super) gate: Gate,

@@ -21,7 +21,6 @@ pub enum Error {
     /// There is no usable key. Nothing was sent.
     #[error("the Wazzup API key {}{problem}: put an API key from the account's settings there", location(.file.as_ref()))]
     Key {
-        /// The file that should hold the key, if the key is to come from a file.
         file: Option<PathBuf>,
         /// What is wrong with the key, as the end of a sentence about the key.
         problem: String,

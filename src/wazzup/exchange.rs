@@ -14,7 +14,6 @@ use super::{client::Session, failure::Failure, refusal::read_refusal};
 /// More than any body of a refusal needs, and more blanks than any body begins with.
 const MAX_REFUSAL_BYTES: usize = 64 << 10;
 
-/// A call, as every attempt sends it.
 pub(super) struct Call {
     pub method: Method,
     /// The path as the log shows it: never with an id.
@@ -49,7 +48,6 @@ impl Call {
     }
 }
 
-/// What was answered, whatever it is.
 #[derive(Default)]
 pub(crate) struct HttpAnswer {
     pub(crate) status: u16,

@@ -7,7 +7,6 @@ use sha2::{Digest, Sha256};
 use super::error::Error;
 use crate::secret::SecretSource;
 
-/// A key that can be sent.
 pub(crate) struct Key(SecretString);
 
 impl Key {

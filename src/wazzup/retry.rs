@@ -1,14 +1,13 @@
 //! When an attempt may start, and what follows when it fails: the limiter, the waits, the loss of the whole call.
 
-use std::{
-    num::NonZeroU32,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{num::NonZeroU32, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 
 use super::{
     client::Session,
@@ -42,7 +41,6 @@ impl Patience {
             .with_max_times(5),
     };
 
-    /// One attempt, whatever comes.
     pub(super) const ONE_ATTEMPT: Self = Self {
         back_off: ExponentialBuilder::new().with_max_times(0),
         throttling: ExponentialBuilder::new().with_max_times(0),
@@ -70,7 +68,7 @@ const LONGEST_CLOSURE: Duration = Duration::from_hours(1);
 pub(super) struct Pacer {
     limiter: DefaultDirectRateLimiter,
     /// The service asked to be left alone until then.
-    closed_until: Mutex<Instant>,
+    closed_until: watch::Sender<Instant>,
 }
 
 impl Pacer {
@@ -78,19 +76,18 @@ impl Pacer {
         let burst = NonZeroU32::new(requests_per_minute.get() / 10).unwrap_or(NonZeroU32::MIN);
         Self {
             limiter: RateLimiter::direct(Quota::per_minute(requests_per_minute).allow_burst(burst)),
-            closed_until: Mutex::new(Instant::now()),
+            closed_until: watch::Sender::new(Instant::now()),
         }
     }
 
     fn close(&self, duration: Duration) {
-        let until = Instant::now() + duration.min(LONGEST_CLOSURE);
-        *self.closed_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        self.closed_until
+            .send_replace(Instant::now() + duration.min(LONGEST_CLOSURE));
     }
 
     /// How long the service wants to be left alone from now on.
     fn closed_for(&self) -> Duration {
-        let until = *self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.saturating_duration_since(Instant::now())
+        self.closed_until.borrow().saturating_duration_since(Instant::now())
     }
 }
 

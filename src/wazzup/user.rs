@@ -1,27 +1,20 @@
 //! Users as the service writes them. Ids can be numbers: they are kept as they are written and never go through a float.
 
-use std::{collections::HashSet, fmt};
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::employee::EmployeeId;
 
-/// A user as Wazzup shows it. `Debug` hides what is personal.
-#[derive(PartialEq, Eq, Serialize)]
+#[derive(Serialize)]
+#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 pub struct RemoteUser {
     pub name: String,
     /// That there is none proves nothing: the service may leave the phone out.
     pub phone: Option<String>,
 }
 
-impl fmt::Debug for RemoteUser {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RemoteUser(…)")
-    }
-}
-
-/// The fields of a user as they are written.
 #[derive(Deserialize)]
 pub(super) struct WrittenUser<'a> {
     #[serde(borrow)]

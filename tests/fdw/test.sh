@@ -146,7 +146,7 @@ documented sql | sed "s/'mariadb.internal'/'127.0.0.1'/; s/'3306'/'$(cat "$work/
 [ -s "$work/fdw.sql" ] || fail "docs/other-databases.md has no SQL for mysql_fdw"
 psql --quiet --set ON_ERROR_STOP=1 --dbname "${admin/\/postgres\?//crm?}" --file "$work/fdw.sql"
 
-start "$work/wazzup.out" wazzup --port 0
+start "$work/wazzup.out" wazzup --listen 127.0.0.1:0
 base_url=$(sed -n 's/^base URL *//p' "$work/wazzup.out")
 port=$(sed -E 's/.*:([0-9]+)\/.*/\1/' <<<"$admin")
 query_timeout=3

@@ -83,7 +83,7 @@ hire() {
 start_wazzup() {
     local out=$work/$1.out
     shift
-    start "$out" wazzup --port 0 "$@"
+    start "$out" wazzup --listen 127.0.0.1:0 "$@"
     base_url=$(sed -n 's/^base URL *//p' "$out")
 }
 
@@ -272,7 +272,8 @@ prove_tls() {
     sql postgres 'ALTER SYSTEM SET ssl = on'
     sql postgres 'SELECT pg_reload_conf()' >/dev/null
     eventually "Postgres does not speak TLS" 5 encrypted
-    start_wazzup wazzup-tls --tls-cert "$work/tls/wazzup.example.pem" --tls-key "$work/tls/wazzup.example.key"
+    cat "$work"/tls/wazzup.example.{pem,key} >"$work/tls/wazzup.example.both"
+    start_wazzup wazzup-tls --tls "$work/tls/wazzup.example.both"
     over_tls=(--env WAZZUP_SYNC__ACCOUNT=tls --env WAZZUP_SYNC__WAZZUP__BASE_URL="${base_url/127.0.0.1/wazzup.example}")
 
     crm_verified crm.example wazzup-ca

@@ -66,15 +66,11 @@ async fn approve_takes_what_is_named_or_expected() {
     let app = held(8).await;
     let screen = app.approve_with(&["--expect", "7"], "").await;
     assert_eq!(screen.code, 1, "{screen}");
-    assert!(
-        screen
-            .words()
-            .contains("nothing was approved: 8 are held, and not 7 as expected"),
-        "{screen}"
-    );
+    let unexpected = "nothing was approved: found 8 holds, and not 7 as expected";
+    assert!(screen.words().contains(unexpected), "{screen}");
     let screen = app.approve_with(&["e001", "e020"], "").await;
     assert_eq!(screen.code, 1, "{screen}");
-    assert!(screen.words().contains("nothing is held about the id e020"), "{screen}");
+    assert!(screen.words().contains("nothing is held about e020"), "{screen}");
     let screen = app.approve_with(&["e001", "e002"], "y\n").await;
     assert_eq!(screen.code, 0, "{screen}");
     assert!(screen.words().contains("Approve 2 removals? [y/N]"), "{screen}");
@@ -141,14 +137,13 @@ async fn a_doubted_account_needs_the_number() {
 
 #[tokio::test]
 async fn once_ends_with_a_sentence() {
-    let mut app = App::new().await;
+    let mut app = App::with_employees(90).await;
     app.unset("log.format");
-    app.hire_many(90).await;
     let screen = app.on_terminal(80, &["once"]).ended().await;
     assert_eq!(screen.code, 0, "{screen}");
     let text = screen.text();
     let last = text.lines().last().unwrap_or_default();
-    assert_eq!(last, "90 added, 0 changed, 0 removed; 90 of 90 in sync.");
+    assert_eq!(last, "90 added, 0 adopted, 0 changed, 0 removed; 90 of 90 in sync.");
     assert!(text.lines().all(|line| !line.starts_with('{')), "{screen}");
     // Who has the lease is said in plain words, too.
     app.state_sql(
@@ -188,7 +183,7 @@ async fn one_of_each() -> App {
 async fn a_terminal_is_coloured() {
     let app = one_of_each().await;
     let screen = app.on_terminal(80, &["plan"]).ended().await;
-    for coloured in [format!("{RED}remove"), format!("{YELLOW}change"), format!("{GREEN}add")] {
+    for coloured in [format!("{RED}remove"), format!("{YELLOW}update"), format!("{GREEN}add")] {
         assert!(screen.raw.contains(&coloured), "no {coloured:?} in {}", screen.raw);
     }
     assert!(!app.run(&["plan"]).await.stdout.contains('\u{1b}'));

@@ -277,7 +277,12 @@ impl App {
 
     /// One cycle that must end with this exit code.
     pub async fn once_exits(&self, code: i32) -> Run {
-        let run = self.once().await;
+        self.run_exits(code, &["once"]).await
+    }
+
+    /// Runs a verb that must end with this exit code.
+    pub async fn run_exits(&self, code: i32, arguments: &[&str]) -> Run {
+        let run = self.run(arguments).await;
         assert_eq!(run.code, code, "{run}\n{}", self.requests_as_text());
         run
     }
@@ -291,8 +296,7 @@ impl App {
     }
 
     pub async fn json(&self, arguments: &[&str]) -> Value {
-        let run = self.run(arguments).await;
-        assert_eq!(run.code, 0, "{run}");
+        let run = self.run_exits(0, arguments).await;
         serde_json::from_str(&run.stdout).unwrap_or_else(|error| panic!("{error}: {run}"))
     }
 
@@ -385,8 +389,8 @@ impl App {
         let entries = |key: &str| status[key].as_array().unwrap_or_else(|| panic!("no {key}: {status}"));
         let waiting: BTreeSet<&str> = entries("waiting_for_seat").iter().filter_map(Value::as_str).collect();
         // Whose removal fails is no employee.
-        let employees = entries("failing").iter().filter(|it| it["operation"] != "remove");
-        let failing: BTreeSet<&str> = employees.filter_map(|it| it["user_id"].as_str()).collect();
+        let employees = entries("failing").iter().filter(|entry| entry["operation"] != "remove");
+        let failing: BTreeSet<&str> = employees.filter_map(|entry| entry["user_id"].as_str()).collect();
         let rest = waiting.union(&failing).count() as u64;
         assert_eq!(
             number("eligible"),
@@ -403,12 +407,21 @@ impl App {
         self.wazzup.clear_log();
         writes
             .iter()
-            .map(|it| format!("{} {}", it.method, it.ids.len()))
+            .map(|request| format!("{} {}", request.method, request.ids.len()))
             .collect()
     }
 
     pub fn requests_as_text(&self) -> String {
-        let line = |it: &Request| format!("  {} {} -> {:?} {}\n", it.method, it.path, it.status, it.ids.len());
+        let line = |request: &Request| {
+            let Request {
+                method,
+                path,
+                status,
+                ids,
+                ..
+            } = request;
+            format!("  {method} {path} -> {status:?} {}\n", ids.len())
+        };
         self.wazzup.requests().iter().map(line).collect()
     }
 

@@ -56,7 +56,7 @@ async fn who_comes_back_after_the_approval_stays() {
     let app = synced(20).await;
     app.fire(&ids(1..=10)).await;
     app.once_exits(4).await;
-    assert_eq!(app.run(&["approve", "--yes"]).await.code, 0);
+    app.run_exits(0, &["approve", "--yes"]).await;
     app.hire_range(1, 4).await;
     app.once_exits(0).await;
     assert_eq!(app.take_writes(), ["PATCH 6"]);
@@ -88,7 +88,7 @@ async fn held_is_sticky() {
         "a later leaver under the limit goes"
     );
     app.quiet(4).await;
-    assert_eq!(app.run(&["approve", "--yes"]).await.code, 0);
+    app.run_exits(0, &["approve", "--yes"]).await;
     app.once_exits(0).await;
     assert_eq!(app.users().len(), 18);
     app.settled().await;
@@ -103,7 +103,7 @@ async fn three_users_and_an_empty_table() {
     assert_eq!(app.users().len(), 3);
     app.quiet(4).await;
     // An approval passes whatever the roster looks like.
-    assert_eq!(app.run(&["approve", "--yes"]).await.code, 0);
+    app.run_exits(0, &["approve", "--yes"]).await;
     app.once_exits(0).await;
     assert_eq!(app.users().len(), 0);
     app.settled().await;
@@ -125,7 +125,7 @@ async fn trickling_does_not_slip_under_it() {
         .await;
     app.quiet(4).await;
     assert_eq!(app.users().len(), left);
-    assert_eq!(app.run(&["approve", "--yes"]).await.code, 0);
+    app.run_exits(0, &["approve", "--yes"]).await;
     app.once_exits(0).await;
     assert_eq!(app.users().len(), 52);
     // What was approved does not count either.
@@ -144,7 +144,7 @@ async fn the_policy_keep_never_removes_anybody() {
     assert_eq!((app.users().len(), app.take_writes().len()), (30, 0));
     app.settled().await;
     // One who comes back under another name is updated, not created.
-    app.wazzup.set_role("e001", "manager");
+    app.wazzup.edit("e001", |user| user.role = "manager".into());
     app.hire("e001", "Came Back", None).await;
     app.once_exits(0).await;
     assert_eq!(
@@ -153,6 +153,12 @@ async fn the_policy_keep_never_removes_anybody() {
     );
     assert_eq!(app.wazzup.user("e001").expect("there").role, "manager");
     app.settled().await;
+    // An empty table holds nothing here. It is reported at once, and then once an hour.
+    app.sql("DELETE FROM employees").await;
+    for reports in [1, 0] {
+        let run = app.once_exits(0).await;
+        assert_eq!(run.events("source.empty").len(), reports, "{run}");
+    }
 }
 
 #[tokio::test]
@@ -161,14 +167,14 @@ async fn grace_is_waited_for_and_cancelled_by_coming_back() {
     app.set("removals.grace", "3s")
         .set("schedule.every", "200ms")
         .set("log.level", "debug");
-    app.wazzup.set_role("e001", "manager");
+    app.wazzup.edit("e001", |user| user.role = "manager".into());
     app.fire(&["e001", "e002"]).await;
     let mut daemon = app.daemon();
     daemon.next_cycle().await;
     let began = std::time::Instant::now();
     app.hire("e001", "Employee 1", Some("79260000001")).await;
     let removed = daemon
-        .wait_for("batch.delivered", |it| it["operation"] == "remove")
+        .wait_for("batch.delivered", |event| event["operation"] == "remove")
         .await;
     assert_eq!(removed["entries"], 1, "{}", daemon.text());
     assert!(began.elapsed().as_millis() >= 2_000, "{:?}", began.elapsed());
@@ -179,7 +185,7 @@ async fn grace_is_waited_for_and_cancelled_by_coming_back() {
         .wazzup
         .writing_requests()
         .iter()
-        .any(|it| it.ids.contains(&"e001".to_owned()));
+        .any(|request| request.ids.contains(&"e001".to_owned()));
     assert!(!about_e001, "{}", app.requests_as_text());
     daemon.stop().await;
     app.settled().await;
@@ -190,12 +196,11 @@ async fn approving_needs_a_terminal_or_yes() {
     let app = synced(10).await;
     app.fire(&ids(1..=9)).await;
     app.once_exits(4).await;
-    let run = app.run(&["approve"]).await;
-    assert_eq!(run.code, 2, "{run}");
+    let run = app.run_exits(2, &["approve"]).await;
     assert!(run.stdout.contains("e009") && run.stderr.contains("--yes"), "{run}");
     app.quiet(4).await;
     assert_eq!(app.users().len(), 10);
-    assert_eq!(app.run(&["approve", "--yes"]).await.code, 0);
+    app.run_exits(0, &["approve", "--yes"]).await;
     app.once_exits(0).await;
     app.settled().await;
     let run = app.run(&["approve"]).await;
@@ -209,14 +214,14 @@ async fn the_daemon_acts_on_an_approval_at_its_next_cycle() {
     let mut daemon = app.daemon();
     daemon.next_cycle().await;
     app.fire(&ids(1..=9)).await;
-    daemon.wait_for("removals.held", |it| it["count"] == 9).await;
+    daemon.wait_for("removals.held", |event| event["count"] == 9).await;
     daemon.next_cycle().await;
     daemon.next_cycle().await;
     assert_eq!(daemon.count("removals.held"), 1, "once for each change of the set");
-    assert_eq!(app.run(&["approve", "--yes"]).await.code, 0);
+    app.run_exits(0, &["approve", "--yes"]).await;
     daemon
-        .wait_for("batch.delivered", |it| {
-            it["operation"] == "remove" && it["entries"] == 9
+        .wait_for("batch.delivered", |event| {
+            event["operation"] == "remove" && event["entries"] == 9
         })
         .await;
     daemon.stop().await;
@@ -227,7 +232,7 @@ async fn the_daemon_acts_on_an_approval_at_its_next_cycle() {
 async fn after_the_loss_of_the_state_everyone_is_adopted_and_nobody_removed() {
     let app = synced(250).await;
     app.wazzup.seed_foreigners(2);
-    app.wazzup.set_role("e001", "manager");
+    app.wazzup.edit("e001", |user| user.role = "manager".into());
     app.fire(&["e007"]).await;
     app.state_sql("DROP SCHEMA wazzup_sync CASCADE").await;
     app.once_exits(0).await;

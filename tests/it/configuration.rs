@@ -25,8 +25,7 @@ async fn mistakes_end_with_2_and_name_key_and_file(#[case] key: &str, #[case] va
     app.set_raw(key, value);
     let named = if key == "wazup.api_key" { "wazup" } else { key };
     for verb in ["once", "run", "plan", "approve", "retry", "healthcheck"] {
-        let run = app.run(&[verb]).await;
-        assert_eq!(run.code, 2, "{run}");
+        let run = app.run_exits(2, &[verb]).await;
         assert!(run.stderr.contains(named), "{run}");
         assert!(
             run.stderr.contains(app.config_file().to_str().expect("a plain path")),
@@ -46,11 +45,11 @@ async fn a_missing_file_a_broken_one_and_wrong_usage_end_with_2() {
     fs::remove_file(app.config_file()).expect("removed");
     let run = app.once_exits(2).await;
     assert!(run.stderr.contains("--config"), "{run}");
-    assert_eq!(app.run(&["sync-everything", "--help"]).await.code, 2);
+    app.run_exits(2, &["sync-everything", "--help"]).await;
 }
 
 #[tokio::test]
-async fn the_environment_outweighs_the_file() {
+async fn the_environment_takes_precedence_over_the_file() {
     let mut app = App::with_employees(2).await;
     app.set("crm.table", "wrong_table").set("account", "00123");
     app.env("WAZZUP_SYNC__CRM__TABLE", "employees")

@@ -13,9 +13,8 @@ use crate::{
 
 /// A cycle with everything in it: leavers, a swap of phones, a rename, hires, a row that cannot be taken, a refused entry.
 async fn eventful_day() -> App {
-    let mut app = App::new().await;
+    let mut app = App::with_employees(20).await;
     app.set("wazzup.timeout", "2s").set("state.lease", "30s");
-    app.hire_many(20).await;
     app.wazzup.seed_foreign("foreign", "Somebody Else", None);
     app.once_exits(0).await;
     app.fire(&ids([19, 20])).await;
@@ -94,9 +93,8 @@ async fn a_death_at_any_step_heals() {
 
 #[tokio::test]
 async fn a_creation_without_answer_of_somebody_who_leaves_leaves_no_orphan() {
-    let mut app = App::new().await;
+    let mut app = App::with_employees(3).await;
     app.set("wazzup.timeout", "1s").set("state.lease", "10s");
-    app.hire_many(3).await;
     app.once_exits(0).await;
     app.hire("ghost", "Ghost", None).await;
     app.wazzup.order(Fault::new(When::Post, What::CutAfter).always());

@@ -40,7 +40,7 @@ async fn it_waits_for_databases_that_are_not_up_yet() {
     let failed = daemon.wait_for("cycle.failed", |_| true).await;
     assert_eq!(failed["error_kind"], "state_unavailable");
     app.server.create_database(&late).expect("created");
-    daemon.wait_for("cycle.finished", |it| it["outcome"] == "in_sync").await;
+    daemon.is_in_sync().await;
     daemon.stop().await;
     app.state = connect(&app.server.url(&late)).await;
     app.settled().await;
@@ -54,7 +54,7 @@ async fn the_state_database_goes_and_comes_back() {
     app.set("state.url", &own.url("state"));
     app.hire_many(5).await;
     let mut daemon = app.daemon();
-    daemon.wait_for("cycle.finished", |it| it["outcome"] == "in_sync").await;
+    daemon.is_in_sync().await;
 
     own.restart_immediate().expect("restarted");
     app.rename("e001", "After The Restart").await;
@@ -62,7 +62,7 @@ async fn the_state_database_goes_and_comes_back() {
 
     own.stop().expect("stopped");
     daemon
-        .wait_for("cycle.failed", |it| it["error_kind"] == "state_unavailable")
+        .wait_for("cycle.failed", |event| event["error_kind"] == "state_unavailable")
         .await;
     app.rename("e001", "Without A Database").await;
     app.wazzup.clear_log();
@@ -94,10 +94,10 @@ async fn the_crm_goes_and_comes_back() {
         .set("crm.url", &own.url("crm"));
     app.unset("crm.columns.phone").unset("crm.columns.active");
     let mut daemon = app.daemon();
-    daemon.wait_for("cycle.finished", |it| it["outcome"] == "in_sync").await;
+    daemon.is_in_sync().await;
     own.stop().expect("stopped");
     daemon
-        .wait_for("cycle.failed", |it| it["error_kind"] == "crm_unavailable")
+        .wait_for("cycle.failed", |event| event["error_kind"] == "crm_unavailable")
         .await;
     assert_eq!(app.users().len(), 2, "an absent CRM removes nobody");
     own.start_again().expect("started");
@@ -198,8 +198,7 @@ async fn a_password_that_breaks_the_url_is_called_so(#[case] url: &str) {
         let mut app = App::new().await;
         app.set(key, url);
         for verb in ["once", "run", "check"] {
-            let run = app.run(&[verb]).await;
-            assert_eq!(run.code, 2, "{run}");
+            let run = app.run_exits(2, &[verb]).await;
             assert!(
                 run.stderr.contains(key) && run.stderr.contains("%40 for @, %2F for /"),
                 "{run}"

@@ -65,11 +65,10 @@ async fn connections_that_are_reset_and_slow_are_survived() {
 
 #[tokio::test]
 async fn a_restored_backup_makes_no_second_leader() {
-    let mut app = App::new().await;
+    let mut app = App::with_employees(3).await;
     app.set("schedule.every", "200ms")
         .set("state.lease", "10s")
         .set("log.level", "debug");
-    app.hire_many(3).await;
     let mut daemon = app.daemon();
     daemon.next_cycle().await;
     // The backup was made when another process held the lease, with the same token.
@@ -177,12 +176,12 @@ async fn a_lease_in_the_far_future_makes_no_standby_healthy() {
          lease_host = 'dead', lease_expires_at = now() + interval '1 year'",
     )
     .await;
-    assert_eq!(app.run(&["healthcheck"]).await.code, 1);
+    app.run_exits(1, &["healthcheck"]).await;
     let mut daemon = app.daemon();
     daemon.wait_for("lease.acquired", |_| true).await;
     daemon.wait_for("cycle.finished", |_| true).await;
     daemon.stop().await;
-    assert_eq!(app.run(&["healthcheck"]).await.code, 0);
+    app.run_exits(0, &["healthcheck"]).await;
     app.settled().await;
 }
 

@@ -83,7 +83,7 @@ async fn a_rename_a_hire_and_two_leavers_are_one_patch_and_one_post() {
 async fn an_employee_who_is_there_already_is_adopted_and_keeps_the_role() {
     let app = App::new().await;
     app.wazzup.put("e001", " EMPLOYEE  1", None);
-    app.wazzup.set_role("e001", "manager");
+    app.wazzup.edit("e001", |user| user.role = "manager".into());
     app.hire_many(2).await;
     app.once_exits(0).await;
     assert_eq!(app.take_writes(), ["POST 2"]);
@@ -269,9 +269,8 @@ async fn an_id_that_is_a_step_up_in_a_path_harms_nobody() {
 
 #[tokio::test]
 async fn what_is_older_than_keep_history_is_forgotten() {
-    let mut app = App::new().await;
+    let mut app = App::with_employees(2).await;
     app.set("state.keep_history", "30d");
-    app.hire_many(2).await;
     app.once_exits(0).await;
     let left = async |table: &str| {
         app.state_number(&format!("SELECT count(*) FROM wazzup_sync.{table}"))

@@ -72,9 +72,8 @@ fn troubles() -> Vec<Trouble> {
 
 /// A swap of phones, a rename, two hires and a leaver, met by the trouble; then cycles until no trace of it is left.
 async fn heals(trouble: Trouble) -> Healing {
-    let mut app = App::new().await;
+    let mut app = App::with_employees(12).await;
     app.set("wazzup.timeout", "1s").set("state.lease", "10s");
-    app.hire_many(12).await;
     app.once_exits(0).await;
     app.set_phone("e001", Some(&phone(2))).await;
     app.set_phone("e002", Some(&phone(1))).await;

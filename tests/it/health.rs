@@ -8,9 +8,8 @@ async fn health(app: &App) -> i32 {
 
 #[tokio::test]
 async fn it_turns_bad_and_good_again_with_the_cycles() {
-    let mut app = App::new().await;
+    let mut app = App::with_employees(2).await;
     app.set("schedule.every", "200ms").set("log.level", "debug");
-    app.hire_many(2).await;
     assert_eq!(health(&app).await, 1, "no cycle has succeeded yet");
     let mut daemon = app.daemon();
     // A cycle is logged before it is recorded: once the next one is, the record is there.
@@ -20,7 +19,7 @@ async fn it_turns_bad_and_good_again_with_the_cycles() {
 
     app.sql("ALTER TABLE employees RENAME TO gone").await;
     daemon
-        .wait_for("cycle.failed", |it| it["error_kind"] == "crm_query")
+        .wait_for("cycle.failed", |event| event["error_kind"] == "crm_query")
         .await;
     assert_eq!(health(&app).await, 0, "it may pass by itself");
     app.state_sql("UPDATE wazzup_sync.accounts SET last_success_at = now() - interval '16 minutes'")

@@ -100,7 +100,7 @@ async fn somebody_elses_users_are_not_renamed_before_an_approval() {
     app.quiet(4).await;
     // An approval is for that name only.
     app.approve().await;
-    app.wazzup.rename("10", "Their New Ten");
+    app.wazzup.edit("10", |user| user.name = "Their New Ten".into());
     let run = app.once_exits(4).await;
     assert_eq!(run.events("order.dropped")[0]["ids"], "10", "{run}");
     assert_eq!(run.events("holds.released").len(), 0, "{run}");
@@ -187,7 +187,7 @@ async fn five_rewritten_ids_are_held_too() {
 async fn a_row_that_is_away_for_a_moment_costs_nobody_the_role() {
     let mut app = synced(5).await;
     app.set("removals.grace", "5m");
-    app.wazzup.set_role("e003", "manager");
+    app.wazzup.edit("e003", |user| user.role = "manager".into());
     app.fire(&["e003"]).await;
     app.once_exits(0).await;
     app.hire_range(3, 3).await;
@@ -201,12 +201,12 @@ async fn approve_takes_only_what_is_named_and_expected() {
     let app = synced(20).await;
     app.fire(&ids(1..=8)).await;
     app.once_exits(4).await;
-    assert_eq!(app.run(&["approve", "--yes", "--expect", "7"]).await.code, 1);
+    app.run_exits(1, &["approve", "--yes", "--expect", "7"]).await;
     assert_eq!(app.run(&["approve"]).await.code, 2, "there is no terminal to ask on");
-    assert_eq!(app.run(&["approve", "--yes", "e001", "e002"]).await.code, 0);
+    app.run_exits(0, &["approve", "--yes", "e001", "e002"]).await;
     app.once_exits(4).await;
     assert_eq!(app.users().len(), 18);
-    assert_eq!(app.run(&["approve", "--yes", "--expect", "6"]).await.code, 0);
+    app.run_exits(0, &["approve", "--yes", "--expect", "6"]).await;
     app.once_exits(0).await;
     assert_eq!(app.users().len(), 12);
     app.settled().await;

@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use crate::app::App;
 
 async fn app() -> App {
-    let mut app = App::new().await;
+    let mut app = App::with_employees(5).await;
     app.set("schedule.every", "200ms").set("log.level", "debug");
-    app.hire_many(5).await;
     app
 }
 
@@ -21,7 +20,7 @@ async fn once_beside_a_daemon_exits_1_and_says_by_whom() {
     assert_eq!(run.events("lease.standby")[0]["holder"], holder, "{run}");
     assert!(run.events("cycle.started").is_empty(), "{run}");
     // What changes nothing needs no lease.
-    assert_eq!(app.run(&["plan"]).await.code, 0);
+    app.run_exits(0, &["plan"]).await;
     daemon.stop().await;
     app.settled().await;
 }
@@ -87,7 +86,7 @@ async fn a_lease_that_was_taken_over_ends_the_work_of_its_old_holder() {
     .await;
     app.rename("e001", "Nobody May Send This").await;
     daemon
-        .wait_for("lease.standby", |it| it["holder"] == "somebody/else")
+        .wait_for("lease.standby", |event| event["holder"] == "somebody/else")
         .await;
     assert_eq!(app.name_of("e001"), "Employee 1");
     app.state_sql("UPDATE wazzup_sync.accounts SET lease_expires_at = now()")

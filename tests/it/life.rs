@@ -13,11 +13,10 @@ async fn arrives(app: &App, id: &str, name: &str) {
 
 #[tokio::test]
 async fn a_burst_of_notifications_makes_one_cycle_at_once() {
-    let mut app = App::new().await;
+    let mut app = App::with_employees(5).await;
     app.set("schedule.every", "1h")
         .set("schedule.listen", "employees_changed")
         .set("log.level", "debug");
-    app.hire_many(5).await;
     let mut daemon = app.daemon();
     daemon.wait_for("cycle.finished", |_| true).await;
     for number in 1..=5 {
@@ -43,9 +42,8 @@ async fn a_burst_of_notifications_makes_one_cycle_at_once() {
 
 #[tokio::test]
 async fn a_stop_in_the_middle_of_a_delivery_is_polite() {
-    let mut app = App::new().await;
+    let mut app = App::with_employees(300).await;
     app.set("wazzup.timeout", "5s").set("schedule.every", "1h");
-    app.hire_many(300).await;
     app.wazzup
         .order(Fault::new(When::Post, What::DelayAnswer { ms: 500 }).always());
     let mut daemon = app.daemon();
@@ -68,9 +66,8 @@ async fn a_stop_in_the_middle_of_a_delivery_is_polite() {
 
 #[tokio::test]
 async fn a_second_signal_ends_at_once_and_the_request_counts_as_unknown() {
-    let mut app = App::new().await;
+    let mut app = App::with_employees(2).await;
     app.set("wazzup.timeout", "20s").set("state.lease", "40s");
-    app.hire_many(2).await;
     app.wazzup
         .order(Fault::new(When::Post, What::DelayAnswer { ms: 15_000 }));
     let mut daemon = app.daemon();
@@ -89,12 +86,11 @@ async fn a_second_signal_ends_at_once_and_the_request_counts_as_unknown() {
 
 #[tokio::test]
 async fn fourteen_deaths_at_random_moments_converge() {
-    let mut app = App::new().await;
+    let mut app = App::with_employees(150).await;
     app.set("wazzup.timeout", "500ms")
         .set("state.lease", "1s")
         .set("schedule.every", "50ms");
     app.set_raw("removals.hold_above", "1000");
-    app.hire_many(150).await;
     app.wazzup.seed_foreigners(3);
     let mut rng = fastrand::Rng::with_seed(14);
     for death in 0..14 {
@@ -122,7 +118,7 @@ async fn fourteen_deaths_at_random_moments_converge() {
         drop(daemon);
     }
     let mut daemon = app.daemon();
-    daemon.wait_for("cycle.finished", |it| it["outcome"] == "in_sync").await;
+    daemon.is_in_sync().await;
     daemon.stop().await;
     app.once_exits(0).await;
     let employees: Vec<String> = sqlx::query_scalar("SELECT id FROM employees ORDER BY id COLLATE \"C\"")
@@ -140,11 +136,10 @@ async fn fourteen_deaths_at_random_moments_converge() {
 
 #[tokio::test]
 async fn of_two_copies_one_writes_and_its_hard_death_is_taken_over() {
-    let mut app = App::new().await;
+    let mut app = App::with_employees(120).await;
     app.set("wazzup.timeout", "500ms")
         .set("state.lease", "1s")
         .set("schedule.every", "100ms");
-    app.hire_many(120).await;
     let mut first = app.daemon();
     first.wait_for("lease.acquired", |_| true).await;
     first.wait_for("cycle.finished", |_| true).await;
@@ -152,7 +147,7 @@ async fn of_two_copies_one_writes_and_its_hard_death_is_taken_over() {
     second.wait_for("lease.standby", |_| true).await;
     assert_eq!(app.take_writes(), ["POST 100", "POST 20"]);
     app.set_phone("e001", Some(&phone(500))).await;
-    let moved = |wazzup: &Wazzup| wazzup.user("e001").is_some_and(|it| it.phone == Some(phone(500)));
+    let moved = |wazzup: &Wazzup| wazzup.user("e001").is_some_and(|user| user.phone == Some(phone(500)));
     app.wazzup_reaches(moved).await;
     assert_eq!(app.take_writes(), ["POST 1"]);
     assert_eq!(second.count("cycle.started"), 0);
@@ -166,9 +161,8 @@ async fn of_two_copies_one_writes_and_its_hard_death_is_taken_over() {
 
 #[tokio::test]
 async fn a_connection_cut_between_request_and_record_is_settled_by_the_next_cycle() {
-    let mut app = App::new().await;
+    let mut app = App::with_employees(5).await;
     app.set("wazzup.timeout", "3s");
-    app.hire_many(5).await;
     app.wazzup
         .order(Fault::new(When::Post, What::DelayAnswer { ms: 1_000 }));
     let once = app.once();

@@ -28,7 +28,7 @@ async fn a_creation_that_lands_after_the_lookup_leaves_no_orphan() {
     app.hire("new", "Came And Went", None).await;
     app.fire_while_a_write_is_late("new").await;
     assert_eq!(
-        app.wazzup.requests().first().map(|it| it.method.clone()),
+        app.wazzup.requests().first().map(|request| request.method.clone()),
         Some("GET".into())
     );
     app.what_lands_is_removed_again("new").await;
@@ -102,7 +102,7 @@ async fn a_phone_of_a_lost_update_counts_as_held() {
     app.set_phone("e001", Some("79267777777")).await;
     app.once_exits(0).await;
     assert!(
-        app.wazzup.requests().iter().all(|it| it.status == Some(200)),
+        app.wazzup.requests().iter().all(|request| request.status == Some(200)),
         "{}",
         app.requests_as_text()
     );
@@ -153,9 +153,8 @@ async fn a_lost_removal_is_settled_by_the_next_cycle() {
 
 #[tokio::test]
 async fn a_time_out_is_an_unknown_outcome() {
-    let mut app = App::new().await;
+    let mut app = App::with_employees(3).await;
     app.set("wazzup.timeout", "300ms");
-    app.hire_many(3).await;
     app.wazzup
         .order(Fault::new(When::Post, What::DelayAnswer { ms: 1_000 }).always());
     let run = app.once_exits(1).await;
@@ -169,11 +168,10 @@ async fn a_time_out_is_an_unknown_outcome() {
 
 #[tokio::test]
 async fn a_kill_in_the_middle_of_a_request_is_healed() {
-    let mut app = App::new().await;
+    let mut app = App::with_employees(150).await;
     app.set("wazzup.timeout", "1s")
         .set("state.lease", "2s")
         .set("schedule.every", "200ms");
-    app.hire_many(150).await;
     app.wazzup
         .order(Fault::new(When::Post, What::DelayAnswer { ms: 500 }).skip(1));
     let mut daemon = app.daemon();
@@ -182,7 +180,7 @@ async fn a_kill_in_the_middle_of_a_request_is_healed() {
     assert_eq!(daemon.ended().await, None);
     app.fire(&["e150"]).await;
     let mut daemon = app.daemon();
-    daemon.wait_for("cycle.finished", |it| it["outcome"] == "in_sync").await;
+    daemon.is_in_sync().await;
     daemon.stop().await;
     assert_eq!(app.users().len(), 149);
     app.wazzup_reaches(|wazzup| wazzup.in_flight() == 0).await;

@@ -61,9 +61,8 @@ async fn no_answer_of_wazzup_fills_the_memory(#[case] answer: What) {
 #[tokio::test]
 #[cfg_attr(not(target_os = "linux"), ignore = "asks /proc")]
 async fn no_value_of_the_crm_fills_the_memory_or_holds_anybody_up() {
-    let mut app = App::new().await;
+    let mut app = App::with_employees(3).await;
     app.set("log.level", "debug");
-    app.hire_many(3).await;
     app.sql(
         "INSERT INTO employees VALUES (repeat('x', 20000000), 'Long Id', NULL), \
          ('name', repeat('x', 20000000), NULL), ('phone', 'Long Phone', repeat('7', 20000000)), \

@@ -35,10 +35,10 @@ impl PgBouncer {
         ];
         let program = program
             .into_iter()
-            .find(|it| Path::new(it).exists())
+            .find(|path| Path::new(path).exists())
             .expect("install the package pgbouncer");
         let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|it| it.local_addr())
+            .and_then(|listener| listener.local_addr())
             .expect("a free port")
             .port();
         let directory = tempfile::tempdir().expect("a directory");
@@ -111,7 +111,11 @@ async fn the_state_works_behind_pgbouncer_in_transaction_mode() {
     let mut second = app.daemon();
     second.wait_for("lease.standby", |_| true).await;
     app.rename("e007", "Through The Bouncer").await;
-    let renamed = |wazzup: &Wazzup| wazzup.user("e007").is_some_and(|it| it.name == "Through The Bouncer");
+    let renamed = |wazzup: &Wazzup| {
+        wazzup
+            .user("e007")
+            .is_some_and(|user| user.name == "Through The Bouncer")
+    };
     app.wazzup_reaches(renamed).await;
     first.stop().await;
     second.wait_for("lease.acquired", |_| true).await;

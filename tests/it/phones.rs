@@ -40,7 +40,7 @@ async fn swap_ring_chain_and_leaver_are_at_most_four_requests() {
     app.once_exits(0).await;
     let requests = app.wazzup.requests();
     assert!(
-        requests.iter().all(|it| it.status == Some(200)),
+        requests.iter().all(|request| request.status == Some(200)),
         "{}",
         app.requests_as_text()
     );
@@ -54,12 +54,13 @@ async fn swap_ring_chain_and_leaver_are_at_most_four_requests() {
 #[tokio::test]
 async fn where_an_omitted_phone_stays_it_does_not_go_round_in_circles() {
     let app = App::new().await;
-    app.wazzup.vary(|it| it.omitted_phone = OmittedPhone::Keeps);
+    app.wazzup.vary(|variant| variant.omitted_phone = OmittedPhone::Keeps);
     phones_move(&app).await;
     app.rename("e050", "Renamed With The Swap").await;
     app.once_exits(3).await;
-    let names =
-        |users: Vec<(String, String, Option<String>)>| -> Vec<_> { users.into_iter().map(|it| (it.0, it.1)).collect() };
+    let names = |users: Vec<(String, String, Option<String>)>| -> Vec<_> {
+        users.into_iter().map(|(id, name, _)| (id, name)).collect()
+    };
     assert_eq!(
         names(app.users()),
         names(phones_in_crm(&app).await),
@@ -67,7 +68,7 @@ async fn where_an_omitted_phone_stays_it_does_not_go_round_in_circles() {
     );
     let failing = app.failing().await;
     assert!(
-        !failing.is_empty() && failing.iter().all(|it| it.contains(" phone ")),
+        !failing.is_empty() && failing.iter().all(|text| text.contains(" phone ")),
         "{failing:?}"
     );
     app.quiet(3).await;
@@ -98,7 +99,7 @@ async fn a_phone_is_handed_to_a_new_hire() {
     app.hire("a-new-one", "Sorted Before The Holder", Some(&phone(2))).await;
     app.once_exits(0).await;
     assert!(
-        app.wazzup.requests().iter().all(|it| it.status == Some(200)),
+        app.wazzup.requests().iter().all(|request| request.status == Some(200)),
         "{}",
         app.requests_as_text()
     );
@@ -148,7 +149,7 @@ async fn who_stays_in_wazzup_keeps_the_phone() {
     assert_eq!((app.phone_of("e005"), app.phone_of("e020")), (Some(phone(5)), None));
     assert_eq!(app.failing().await, [""; 0], "waiting for a leaver is no failure");
     app.quiet(4).await;
-    assert_eq!(app.run(&["approve", "--yes"]).await.code, 0);
+    app.run_exits(0, &["approve", "--yes"]).await;
     app.once().await;
     app.once().await;
     assert_eq!(app.phone_of("e020"), Some(phone(5)));
@@ -161,7 +162,7 @@ async fn who_stays_in_wazzup_keeps_the_phone() {
 #[tokio::test]
 async fn a_phone_that_a_foreign_user_has(#[case] omitted: OmittedPhone) {
     let app = App::new().await;
-    app.wazzup.vary(|it| it.omitted_phone = omitted);
+    app.wazzup.vary(|variant| variant.omitted_phone = omitted);
     app.wazzup.seed_foreign("boss", "The Boss", Some(&phone(2)));
     app.hire_many(3).await;
     app.once_exits(3).await;
@@ -197,7 +198,7 @@ async fn a_phone_that_a_foreign_user_has(#[case] omitted: OmittedPhone) {
 #[tokio::test]
 async fn phones_are_read_and_malformed_ones_left_out(#[case] malformed: MalformedPhone) {
     let app = App::new().await;
-    app.wazzup.vary(|it| it.malformed_phone = malformed);
+    app.wazzup.vary(|variant| variant.malformed_phone = malformed);
     for (id, phone) in [
         ("a", "+7 (926) 123-45-67"),
         ("b", "8 926 765-43-21"),

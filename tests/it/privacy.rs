@@ -68,7 +68,7 @@ async fn a_busy_day_at_trace_level_tells_nothing_about_anybody() {
     app.set("crm.url", &url);
     app.wazzup
         .seed_foreign("boss", "Vogelfrei the Boss", Some("79265550009"));
-    app.wazzup.vary(|it| it.seats = 10);
+    app.wazzup.vary(|variant| variant.seats = 10);
     for number in 1..=9 {
         let phone = format!("+7 (926) 555-00-0{number}");
         app.hire(&format!("e{number}"), &format!("Zyxomorph {number}"), Some(&phone))

@@ -92,7 +92,7 @@ const CASES: [Case; 26] = [
         "HTTP 400, a code INVALID_USERS_DATA, names the entry, from 0, a requestId",
         |variant| variant.errors = ErrorStyle::WithRequestId,
     ),
-    case("errors", "HTTP 400, an empty body", |variant| {
+    case("errors", "HTTP 400, empty", |variant| {
         variant.errors = ErrorStyle::Empty;
     }),
     case("errors", "HTTP 400, a web page", |variant| {
@@ -140,8 +140,7 @@ async fn a_killed_probe_is_cleaned_up_by_the_next_one() {
 async fn what_is_created_is_removed_when_the_service_fails_in_the_middle() {
     let app = account(|_| {}).await;
     app.wazzup.order(Fault::new(When::List, What::CutBefore).always());
-    let run = app.run(&["check", "--probe", "--yes"]).await;
-    assert_eq!(run.code, 1, "{run}");
+    app.run_exits(1, &["check", "--probe", "--yes"]).await;
     assert_eq!(app.users().len(), 3);
 }
 
@@ -149,8 +148,7 @@ async fn what_is_created_is_removed_when_the_service_fails_in_the_middle() {
 async fn a_user_of_that_id_who_is_not_the_probes_stays_untouched() {
     let app = account(|_| {}).await;
     app.wazzup.seed_foreign("wazzup-sync-probe-1", "Somebody Else", None);
-    let run = app.run(&["check", "--probe", "--yes"]).await;
-    assert_eq!(run.code, 1, "{run}");
+    let run = app.run_exits(1, &["check", "--probe", "--yes"]).await;
     assert!(run.stderr.contains("who is not the probe's"), "{run}");
     assert_eq!(app.wazzup.writing_requests().len(), 0);
 }
@@ -161,8 +159,7 @@ async fn without_two_free_seats_nothing_is_created() {
     app.hire_many(3).await;
     app.once_exits(3).await;
     app.take_writes();
-    let run = app.run(&["check", "--probe", "--yes"]).await;
-    assert_eq!(run.code, 1, "{run}");
+    let run = app.run_exits(1, &["check", "--probe", "--yes"]).await;
     assert!(run.stderr.contains("two free seats"), "{run}");
     assert_eq!(app.take_writes(), [""; 0]);
 }
@@ -170,16 +167,14 @@ async fn without_two_free_seats_nothing_is_created() {
 #[tokio::test]
 async fn a_limit_that_only_the_service_knows_leaves_nobody_behind() {
     let app = account(|variant| variant.seats = 4).await;
-    let run = app.run(&["check", "--probe", "--yes"]).await;
-    assert_eq!(run.code, 1, "{run}");
+    app.run_exits(1, &["check", "--probe", "--yes"]).await;
     assert_eq!(app.users().len(), 3);
 }
 
 #[tokio::test]
 async fn nothing_is_done_without_consent() {
     let app = account(|_| {}).await;
-    let run = app.run(&["check", "--probe"]).await;
-    assert_eq!(run.code, 2, "{run}");
+    let run = app.run_exits(2, &["check", "--probe"]).await;
     assert!(
         run.stdout.contains("wazzup-sync-probe-1"),
         "it says what it would do: {run}"

@@ -44,7 +44,7 @@ impl fmt::Display for Run {
 impl Run {
     /// The events of this name.
     pub fn events(&self, name: &str) -> Vec<&Value> {
-        self.log.iter().filter(|it| it["event"] == name).collect()
+        self.log.iter().filter(|line| line["event"] == name).collect()
     }
 
     /// The kind of the error that the cycle failed with.
@@ -153,7 +153,7 @@ impl Daemon {
 
     /// How many events of this name there were until now.
     pub fn count(&self, event: &str) -> usize {
-        self.log().iter().filter(|it| it["event"] == event).count()
+        self.log().iter().filter(|line| line["event"] == event).count()
     }
 
     /// Waits for the next event of this name that fits, after the last one that was waited for.
@@ -190,6 +190,12 @@ impl Daemon {
         let (index, line) = found.unwrap_or_else(|| panic!("no {what} came; the log:\n{}", self.text()));
         self.seen = index + 1;
         line
+    }
+
+    /// Waits for the next cycle that leaves nothing undone.
+    pub async fn is_in_sync(&mut self) {
+        self.wait_for("cycle.finished", |event| event["outcome"] == "in_sync")
+            .await;
     }
 
     /// Waits for the next cycle that begins from now on, and its end. Needs `log.level = "debug"`.

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream, tcp},
+    net::{TcpListener, TcpSocket, TcpStream, tcp},
     sync::watch,
 };
 
@@ -69,20 +69,33 @@ impl Proxy {
     }
 }
 
+/// The port stays the proxy's: nobody else gets it while it is closed.
+enum Port {
+    Open(TcpListener),
+    /// Bound, and not listening.
+    Closed(TcpSocket),
+}
+
 async fn serve(listener: StdListener, target_port: u16, mut orders: watch::Receiver<Behaviour>) {
-    let port = listener.local_addr().expect("an address").port();
-    let mut listener = Some(TcpListener::from_std(listener).expect("a listener"));
+    let address = listener.local_addr().expect("an address");
+    let mut port = Port::Open(TcpListener::from_std(listener).expect("a listener"));
     loop {
-        if *orders.borrow_and_update() == Behaviour::Refuse {
-            listener = None;
-        } else if listener.is_none() {
-            let address = (Ipv4Addr::LOCALHOST, port);
-            listener = Some(TcpListener::bind(address).await.expect("the port is free"));
-        }
+        let refuses = *orders.borrow_and_update() == Behaviour::Refuse;
+        port = match port {
+            Port::Open(listener) if refuses => {
+                drop(listener);
+                let socket = TcpSocket::new_v4().expect("a socket");
+                socket.set_reuseaddr(true).expect("a socket");
+                socket.bind(address).expect("the port is free");
+                Port::Closed(socket)
+            }
+            Port::Closed(socket) if !refuses => Port::Open(socket.listen(1024).expect("the port is ours")),
+            unchanged => unchanged,
+        };
         let accepted = async {
-            match &listener {
-                Some(listener) => listener.accept().await,
-                None => std::future::pending().await,
+            match &port {
+                Port::Open(listener) => listener.accept().await,
+                Port::Closed(_) => std::future::pending().await,
             }
         };
         tokio::select! {

@@ -12,9 +12,8 @@ use crate::app::App;
 #[case(What::status(500))]
 #[tokio::test]
 async fn a_batch_that_is_refused_for_one_id_is_isolated(#[case] reply: What) {
-    let mut app = App::new().await;
+    let mut app = App::with_employees(20).await;
     app.set_raw("removals.hold_above", "100");
-    app.hire_many(20).await;
     app.once_exits(0).await;
     app.wazzup.clear_log();
     app.wazzup
@@ -33,7 +32,7 @@ async fn a_batch_that_is_refused_for_one_id_is_isolated(#[case] reply: What) {
     app.quiet(3).await;
 
     app.wazzup.clear_faults();
-    assert_eq!(app.run(&["retry", "e003"]).await.code, 0);
+    app.run_exits(0, &["retry", "e003"]).await;
     app.once_exits(0).await;
     assert_eq!(app.take_writes(), ["PATCH 1"]);
     assert_eq!(app.users().len(), 16);

@@ -63,19 +63,19 @@ async fn retry_of_one_tries_exactly_that_one() {
     let app = two_are_failing().await;
     app.wazzup.clear_faults();
     app.quiet(3).await;
-    assert_eq!(app.run(&["retry", "e003"]).await.code, 0);
+    app.run_exits(0, &["retry", "e003"]).await;
     app.once_exits(3).await;
     assert_eq!(app.take_writes(), ["POST 1"]);
     assert_eq!(app.failing().await, ["e007 upsert INVALID_USERS_DATA"]);
     app.quiet(3).await;
 
     // One who is in sync is sent again.
-    assert_eq!(app.run(&["retry", "e001"]).await.code, 0);
+    app.run_exits(0, &["retry", "e001"]).await;
     app.once_exits(3).await;
     assert_eq!(app.take_writes(), ["POST 1"]);
     app.quiet(3).await;
 
-    assert_eq!(app.run(&["retry"]).await.code, 0);
+    app.run_exits(0, &["retry"]).await;
     app.once_exits(0).await;
     assert_eq!(app.take_writes(), ["POST 1"]);
     app.settled().await;
@@ -85,8 +85,7 @@ async fn retry_of_one_tries_exactly_that_one() {
 async fn retry_of_somebody_unknown_changes_nothing() {
     let app = two_are_failing().await;
     app.wazzup.clear_faults();
-    let run = app.run(&["retry", "e003", "nobody"]).await;
-    assert_eq!(run.code, 1, "{run}");
+    let run = app.run_exits(1, &["retry", "e003", "nobody"]).await;
     assert!(run.stderr.contains("nobody"), "{run}");
     app.quiet(3).await;
     let fresh = App::new().await;

@@ -193,9 +193,8 @@ fn the_readme_lists_exactly_the_events_of_the_code() {
 
 #[tokio::test]
 async fn cycles_end_at_every_level_that_the_readme_lists() {
-    let mut app = App::new().await;
+    let mut app = App::with_employees(200).await;
     app.set("log.level", "debug").set("schedule.every", "1h");
-    app.hire_many(200).await;
     let mut log = Vec::new();
     // Interrupted; with changes; quiet.
     app.wazzup.order(Fault::new(When::Post, What::DelayAnswer { ms: 500 }));

@@ -6,7 +6,7 @@ use crate::app::{App, id, ids};
 async fn of_180_employees_150_find_a_seat() {
     let app = App::new().await;
     app.wazzup.seed_foreigners(20);
-    app.wazzup.vary(|it| it.seats = 170);
+    app.wazzup.vary(|variant| variant.seats = 170);
     app.hire_many(180).await;
     let run = app.once_exits(3).await;
     let requests = app.wazzup.requests().len();
@@ -43,9 +43,9 @@ async fn of_180_employees_150_find_a_seat() {
     app.quiet(3).await;
 
     // More seats are booked: nobody asks before it is time, or before an operator wants it.
-    app.wazzup.vary(|it| it.seats = 200);
+    app.wazzup.vary(|variant| variant.seats = 200);
     app.quiet(3).await;
-    assert_eq!(app.run(&["retry"]).await.code, 0);
+    app.run_exits(0, &["retry"]).await;
     app.once_exits(0).await;
     assert_eq!(app.users().len(), 20 + 179);
     app.settled().await;
@@ -55,7 +55,7 @@ async fn of_180_employees_150_find_a_seat() {
 async fn a_seat_that_a_verification_finds_free_is_taken_in_the_same_cycle() {
     let app = App::new().await;
     app.wazzup.seed_foreigners(5);
-    app.wazzup.vary(|it| it.seats = 15);
+    app.wazzup.vary(|variant| variant.seats = 15);
     app.hire_many(12).await;
     app.once_exits(3).await;
     assert_eq!(app.waiting_for_seat().await, ids(11..=12));
@@ -76,7 +76,7 @@ async fn a_seat_that_a_verification_finds_free_is_taken_in_the_same_cycle() {
 #[tokio::test]
 async fn who_no_longer_wants_a_seat_is_forgotten() {
     let app = App::new().await;
-    app.wazzup.vary(|it| it.seats = 3);
+    app.wazzup.vary(|variant| variant.seats = 3);
     app.hire_many(5).await;
     app.once_exits(3).await;
     app.take_writes();

@@ -21,7 +21,7 @@ async fn ids_of_any_type(#[case] id_type: &str, #[case] ids: &[&str]) {
         app.sql(&format!("INSERT INTO people VALUES ('{id}', 'A Name')")).await;
     }
     // A service that gives ids that look like numbers back as numbers.
-    app.wazzup.vary(|it| it.numeric_ids = true);
+    app.wazzup.vary(|variant| variant.numeric_ids = true);
     app.once_exits(0).await;
     let mut sorted: Vec<&str> = ids.to_vec();
     sorted.sort_unstable();

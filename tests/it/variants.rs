@@ -229,7 +229,7 @@ async fn the_limit_is_used_up(app: &App) -> &'static str {
     }
     assert_eq!(waiting + failing, 2, "{waiting} wait, {failing} fail");
     app.wazzup.vary(|variant| variant.seats = 1_000);
-    assert_eq!(app.run(&["retry"]).await.code, 0);
+    app.run_exits(0, &["retry"]).await;
     settle(app).await;
     assert_eq!(app.wazzup.users().len(), seats + 2);
     result

@@ -8,8 +8,7 @@ use crate::app::{App, ids};
 #[tokio::test]
 async fn check_finds_nothing_wrong_and_writes_nothing() {
     let app = App::with_employees(3).await;
-    let run = app.run(&["check"]).await;
-    assert_eq!(run.code, 0, "{run}");
+    let run = app.run_exits(0, &["check"]).await;
     assert!(run.stdout.contains('✓') && !run.stdout.contains('✗'), "{run}");
     let schemas = app
         .state_number("SELECT count(*) FROM pg_namespace WHERE nspname = 'wazzup_sync'")
@@ -17,7 +16,7 @@ async fn check_finds_nothing_wrong_and_writes_nothing() {
     assert_eq!(schemas, 0, "a schema not yet created is fine, and stays so");
     assert!(app.wazzup.writing_requests().is_empty());
     app.once_exits(0).await;
-    assert_eq!(app.run(&["check"]).await.code, 0);
+    app.run_exits(0, &["check"]).await;
     app.settled().await;
 }
 
@@ -33,8 +32,7 @@ async fn check_names_what_fails_and_how_to_mend_it(#[case] key: &str, #[case] va
     let mut app = App::with_employees(3).await;
     app.set("state.url", &app.server.url(&app.database));
     app.set(key, &value.replace("PORT", &app.wazzup.port().to_string()));
-    let run = app.run(&["check"]).await;
-    assert_eq!(run.code, 1, "{run}");
+    let run = app.run_exits(1, &["check"]).await;
     let items: Vec<&str> = run.stdout.lines().collect();
     let bad = items
         .iter()
@@ -56,8 +54,7 @@ async fn check_finds_a_refused_key(#[case] status: u16) {
     if status == 403 {
         app.wazzup.set_sidecar_key(Some("another-key"));
     }
-    let run = app.run(&["check"]).await;
-    assert_eq!(run.code, 1, "{run}");
+    let run = app.run_exits(1, &["check"]).await;
     let bad = run
         .stdout
         .lines()
@@ -96,7 +93,7 @@ async fn status_tells_how_everybody_stands() {
     let before = app.json(&["status", "--format", "json"]).await;
     assert_eq!((&before["account"], &before["eligible"]), (&"main".into(), &0.into()));
     app.set_raw("removals.hold_above", "2");
-    app.wazzup.vary(|it| it.seats = 21);
+    app.wazzup.vary(|variant| variant.seats = 21);
     app.hire_many(20).await;
     app.once_exits(0).await;
     app.wazzup.poison(["Poison"], What::invalid(Named::Nobody, &[]));
@@ -111,7 +108,7 @@ async fn status_tells_how_everybody_stands() {
     let failing = status["failing"].as_array().expect("a list");
     let failing: Vec<_> = failing
         .iter()
-        .map(|it| format!("{} {} {}", it["user_id"], it["operation"], it["code"]).replace('"', ""))
+        .map(|entry| format!("{} {} {}", entry["user_id"], entry["operation"], entry["code"]).replace('"', ""))
         .collect();
     assert_eq!(
         failing,
@@ -149,7 +146,7 @@ async fn status_tells_how_everybody_stands() {
     assert!(
         failed["last_cycle"]["error"]
             .as_str()
-            .is_some_and(|it| it.contains("nobody")),
+            .is_some_and(|text| text.contains("nobody")),
         "{failed}"
     );
     assert_eq!(failed["eligible"], 18);
@@ -166,8 +163,7 @@ async fn explain_follows_one_person_all_the_way() {
     app.once_exits(3).await;
     app.wazzup.clear_log();
     let explain = async |id: &str| {
-        let run = app.run(&["explain", id]).await;
-        assert_eq!(run.code, 0, "{run}");
+        let run = app.run_exits(0, &["explain", id]).await;
         run.stdout
     };
     let fine = explain("e001").await;
@@ -187,5 +183,5 @@ async fn explain_follows_one_person_all_the_way() {
     app.wazzup.stop();
     assert!(app.run(&["explain", "e001"]).await.stdout.contains("Employee 1"));
     app.set("account", "another");
-    assert_eq!(app.run(&["explain", "e001"]).await.code, 0);
+    app.run_exits(0, &["explain", "e001"]).await;
 }

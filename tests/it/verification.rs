@@ -12,11 +12,11 @@ async fn what_was_deleted_or_renamed_by_hand_is_healed(
     #[values(3, 100, 250)] count: usize,
 ) {
     let app = App::new().await;
-    app.wazzup.vary(|it| it.list = style);
+    app.wazzup.vary(|variant| variant.list = style);
     app.hire_many(count).await;
     app.once_exits(0).await;
     app.wazzup.remove("e001");
-    app.wazzup.rename("e002", "Renamed By Hand");
+    app.wazzup.edit("e002", |user| user.name = "Renamed By Hand".into());
     app.settled().await;
     app.verification_is_due().await;
     let run = app.once_exits(0).await;
@@ -55,7 +55,7 @@ async fn a_list_that_proves_nothing_changes_nothing(
     #[values(ListStyle::Array, ListStyle::Pages)] style: ListStyle,
 ) {
     let app = App::new().await;
-    app.wazzup.vary(|it| it.list = style);
+    app.wazzup.vary(|variant| variant.list = style);
     app.wazzup.seed_foreigners(3);
     app.hire_many(120).await;
     app.once_exits(0).await;
@@ -97,7 +97,7 @@ async fn a_starting_daemon_heals_and_does_not_ask_again() {
     app.hire_many(10).await;
     app.once_exits(0).await;
     app.wazzup.remove("e001");
-    app.wazzup.rename("e002", "Renamed By Hand");
+    app.wazzup.edit("e002", |user| user.name = "Renamed By Hand".into());
     app.wazzup.clear_log();
     let mut daemon = app.daemon();
     let finished = daemon.wait_for("verify.finished", |_| true).await;
@@ -105,7 +105,7 @@ async fn a_starting_daemon_heals_and_does_not_ask_again() {
         (&finished["missing"], &finished["renamed"], &finished["foreign"]),
         (&1.into(), &1.into(), &2.into())
     );
-    daemon.wait_for("batch.delivered", |it| it["entries"] == 2).await;
+    daemon.wait_for("batch.delivered", |event| event["entries"] == 2).await;
     for _ in 0..3 {
         daemon.next_cycle().await;
     }

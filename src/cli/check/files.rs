@@ -3,14 +3,14 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use super::{
-    super::{Context, invocation::shell_quoted, page::Advice},
+    super::{Context, invocation::shell_quoted},
     Report,
 };
 
 pub(super) fn report(report: &mut Report, context: &Context) {
     let (config, path) = (&context.config, &context.config_path);
     let found = format!("{}, account \"{}\"", path.display(), config.account);
-    report.add("Configuration", Advice::good(found));
+    report.good("Configuration", found);
     let text = fs::read_to_string(path).unwrap_or_default();
     report_file(report, path, has_secret(&text));
     let secrets = [
@@ -28,7 +28,7 @@ pub(super) fn report(report: &mut Report, context: &Context) {
              `healthcheck` fails between two good cycles"
         );
         let remedy = "make schedule.unhealthy_after several times as long as schedule.every";
-        report.add("Schedule", Advice::warning(reason).with(remedy));
+        report.warn("Schedule", reason, remedy);
     }
 }
 
@@ -48,7 +48,7 @@ fn report_file(report: &mut Report, path: &Path, is_secret: bool) {
     let argument = shell_quoted(&path);
     let reason = format!("every user of this machine can {what} {path}");
     let remedy = format!("run `chmod {mode} {argument}`; the daemon's own user must still be able to read it");
-    report.add("Files", Advice::warning(reason).with(remedy));
+    report.warn("Files", reason, remedy);
 }
 
 fn has_secret(text: &str) -> bool {

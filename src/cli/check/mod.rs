@@ -1,27 +1,28 @@
 //! `check`: whether everything is there that a cycle needs, item by item. Writes nothing anywhere.
 
-mod crm;
+mod databases;
 mod files;
-mod outlook;
-mod state;
 #[cfg(test)]
 mod tests;
 
 use serde::{Serialize, Serializer};
-use tokio_util::sync::CancellationToken;
 
-use self::{crm::CrmFindings, state::StateFindings};
 use super::{
     Context, Exit, Format,
+    holds::grouped,
     page::{Advice, Mark, Page},
-    plan::{self, PlanView},
+    plan::{PlanView, read_list},
     setup,
     text::counted,
 };
 use crate::{
     delivery::Interruption,
-    wazzup::{Client, Error as WazzupError, Gate},
+    plan::Coverage,
+    wazzup::{Client, Error as WazzupError},
 };
+
+/// The seats of an account, where Wazzup has not said how many there are (its documentation).
+const DOCUMENTED_SEATS: usize = 1_000;
 
 /// What was looked at, and what was found. Serialised, it is the answer for programs; `docs/json.md` documents it.
 #[derive(Debug, Serialize)]
@@ -44,51 +45,40 @@ fn in_snake_case<S: Serializer>(label: &str, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_str(&label.to_lowercase().replace(' ', "_"))
 }
 
-#[derive(Debug)]
-struct Findings {
-    crm: CrmFindings,
-    state: StateFindings,
-    /// Whether Wazzup answers and accepts the key.
-    wazzup: Result<(), WazzupError>,
-    /// What the next cycle would do; `None` if the CRM or the state cannot be read.
-    plan: Option<PlanView>,
-}
-
 pub(super) async fn check(context: &Context, format: Format) -> anyhow::Result<Exit> {
-    let engine = setup::engine(&context.config);
-    // At the same time: where all three are down, their time limits are waited for once.
-    let ((mut crm, rows), (state, peek), wazzup) = tokio::join!(
-        crm::ask(&engine.crm, context.config.schema.as_str()),
-        state::ask(&engine.state),
-        ask_wazzup(&engine.wazzup)
-    );
-    let phones = match &peek {
-        Some(peek) => engine.phone_reader.knowing(peek.snapshot.known_phones()),
-        None => engine.phone_reader.clone(),
-    };
-    let roster = rows.map(|rows| rows.roster(phones));
-    let mut plan = None;
-    match (roster, peek) {
-        (Some(roster), Some(peek)) => {
-            plan = Some(plan::plan_of(&engine, roster, peek, wazzup.is_err()).await);
-        }
-        (roster, _) => crm.roster = roster,
-    }
-    let findings = Findings {
-        crm,
-        state,
-        wazzup,
-        plan,
-    };
+    let config = &context.config;
+    let engine = setup::engine(config);
     let mut report = Report::new();
     files::report(&mut report, context);
-    report.add_findings(context, &findings);
+    databases::report_urls(&mut report, config);
+    // At the same time: where all three are down, their time limits are waited for once.
+    let ((crm, rows), (state, peek), wazzup) = tokio::join!(
+        databases::check_crm(config, &engine.crm),
+        databases::check_state(config, &engine.state),
+        ask_wazzup(&engine.wazzup)
+    );
+    let mut view = None;
+    if let (Some(rows), Some(peek)) = (rows, peek) {
+        let roster = rows.roster(engine.phone_reader.knowing(peek.snapshot.known_phones()));
+        let asked = match wazzup {
+            Ok(()) => Some(read_list(&engine, &roster, &peek).await),
+            Err(_) => None,
+        };
+        view = Some(PlanView::new(context, roster, peek, asked));
+    }
+    report.append(crm);
+    if let Some(view) = &view {
+        databases::report_rows(&mut report, context, &view.plan);
+    }
+    report.append(state);
+    report.add_wazzup(context, &wazzup);
+    report.add_outlook(context, view.as_ref().filter(|_| wazzup.is_ok()));
     format.print(&report, |page| report.write(page))?;
     Ok(if report.ok { Exit::Ok } else { Exit::Failed })
 }
 
 async fn ask_wazzup(client: &Client) -> Result<(), WazzupError> {
-    let session = client.session(Gate::without_lease(CancellationToken::new()))?;
+    let session = client.session(setup::gate())?;
     session.confirm_usable().await
 }
 
@@ -102,19 +92,32 @@ impl Report {
     }
 
     fn add(&mut self, label: &'static str, advice: Advice) {
-        self.ok &= advice.mark != Mark::Bad;
+        self.ok &= advice.mark != Mark::Failed;
         self.items.push(Item { label, advice });
     }
 
-    fn add_findings(&mut self, context: &Context, findings: &Findings) {
-        crm::report(self, context, findings);
-        state::report(self, context, findings);
+    fn good(&mut self, label: &'static str, reason: impl Into<String>) {
+        self.add(label, Advice::good(reason));
+    }
+
+    fn warn(&mut self, label: &'static str, reason: impl Into<String>, remedy: impl Into<String>) {
+        self.add(label, Advice::warning(reason).with(remedy));
+    }
+
+    /// What failed with `error`, which says what to do about it.
+    fn fail(&mut self, label: &'static str, error: &impl ToString) {
+        self.add(label, Advice::bad(error.to_string()));
+    }
+
+    fn append(&mut self, other: Self) {
+        self.ok &= other.ok;
+        self.items.extend(other.items);
+    }
+
+    fn add_wazzup(&mut self, context: &Context, answer: &Result<(), WazzupError>) {
         let url = &context.config.wazzup.base_url;
-        match &findings.wazzup {
-            Ok(()) => {
-                self.add("Wazzup", Advice::good(format!("{url} answers")));
-                self.add("API key", Advice::good("accepted"));
-            }
+        match answer {
+            Ok(()) => self.good("Wazzup", format!("{url} answers and accepts the API key")),
             Err(error) => {
                 let is_key = matches!(
                     error,
@@ -122,11 +125,28 @@ impl Report {
                         | WazzupError::Interrupted(Interruption::Unauthorized | Interruption::Forbidden)
                 );
                 let label = if is_key { "API key" } else { "Wazzup" };
-                // The error says what to do about it.
-                self.add(label, Advice::bad(format!("{url}: {error}")));
+                self.fail(label, &format!("{url}: {error}"));
             }
         }
-        outlook::report(self, context, findings);
+    }
+
+    /// What the next cycle would do, if that can be told.
+    fn add_outlook(&mut self, context: &Context, view: Option<&PlanView>) {
+        let Some(view) = view else {
+            let reason = "what the next cycle would do cannot be told yet";
+            self.warn("Next cycle", reason, "first correct the items above");
+            return;
+        };
+        report_list(self, context, view);
+        if view.list.is_complete() {
+            self.add("Seats", seats(view));
+        }
+        self.good("Next cycle", view.summary().join(" "));
+        for group in grouped(view.plan.unapproved_holds()) {
+            let mut advice = group.advice(view.plan.managed, &context.invocation, view.now);
+            advice.mark = Mark::Warning;
+            self.add("Held", advice);
+        }
     }
 
     fn write(&self, page: &mut Page) {
@@ -135,14 +155,48 @@ impl Report {
         }
         page.blank();
         let count = |mark| self.items.iter().filter(|item| item.advice.mark == mark).count();
-        let mut summary = match count(Mark::Bad) {
-            0 => "Everything that a cycle needs is there".to_owned(),
-            failed => format!("{} to correct", counted(failed, "item")),
-        };
-        let warnings = count(Mark::Warning);
-        if warnings > 0 {
-            summary.push_str(&format!("; {}", counted(warnings, "warning")));
-        }
-        page.paragraph(&format!("{summary}."));
+        let warnings = counted(count(Mark::Warning), "warning");
+        page.paragraph(&match count(Mark::Failed) {
+            0 => format!("Everything that a cycle needs is there; {warnings}."),
+            failed => format!("{} to correct; {warnings}.", counted(failed, "item")),
+        });
     }
+}
+
+fn report_list(report: &mut Report, context: &Context, view: &PlanView) {
+    let check = context.invocation.command("check");
+    match &view.list_problem {
+        None => report.good(
+            "User list",
+            format!("complete: {}", counted(view.list.users().count(), "user")),
+        ),
+        Some(problem) if matches!(view.list.coverage(), Coverage::Incomplete(_)) => {
+            let remedy = format!("run {check} again later; meanwhile, users who were deleted by hand are not noticed");
+            report.warn("User list", problem, remedy);
+        }
+        Some(problem) => {
+            let remedy = format!("run {check} again: Wazzup answered a moment ago");
+            report.add("User list", Advice::bad(problem).with(remedy));
+        }
+    }
+}
+
+fn seats(view: &PlanView) -> Advice {
+    let plan = &view.plan;
+    let used = view.list.users().count();
+    // A limit that is exceeded has been raised since.
+    let known_limit = view.snapshot.account.seats_limit.filter(|limit| *limit >= used);
+    let limit = known_limit.unwrap_or(DOCUMENTED_SEATS);
+    let additions = plan.upserts.iter().filter(|upsert| upsert.takes_seat).count() + plan.waiting_for_seat.len();
+    let needed = (used + additions).saturating_sub(plan.removals.len());
+    let foreign = plan.drift.foreign;
+    let reason = format!(
+        "{used} of {limit} used, {foreign} of them by users that are not ours; {needed} are needed after the next cycle"
+    );
+    if needed <= limit || additions == 0 {
+        return Advice::good(reason);
+    }
+    let waiting = counted((needed - limit).min(additions), "employee");
+    Advice::warning(format!("{reason}: {waiting} will have to wait for a seat"))
+        .with("book more seats, or remove users in Wazzup whom nobody needs")
 }

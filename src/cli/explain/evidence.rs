@@ -2,84 +2,78 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use tokio_util::sync::CancellationToken;
-
 use super::{
-    super::{invocation::Invocation, plan::assumed_list, text::sort_ids},
+    super::{
+        Context,
+        plan::{PlanView, assumed_list},
+        setup,
+        text::sort_ids,
+    },
     Findings, InCrm, Live,
 };
 use crate::{
     crm::{self, CrmRow, CrmRows},
     cycle::SyncEngine,
     employee::{EmployeeId, Roster, RowProblem},
-    plan::{Acknowledged, Failure, Operation, Plan, Snapshot},
+    plan::{Acknowledged, NextStep, Operation, Snapshot},
     state::{self, HistoryEntry, Peek},
-    wazzup::{self, Gate, Session},
+    wazzup::Session,
 };
 
 /// How many changes of the history are read.
-pub(super) const HISTORY: u32 = 10;
+const HISTORY: u32 = 10;
 
 /// How long Wazzup may take to answer: the rest is worth showing without it.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(super) async fn gather(engine: &SyncEngine, id: &str, invocation: &Invocation) -> Findings {
-    let (crm, state, (wazzup, fingerprint)) =
-        tokio::join!(ask_crm(engine, id), ask_state(engine, id), ask_wazzup(engine, id));
+pub(super) async fn gather(context: &Context, id: &str) -> Findings {
+    let engine = setup::engine(&context.config);
+    let (crm, state, (mut wazzup, fingerprint)) =
+        tokio::join!(ask_crm(&engine, id), ask_state(&engine, id), ask_wazzup(&engine, id));
     let (crm, crm_error) = split(crm);
     let (state, state_error) = split(state);
     let (peek, history) = state.unwrap_or_default();
     let snapshot = &peek.snapshot;
-    let phones = engine.phone_reader.knowing(snapshot.known_phones());
-    let roster = crm.as_ref().map(|(rows, _)| rows.roster(phones));
-    let mut plan = None;
-    if let Some(roster) = roster.as_ref().filter(|_| state_error.is_none()) {
-        // As far as it can be told without Wazzup's list.
-        let mut list = assumed_list(roster, snapshot);
-        if let Live::There(user) = &wazzup {
-            list.add_look_up(id, Some(user.name.clone()));
-        }
-        plan = Some(Plan::between(roster, snapshot, &list, &engine.policy, peek.now));
+    if let (Some(known), Some(asked)) = (&snapshot.account.fingerprint, &fingerprint)
+        && known != asked
+    {
+        wazzup = unknown(&"the key or wazzup.base_url has changed, so this may be another account; `check` says more");
     }
-    let mut failures: Vec<Failure> = snapshot.failures.values().cloned().collect();
+    let mut failures: Vec<_> = snapshot.failures.values().cloned().collect();
     failures.retain(|failure| failure.user_id == id);
-    // What the next cycle will hold, and find wrong in the CRM's rows, is told as if a cycle had found it already.
-    for local in plan.iter().flat_map(|plan| &plan.local_failures) {
-        let is_known = failures.iter().any(|failure| failure.operation == local.key.operation);
-        if *local.key.user_id == *id && !is_known {
-            failures.push(local.opened(peek.now));
-        }
-    }
-    let mut held = plan.as_ref().map_or(&snapshot.holds, |plan| &plan.holds).clone();
-    held.retain(|key, _| *key.user_id == *id);
-    let account = peek.account.as_ref();
-    let lease = account.and_then(|account| account.lease.as_ref());
-    let known_fingerprint = snapshot.account.fingerprint.as_ref();
-    Findings {
+    let mut findings = Findings {
         id: id.to_owned(),
-        to_send: roster
-            .as_ref()
-            .and_then(|roster| what_is_sent(id, roster, plan.as_ref(), &failures)),
-        crm: crm
-            .zip(roster)
-            .map(|((_, rows), roster)| InCrm::new(id, rows, &roster, snapshot)),
+        crm: None,
         crm_error,
+        to_send: None,
         snapshot: snapshot.users.get(id).cloned(),
         state_error,
         lost: snapshot.lost.get(id).cloned().unwrap_or_default(),
-        failures,
-        held,
-        history,
-        plan,
-        now: peek.now,
-        is_running: lease.is_some_and(|lease| lease.expires_at > peek.now),
-        is_other_account: known_fingerprint
-            .zip(fingerprint)
-            .is_some_and(|(known, asked)| *known != asked),
         wazzup,
-        grace: engine.policy.grace,
-        invocation: invocation.clone(),
+        failures,
+        held: snapshot.holds.clone(),
+        history,
+        view: None,
+        now: peek.now,
+        invocation: context.invocation.clone(),
+    };
+    if let Some((all_rows, rows)) = crm {
+        let roster = all_rows.roster(engine.phone_reader.knowing(snapshot.known_phones()));
+        findings.take_roster(rows, &roster, snapshot);
+        if findings.state_error.is_none() {
+            // As far as it can be told without Wazzup's list.
+            let mut list = assumed_list(&roster, snapshot);
+            if let Live::There(user) = &findings.wazzup {
+                list.add_look_up(id, Some(user.name.clone()));
+            }
+            findings.take_plan(PlanView::new(context, roster, peek, Some(Ok(list))));
+        }
     }
+    // A doubted account concerns everybody.
+    findings
+        .held
+        .retain(|key, _| key.concerned_user().is_none_or(|user_id| user_id == id));
+    findings
 }
 
 fn split<T>(result: Result<T, impl ToString>) -> (Option<T>, Option<String>) {
@@ -104,53 +98,84 @@ async fn ask_state(engine: &SyncEngine, id: &str) -> Result<(Peek, Vec<HistoryEn
     Ok((peek, history))
 }
 
-/// Asks Wazzup for the user. With the fingerprint of key and address, if there is a key.
+/// What Wazzup says, and the fingerprint of the key and address with which it was asked.
 async fn ask_wazzup(engine: &SyncEngine, id: &str) -> (Live, Option<String>) {
-    let unknown = |reason: String| Live::Unknown { reason };
-    let session = match engine.wazzup.session(Gate::without_lease(CancellationToken::new())) {
-        Ok(session) => session,
-        Err(error) => return (unknown(error.to_string()), None),
-    };
-    let live = match EmployeeId::parse(id) {
-        Ok(id) if id.has_own_url() => match tokio::time::timeout(PATIENCE, look_up(&session, &id)).await {
-            Ok(Ok(live)) => live,
-            Ok(Err(error)) => unknown(error.to_string()),
-            Err(_) => unknown(format!("no answer within {} s", PATIENCE.as_secs())),
-        },
-        Ok(_) => unknown("not asked: no URL can name this id; only Wazzup's list shows the user".to_owned()),
-        Err(_) => unknown("not asked: no user can have this id".to_owned()),
-    };
-    (live, Some(session.fingerprint.clone()))
-}
-
-async fn look_up(session: &Session<'_>, id: &EmployeeId) -> Result<Live, wazzup::Error> {
-    if let Some(user) = session.user(id).await? {
-        return Ok(Live::There(user));
+    match engine.wazzup.session(setup::gate()) {
+        Ok(session) => (look_up(&session, id).await, Some(session.fingerprint.clone())),
+        Err(error) => (unknown(&error), None),
     }
-    // Under a wrong address, everything is answered with 404.
-    session.confirm_usable().await?;
-    Ok(Live::Absent)
 }
 
-impl InCrm {
-    fn new(id: &str, rows: Vec<CrmRow>, roster: &Roster, snapshot: &Snapshot) -> Self {
+async fn look_up(session: &Session<'_>, id: &str) -> Live {
+    let id = match EmployeeId::parse(id) {
+        Ok(id) if id.has_own_url() => id,
+        _ => return unknown(&"not asked: no URL can name this id; only Wazzup's list would show the user"),
+    };
+    let answer = async {
+        let Some(user) = session.user(&id).await? else {
+            // Under a wrong address, everything is answered with 404.
+            return session.confirm_usable().await.map(|()| Live::Absent);
+        };
+        Ok(Live::There(user))
+    };
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(live) => live.unwrap_or_else(|error| unknown(&error)),
+        Err(_) => unknown(&format!("no answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+fn unknown(reason: &impl ToString) -> Live {
+    Live::Unknown {
+        reason: reason.to_string(),
+    }
+}
+
+impl Findings {
+    /// Takes in the CRM's `rows` of this id and similar ones, and what came of all its rows.
+    fn take_roster(&mut self, rows: Vec<CrmRow>, roster: &Roster, snapshot: &Snapshot) {
+        let id = self.id.as_str();
         let (rows, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.id.as_deref() == Some(id));
         let mut similar_ids: Vec<String> = others.into_iter().filter_map(|row| row.id).collect();
         sort_ids(&mut similar_ids);
         similar_ids.dedup();
         let rejected = roster.rejected.iter().find(|row| *row.id == *id);
-        Self {
+        // The roster keeps an endless id shortened.
+        let is_id_invalid = !rows.is_empty() && EmployeeId::parse(id).is_err();
+        let employee = roster.get(id).map(|entry| &entry.employee);
+        self.to_send = employee.map(|employee| Acknowledged {
+            name: employee.name.clone(),
+            phone: employee.phone,
+            phone_spelling: None,
+        });
+        self.crm = Some(InCrm {
             rejected: match rejected {
                 Some(row) => Some(row.problem),
-                // The roster keeps an endless id shortened.
-                None if !rows.is_empty() && EmployeeId::parse(id).is_err() => Some(RowProblem::InvalidId),
-                None => None,
+                None => is_id_invalid.then_some(RowProblem::InvalidId),
             },
             same_phone: others_with_phone(roster, snapshot, id),
             missing_ids: roster.missing_ids,
             rows,
             similar_ids,
+        });
+    }
+
+    /// What the next cycle will hold, and find wrong in the CRM's rows, is told as if a cycle had found it already.
+    fn take_plan(&mut self, view: PlanView) {
+        for local in &view.plan.local_failures {
+            if *local.key.user_id == *self.id && self.failure(local.key.operation).is_none() {
+                self.failures.push(local.opened(view.now));
+            }
         }
+        self.held.clone_from(&view.plan.holds);
+        let is_phone_refused = self.failure(Operation::Phone).is_some();
+        if let Some(to_send) = &mut self.to_send {
+            match view.plan.next_steps().get(self.id.as_str()) {
+                Some(NextStep::Send(upsert)) => to_send.phone = upsert.entry.employee.phone,
+                _ if is_phone_refused => to_send.phone = None,
+                _ => {}
+            }
+        }
+        self.view = Some(view);
     }
 }
 
@@ -168,19 +193,4 @@ fn others_with_phone(roster: &Roster, snapshot: &Snapshot, id: &str) -> Vec<Stri
     let mut others: Vec<String> = others.map(ToString::to_string).collect();
     sort_ids(&mut others);
     others
-}
-
-fn what_is_sent(id: &str, roster: &Roster, plan: Option<&Plan>, failures: &[Failure]) -> Option<Acknowledged> {
-    let employee = &roster.get(id)?.employee;
-    let mut upserts = plan.into_iter().flat_map(|plan| &plan.upserts);
-    let upsert = upserts.find(|upsert| upsert.id().as_str() == id);
-    let is_phone_refused = failures.iter().any(|failure| failure.operation == Operation::Phone);
-    Some(Acknowledged {
-        name: employee.name.clone(),
-        phone: match upsert {
-            Some(upsert) => upsert.entry.employee.phone,
-            None => employee.phone.filter(|_| !is_phone_refused),
-        },
-        phone_spelling: None,
-    })
 }

@@ -5,32 +5,24 @@
 mod evidence;
 #[cfg(test)]
 mod tests;
-mod text;
 mod verdict;
 
 use anyhow::bail;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::{Value, json};
 
-use super::{Context, Exit, Format, UsageError, holds::serialize_holds, invocation::Invocation, page::Advice, setup};
+use super::{
+    Context, Exit, Format, UsageError, holds::holds_as_json, invocation::Invocation, page::Page, plan::PlanView,
+};
 use crate::{
     crm::CrmRow,
     employee::RowProblem,
-    plan::{Acknowledged, Failure, Holds, LostEntry, Operation, Plan, User},
+    plan::{Acknowledged, Failure, Holds, LostEntry, Operation, User},
     state::HistoryEntry,
     wazzup::RemoteUser,
 };
 
-/// The answer. Serialised, it is the one for programs; `docs/json.md` documents it.
-#[derive(Serialize)]
-struct Explanation {
-    version: u8,
-    #[serde(flatten)]
-    findings: Findings,
-    verdict: Advice,
-}
-
-#[derive(Serialize)]
 struct Findings {
     id: String,
     /// `None` if the CRM cannot be read.
@@ -45,25 +37,13 @@ struct Findings {
     lost: Vec<LostEntry>,
     wazzup: Live,
     failures: Vec<Failure>,
-    #[serde(serialize_with = "serialize_holds")]
     held: Holds,
     /// Newest first.
     history: Vec<HistoryEntry>,
     /// What the next cycle does; `None` if the CRM or the state cannot be read.
-    #[serde(skip)]
-    plan: Option<Plan>,
+    view: Option<PlanView>,
     /// The state's clock.
-    #[serde(skip)]
     now: Timestamp,
-    /// A process holds the lease, so cycles run by themselves.
-    #[serde(skip)]
-    is_running: bool,
-    /// Key and address are not those with which Wazzup's list last passed: it may be another account that was asked.
-    #[serde(skip)]
-    is_other_account: bool,
-    #[serde(skip)]
-    grace: SignedDuration,
-    #[serde(skip)]
     invocation: Invocation,
 }
 
@@ -79,7 +59,6 @@ struct InCrm {
     missing_ids: usize,
 }
 
-/// What Wazzup says right now.
 #[derive(Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 enum Live {
@@ -98,26 +77,45 @@ pub(super) async fn explain(context: &Context, id: &str, format: Format) -> anyh
             "the id is blank, and no user can have such an id; {plan} counts the CRM's rows without an id"
         )));
     }
-    let engine = setup::engine(&context.config);
-    let findings = evidence::gather(&engine, id, &context.invocation).await;
-    let explanation = Explanation::new(findings);
-    format.print(&explanation, |page| text::write(page, &explanation))?;
-    let is_nothing_known = explanation.findings.crm_error.is_some() && explanation.findings.state_error.is_some();
+    let findings = evidence::gather(context, id).await;
+    format.print(&findings.json(), |page| findings.write(page))?;
+    let is_nothing_known = findings.crm_error.is_some() && findings.state_error.is_some();
     Ok(if is_nothing_known { Exit::Failed } else { Exit::Ok })
-}
-
-impl Explanation {
-    fn new(findings: Findings) -> Self {
-        Self {
-            version: 1,
-            verdict: verdict::of(&findings),
-            findings,
-        }
-    }
 }
 
 impl Findings {
     fn failure(&self, operation: Operation) -> Option<&Failure> {
         self.failures.iter().find(|failure| failure.operation == operation)
+    }
+
+    /// For programs; `docs/json.md` documents it.
+    fn json(&self) -> Value {
+        json!({
+            "version": 1,
+            "id": self.id,
+            "crm": self.crm,
+            "crm_error": self.crm_error,
+            "to_send": self.to_send,
+            "snapshot": self.snapshot,
+            "state_error": self.state_error,
+            "lost": self.lost,
+            "wazzup": self.wazzup,
+            "failures": self.failures,
+            "held": holds_as_json(&self.held),
+            "history": self.history,
+            "verdict": verdict::of(self),
+        })
+    }
+
+    fn write(&self, page: &mut Page) {
+        let answer = self.json();
+        for (key, value) in answer.as_object().into_iter().flatten() {
+            match key.as_str() {
+                "version" | "verdict" => {}
+                "snapshot" => page.field("known", value, self.now),
+                _ => page.field(key, value, self.now),
+            }
+        }
+        page.advice("verdict", &verdict::of(self));
     }
 }

@@ -2,15 +2,19 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{
-    super::{invocation::Invocation, page::Page, tests::json_docs},
+    super::{
+        page::{self, Page},
+        plan::tests as plan_tests,
+        tests::json_docs,
+    },
     *,
 };
 use crate::{
     delivery::Change,
-    employee::{Employee, EmployeeId, FullName, Phone},
+    employee::{Employee, EmployeeId, FullName, Phone, Roster},
     plan::{
-        Approval, BatchEntry, Hold, HoldKey, HoldKind, LostContent, PlannedRemoval, PlannedUpsert, StayReason,
-        StayingUser, WaitingEmployee,
+        Approval, BatchEntry, FailureKey, Hold, HoldKey, HoldKind, LostContent, Plan, PlannedRemoval, PlannedUpsert,
+        Snapshot, StayReason, StayingUser, WaitingEmployee,
     },
     state::HistoryOperation,
 };
@@ -48,6 +52,7 @@ fn down() -> Live {
 
 /// Number 7, of whom nobody knows anything but what `live` says.
 fn nobody(plan: Plan, live: Live) -> Findings {
+    let empty = plan_tests::view(Roster::default(), Snapshot::default(), plan_tests::POLICY, &[]);
     Findings {
         id: "7".into(),
         crm: Some(InCrm::default()),
@@ -60,11 +65,12 @@ fn nobody(plan: Plan, live: Live) -> Findings {
         failures: Vec::new(),
         held: Holds::new(),
         history: Vec::new(),
-        plan: Some(plan),
+        view: Some(PlanView {
+            plan,
+            now: now(),
+            ..empty
+        }),
         now: now(),
-        is_running: true,
-        is_other_account: false,
-        grace: HOUR * 2,
         invocation: Invocation::default(),
     }
 }
@@ -87,16 +93,20 @@ impl Findings {
 
     /// One of our users, absent from the CRM since `minutes`.
     fn with_user(mut self, absent_minutes: Option<i64>) -> Self {
-        self.snapshot = Some(User {
+        let user = User {
             acknowledged: Some(acknowledged("Anna", None)),
             absent_since: absent_minutes.map(|minutes| now() - SignedDuration::from_mins(minutes)),
             synced_at: Some(now() - HOUR),
-        });
+        };
+        if let Some(view) = &mut self.view {
+            view.snapshot.users.insert(id("7"), user.clone());
+        }
+        self.snapshot = Some(user);
         self
     }
 
     fn with_failure(mut self, operation: Operation, code: &str, is_local: bool) -> Self {
-        self.failures.push(Failure {
+        let failure = Failure {
             user_id: "7".into(),
             operation,
             code: code.into(),
@@ -110,7 +120,12 @@ impl Findings {
             name: None,
             phone: None,
             spelling: None,
-        });
+        };
+        if let Some(view) = &mut self.view {
+            let key = FailureKey::new("7", operation);
+            view.snapshot.failures.insert(key, failure.clone());
+        }
+        self.failures.push(failure);
         self
     }
 
@@ -140,7 +155,7 @@ fn history(operation: HistoryOperation) -> HistoryEntry {
         at: now() - HOUR,
         cycle_id: 41,
         operation,
-        absent: false,
+        was_absent: false,
         approved_by: Some("boris@crm-host".into()),
         name_before: Some("Ann".into()),
         phone_before: Some("79261234500".into()),
@@ -173,7 +188,6 @@ fn sending(change: Change) -> Plan {
             change,
         },
         wanted_phone: None,
-        before: None,
         name_in_wazzup: None,
         takes_seat: false,
         waits_for: Vec::new(),
@@ -259,134 +273,63 @@ fn everything() -> Findings {
             may_land_until: now() - HOUR,
         },
     ];
-    findings.history = vec![
-        history(HistoryOperation::Upsert(Change::Update)),
-        history(HistoryOperation::Upsert(Change::Add)),
-    ];
+    findings.history = vec![history(HistoryOperation::Update), history(HistoryOperation::Add)];
     findings
 }
 
-fn shown(findings: Findings, width: usize) -> String {
-    let mut page = Page::with_width(width);
-    text::write(&mut page, &Explanation::new(findings));
-    let text = page.plain_text();
-    let too_long = text.lines().find(|line| line.chars().count() > width);
-    assert_eq!(too_long, None);
-    text
+fn shown(findings: &Findings) -> String {
+    page::tests::shown(|page| findings.write(page))
 }
 
 #[test]
 fn something_in_every_section() {
-    insta::assert_snapshot!(shown(everything(), 60), @r"
-    Id            “7”
-    CRM           Anna, phone “8 926 123-45-67”
-                  Rows with similar ids: “ 7”, “7 ”. Case and
-                  blanks count in ids.
-    To send       Anna, without the phone (INVALID_PHONE)
-                  The phone is also that of 9, 10.
-    Known         Anna, no phone (acknowledged by Wazzup 1 h
-                  ago)
-                  missing from the CRM for 3 min
-    Lost          sent as Anne, phone 79261234567, no answer, 60
-                  s ago; may still happen within 60 s
-                  sent for removal, no answer, 1 h ago
-                  Nobody knows whether Wazzup did this, so the
-                  user is sent again until it is certain what
-                  Wazzup has.
-    Wazzup        Anna\u{1b}[2J, phone not shown (asked now)
-    Failures      not synced, INVALID_USERS_DATA: our own words
-                  for this code
-                  for 1 h; tried 1 time; tried again in 5 min,
-                  or when the CRM's row changes (request ab-1
-                  for Wazzup's support)
-                  without phone, INVALID_PHONE, for 1 h
-    Held          the change: name: “Anna” → “true”
-                  for 1 h: 39 of 40 users would get another name
-                  or phone in one cycle
-                  approved 0 s ago by boris@crm-host
-    History       1 h ago, update: Ann, phone 79261234500 →
-                  Anna, phone 79261234567 (approved by
-                  boris@crm-host, cycle 41)
-                  1 h ago, add: Ann, phone 79261234500 → Anna,
-                  phone 79261234567 (approved by boris@crm-host,
-                  cycle 41)
-    Verdict       ✗ the change has to be approved; until then,
-                  nothing changes in Wazzup
-                  → if the CRM's values are right:
-                    `wazzup-sync approve 7`; otherwise, correct
-                    the CRM's rows or crm.columns
-    ");
-    insta::assert_snapshot!(shown(everything(), 80), @r"
-    Id            “7”
-    CRM           Anna, phone “8 926 123-45-67”
-                  Rows with similar ids: “ 7”, “7 ”. Case and blanks count in ids.
-    To send       Anna, without the phone (INVALID_PHONE)
-                  The phone is also that of 9, 10.
-    Known         Anna, no phone (acknowledged by Wazzup 1 h ago)
-                  missing from the CRM for 3 min
-    Lost          sent as Anne, phone 79261234567, no answer, 60 s ago; may still
-                  happen within 60 s
-                  sent for removal, no answer, 1 h ago
-                  Nobody knows whether Wazzup did this, so the user is sent again
-                  until it is certain what Wazzup has.
-    Wazzup        Anna\u{1b}[2J, phone not shown (asked now)
-    Failures      not synced, INVALID_USERS_DATA: our own words for this code
-                  for 1 h; tried 1 time; tried again in 5 min, or when the CRM's row
-                  changes (request ab-1 for Wazzup's support)
-                  without phone, INVALID_PHONE, for 1 h
-    Held          the change: name: “Anna” → “true”
-                  for 1 h: 39 of 40 users would get another name or phone in one
-                  cycle
-                  approved 0 s ago by boris@crm-host
-    History       1 h ago, update: Ann, phone 79261234500 → Anna, phone 79261234567
-                  (approved by boris@crm-host, cycle 41)
-                  1 h ago, add: Ann, phone 79261234500 → Anna, phone 79261234567
-                  (approved by boris@crm-host, cycle 41)
-    Verdict       ✗ the change has to be approved; until then, nothing changes in
-                  Wazzup
-                  → if the CRM's values are right: `wazzup-sync approve 7`;
-                    otherwise, correct the CRM's rows or crm.columns
-    ");
-    insta::assert_snapshot!(shown(everything(), 120), @r"
-    Id            “7”
-    CRM           Anna, phone “8 926 123-45-67”
-                  Rows with similar ids: “ 7”, “7 ”. Case and blanks count in ids.
-    To send       Anna, without the phone (INVALID_PHONE)
-                  The phone is also that of 9, 10.
-    Known         Anna, no phone (acknowledged by Wazzup 1 h ago)
-                  missing from the CRM for 3 min
-    Lost          sent as Anne, phone 79261234567, no answer, 60 s ago; may still happen within 60 s
-                  sent for removal, no answer, 1 h ago
-                  Nobody knows whether Wazzup did this, so the user is sent again until it is certain what Wazzup has.
-    Wazzup        Anna\u{1b}[2J, phone not shown (asked now)
-    Failures      not synced, INVALID_USERS_DATA: our own words for this code
-                  for 1 h; tried 1 time; tried again in 5 min, or when the CRM's row changes (request ab-1 for Wazzup's
-                  support)
-                  without phone, INVALID_PHONE, for 1 h
-    Held          the change: name: “Anna” → “true”
-                  for 1 h: 39 of 40 users would get another name or phone in one cycle
-                  approved 0 s ago by boris@crm-host
-    History       1 h ago, update: Ann, phone 79261234500 → Anna, phone 79261234567 (approved by boris@crm-host, cycle 41)
-                  1 h ago, add: Ann, phone 79261234500 → Anna, phone 79261234567 (approved by boris@crm-host, cycle 41)
-    Verdict       ✗ the change has to be approved; until then, nothing changes in Wazzup
-                  → if the CRM's values are right: `wazzup-sync approve 7`; otherwise, correct the CRM's rows or crm.columns
-    ");
+    insta::assert_snapshot!(shown(&everything()), @r#"
+    id              7
+    rows            Anna, phone 8 926 123-45-67, active
+    similar ids     “ 7”, “7 ”
+    same phone      9, 10
+    to send         Anna
+    known           Anna, absent since 3 min ago, synced 1 h ago
+    lost            upsert, Anne, phone 79261234567, lost 60 s ago, may land for 60
+                    s
+    lost            remove, lost 1 h ago
+    wazzup          there, Anna\u{1b}[2J
+    failures        user id 7, upsert, INVALID_USERS_DATA, our own words for this
+                    code, request id ab-1, attempts 1, first 1 h ago, last 1 h ago,
+                    next attempt in 5 min
+    failures        user id 7, phone, INVALID_PHONE, our own words for this code, in
+                    crm, first 1 h ago, last 1 h ago
+    held            user id 7, update, {"name":"true","phone":null}, 39 of 40 users
+                    would get another name or phone in one cycle, since 1 h ago,
+                    approved, approved by boris@crm-host, approved 0 s ago
+    history         1 h ago, cycle id 41, update, approved by boris@crm-host, name
+                    before Ann, phone before 79261234500, name after Anna, phone
+                    after 79261234567
+    history         1 h ago, cycle id 41, add, approved by boris@crm-host, name
+                    before Ann, phone before 79261234500, name after Anna, phone
+                    after 79261234567
+    verdict         ✗ the change has to be approved; until then, nothing changes in
+                    Wazzup
+                    → if the CRM's values are right: `wazzup-sync approve 7`;
+                      otherwise, correct the CRM's rows or crm.columns
+    "#);
 }
 
 #[test]
 fn an_outage_of_everything() {
     let mut findings = nobody(Plan::default(), down());
     findings.crm = None;
-    findings.plan = None;
+    findings.view = None;
     findings.crm_error = Some("the CRM database is unavailable: connection refused".into());
     findings.state_error = Some("the state database is unavailable: connection refused".into());
-    insta::assert_snapshot!(shown(findings, 80), @r"
-    Id            “7”
-    CRM           ✗ the CRM database is unavailable: connection refused
-    State         ✗ the state database is unavailable: connection refused
-    Wazzup        ! Wazzup is unavailable: no answer
-    Verdict       ✗ nothing can be told: neither the CRM nor the state can be read
-                  → `wazzup-sync check` says what to do about that
+    insta::assert_snapshot!(shown(&findings), @r"
+    id              7
+    crm error       the CRM database is unavailable: connection refused
+    state error     the state database is unavailable: connection refused
+    wazzup          unknown, Wazzup is unavailable: no answer
+    verdict         ✗ what comes next cannot be told without both the CRM and the
+                    state
+                    → `wazzup-sync check` says what to do about that
     ");
 }
 
@@ -402,7 +345,7 @@ fn the_json_is_documented() {
     known.snapshot.as_mut().unwrap().acknowledged = Some(acknowledged("Anna", Some("79261234567")));
     let mut unknown = nobody(Plan::default(), down());
     unknown.crm = None;
-    unknown.plan = None;
+    unknown.view = None;
     unknown.crm_error = Some("no".into());
     unknown.state_error = Some("no".into());
     let mut rejected = nobody(Plan::default(), Live::Absent).with_row(true);
@@ -415,7 +358,7 @@ fn the_json_is_documented() {
     let (key, hold) = hold(HoldKind::Account, now());
     kept.held.insert(key, hold);
     let samples = [everything(), known, unknown, rejected, kept];
-    let samples = samples.map(|findings| serde_json::to_value(Explanation::new(findings)).unwrap());
+    let samples = samples.map(|findings| findings.json());
     let unapproved: &Value = &samples[4]["held"][0];
     assert_eq!(
         (&unapproved["user_id"], &unapproved["approved"]),
@@ -436,8 +379,6 @@ fn each_way_ends_in_its_verdict() {
     let mut too_long = nobody(at_rest(), down()).with_row(true);
     too_long.id = "x".repeat(201);
     too_long.crm_mut().rejected = Some(RowProblem::InvalidId);
-    let mut elsewhere = user(at_rest(), Live::Absent);
-    elsewhere.is_other_account = true;
     let mut without_id = nobody(at_rest(), Live::Absent);
     without_id.crm_mut().missing_ids = 2;
     let (_, doubt) = hold(HoldKind::Account, now());
@@ -457,16 +398,12 @@ fn each_way_ends_in_its_verdict() {
         pending: [id("7")].into(),
         ..Plan::default()
     };
-    let mut stopped = applicant(sending(Change::Add), Live::Absent);
-    stopped.is_running = false;
     let cases = vec![
         user(at_rest(), there("Anna")),
         user(at_rest(), down()),
         user(at_rest(), Live::Absent),
         user(at_rest(), there("Ann")),
-        elsewhere,
         applicant(sending(Change::Add), Live::Absent),
-        stopped,
         applicant(sending(Change::Adopt), there("anna")),
         user(sending(Change::Update), there("Anna")).with_failure(Operation::Upsert, "HTTP_500", false),
         user(backing_off(), there("Anna")).with_failure(Operation::Upsert, "HTTP_500", false),
@@ -502,81 +439,81 @@ fn each_way_ends_in_its_verdict() {
     for findings in &cases {
         page.advice("", &verdict::of(findings));
     }
-    insta::assert_snapshot!(page.plain_text(), @r#"
+    insta::assert_snapshot!(page.plain_text(), @r"
     ✓ in sync: Wazzup has what the CRM wants
     ✓ in sync as far as we know: Wazzup could not be asked
     ✗ somebody deleted the user in Wazzup
-    → `wazzup-sync retry 7` corrects that in the next cycle; the next comparison with Wazzup's list does, too
-    ! somebody renamed the user in Wazzup
-    → `wazzup-sync retry 7` corrects that in the next cycle; the next comparison with Wazzup's list does, too
-    ! the key or wazzup.base_url has changed since the last comparison: perhaps another account was asked
-    → `wazzup-sync check` says whether this is the right account
+    → `wazzup-sync retry 7` corrects that in the next cycle; the next comparison with Wazzup's list does,
+      too
+    ✗ somebody renamed the user in Wazzup
+    → `wazzup-sync retry 7` corrects that in the next cycle; the next comparison with Wazzup's list does,
+      too
     ! not in Wazzup yet; the next cycle adds the user
-    ! not in Wazzup yet; the next cycle adds the user
-    → no daemon is running: `wazzup-sync run` starts it, `wazzup-sync once` runs one cycle
+    → nothing, if a daemon is running; otherwise, `wazzup-sync once` runs one cycle
     ! in Wazzup already under the same name; the next cycle adopts the user
-    ! changed in the CRM; the next cycle sends the change; the last attempt failed (HTTP_500)
-    ✗ not synced (HTTP_500; the next attempt is in 5 min)
-    → `wazzup-sync retry 7` tries in the next cycle; Wazzup's support can look up the request
-    ✗ not synced (INVALID_USERS_DATA; the next attempt is in 5 min)
-    → correct the id and the name in the CRM: what changed is sent in the next cycle
-    ! in Wazzup, but without the phone: the phone is not a valid number; the rest of the row is synced
-    → correct the phone in the CRM: the next cycle sends it
-    ! in Wazzup, but without the phone: DUPLICATE_PHONE_NUMBER
-    → correct the phone in the CRM, or find who has the phone in Wazzup: none of our users has it
+    → nothing, if a daemon is running; otherwise, `wazzup-sync once` runs one cycle
+    ! changed in the CRM; the next cycle sends the change
+    → nothing, if a daemon is running; otherwise, `wazzup-sync once` runs one cycle
+    ✗ refused (HTTP_500), tried again in 5 min
+    → correct the row in the CRM, which is sent in the next cycle then; `wazzup-sync retry 7` sends the row
+      as it is
+    ✗ refused (INVALID_USERS_DATA), tried again in 5 min
+    → correct the row in the CRM, which is sent in the next cycle then; `wazzup-sync retry 7` sends the row
+      as it is
+    ! in Wazzup, but not with the phone of the CRM (INVALID_PHONE)
+    → correct the phone in the CRM; if it is right, see whether another user in Wazzup has it
+    ! in Wazzup, but not with the phone of the CRM (DUPLICATE_PHONE_NUMBER)
+    → correct the phone in the CRM; if it is right, see whether another user in Wazzup has it
     ! waits for a seat: the Wazzup account has no room for another user
     → remove users in Wazzup or book more seats; `wazzup-sync retry 7` then tries in the next cycle
-    ! waits for “3”, who has the same name or phone and is leaving: perhaps the same person under a new id
-    → nothing: this goes on once “3” is removed or back in the CRM; `wazzup-sync explain 3` says what that
-      takes
-    ! waits for somebody who is leaving to give up the phone; everything else is synced
-    → nothing: `wazzup-sync plan` shows who waits for whom
+    ! looks like 3, who is leaving: waits until 3 is removed or back in the CRM
+    → nothing; perhaps this is the same person under a new id: see `wazzup-sync explain 3`
+    ! waits for the phone of somebody who is leaving
     ✗ the take-over has to be approved; until then, nothing changes in Wazzup
-    → if this is the same person: `wazzup-sync approve 7`; otherwise, give the employee another id in the CRM
+    → if this is the same person: `wazzup-sync approve 7`; otherwise, give the employee another id in the
+      CRM
     ✗ the change has to be approved; until then, nothing changes in Wazzup
-    → if the CRM's values are right: `wazzup-sync approve 7`; otherwise, correct the CRM's rows or crm.columns
-    ✗ nothing is sent for anybody until it is certain that this is the right Wazzup account
-    → `wazzup-sync status` says what was seen; if the account is the right one: `wazzup-sync approve`
+    → if the CRM's values are right: `wazzup-sync approve 7`; otherwise, correct the CRM's rows or
+      crm.columns
+    ✗ the change of the Wazzup account has to be approved; until then, nothing changes in Wazzup
+    → if this account is the right one from now on: `wazzup-sync approve` (after the next cycle); otherwise,
+      correct the key or wazzup.base_url
     ! the next cycle takes the phone away, so that somebody else can have it
-    ✗ not synced: several rows have this id and differ
+    → nothing, if a daemon is running; otherwise, `wazzup-sync once` runs one cycle
+    ✗ nothing is sent: several rows have this id and differ
     → keep one of the rows
-    ✗ not synced: the id is longer than 200 characters
+    ✗ nothing is sent: the id is longer than 200 characters
     → give the row a shorter id
     ✗ the removal has to be approved; until then, nothing changes in Wazzup
     → if the person has left: `wazzup-sync approve 7`; otherwise, correct the CRM's rows, crm.table or
       crm.columns
     ✗ the removal has to be approved; until then, nothing changes in Wazzup
-    → if the person has left: `wazzup-sync approve 7`, once a cycle has held this; otherwise, correct the
-      CRM's rows, crm.table or crm.columns
-    ! not in the CRM; the next cycle removes the user, as was approved
-    → to keep the user, add a row with exactly this id to the CRM
-    ! not in the CRM; the next cycle removes the user
-    → to keep the user, add a row with exactly this id to the CRM
-    ! not in the CRM; removed once that has lasted 2 h (removals.grace), unless the person comes back
-    → to keep the user, add a row with exactly this id to the CRM
-    ! not in the CRM; the user stays in Wazzup, since removals.policy is "keep"
-    ✓ removed; since a request got no answer, it is made certain that the user stays away
-    ✗ not in the CRM, and the removal failed (HTTP_500; the next attempt is in 5 min)
+    → if the person has left: `wazzup-sync approve 7` (after the next cycle); otherwise, correct the CRM's
+      rows, crm.table or crm.columns
+    ! no active row in the CRM; the next cycle removes the user
+    → to keep the user, let the CRM have an active row with exactly this id
+    ! no active row in the CRM; the next cycle removes the user
+    → to keep the user, let the CRM have an active row with exactly this id
+    ! no active row in the CRM; will be removed in the next cycle (removals.grace)
+    → to keep the user, let the CRM have an active row with exactly this id
+    ! no active row in the CRM; removals.policy says to keep everybody
+    ✓ not in Wazzup as far as we know; a request got no answer, so the next cycles make certain of that
+    ✗ no active row in the CRM; the removal was refused (HTTP_500), tried again in 5 min
     → remove the user in Wazzup by hand, or try now: `wazzup-sync retry 7`
-    ✓ not in the CRM; removed from Wazzup 1 h ago
-    → to have the person in Wazzup, add a row with exactly this id to the CRM
-    ! not in the CRM; removed from Wazzup 1 h ago; somebody else created this user in Wazzup: not ours, left
-    alone
-    → remove the user in Wazzup by hand, if nobody needs it; with a row of this id in the CRM, it would be
-      adopted if the name is the same, and held otherwise
-    ! not in the CRM; somebody else created this user in Wazzup: not ours, left alone
-    → remove the user in Wazzup by hand, if nobody needs it; with a row of this id in the CRM, it would be
-      adopted if the name is the same, and held otherwise
-    ! unknown: not in the CRM, not one of our users, not in Wazzup
-    → check the id, character by character; to have the person in Wazzup, add a row with exactly this id to
-      the CRM
-    ! unknown: not in the CRM, not one of our users, not in Wazzup; 2 rows of the CRM without an id may be
-    this person's
-    → check the id, character by character; to have the person in Wazzup, add a row with exactly this id to
-      the CRM
-    ! not in the CRM, and not one of our users; Wazzup could not be asked
-    → to have the person in Wazzup, add a row with exactly this id to the CRM
-    ✓ not active in the CRM, and not in Wazzup
-    → to have the person in Wazzup, make the row in the CRM active
-    "#);
+    ✓ no active row in the CRM; removed from Wazzup 1 h ago; not in Wazzup
+    → to have the person in Wazzup, let the CRM have an active row with exactly this id
+    ! no active row in the CRM; removed from Wazzup 1 h ago; somebody else created this user in Wazzup: not
+    ours, left alone
+    → remove the user in Wazzup by hand, if nobody needs it
+    ! no active row in the CRM; somebody else created this user in Wazzup: not ours, left alone
+    → remove the user in Wazzup by hand, if nobody needs it
+    ! no active row in the CRM; not in Wazzup
+    → to have the person in Wazzup, let the CRM have an active row with exactly this id
+    ! no active row in the CRM; not in Wazzup; 2 rows of the CRM without an id may be this person's
+    → to have the person in Wazzup, let the CRM have an active row with exactly this id
+    ! no active row in the CRM; not one of our users, and Wazzup could not be asked
+    → to have the person in Wazzup, let the CRM have an active row with exactly this id
+    ✓ no active row in the CRM; not in Wazzup
+    → to have the person in Wazzup, let the CRM have an active row with exactly this id
+    ");
 }

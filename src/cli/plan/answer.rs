@@ -1,218 +1,238 @@
-//! The answer of `plan`: JSON prints it as it is (`docs/json.md` documents it), text renders it. What is skipped is said in
-//! text only.
+//! The answer of `plan`, for programs and for people: list after list, what is held, and what it comes to.
 
-use std::collections::BTreeSet;
-
-use serde::Serialize;
+use anstyle::Style;
+use serde_json::{Value, json};
+use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 
 use super::{
-    super::{changes::Changes, text::natural_order},
+    super::{
+        holds::{changes, counted_holds, grouped, missing_ids, shown_name},
+        page::{ADDITION, CHANGE, PLAIN, Page, REMOVAL},
+        text::{counted, natural_order, value_in_words},
+    },
     PlanView,
 };
 use crate::{
-    employee::{EmployeeId, Phone, RejectedRow},
-    plan::{
-        Acknowledged, BatchEntry, Change, Coverage, HoldKind, Operation, PlannedRemoval, PlannedUpsert, StayingUser,
-    },
+    employee::{Employee, FullName, RowProblem},
+    plan::{Change, Coverage, NextStep, Operation, PlannedUpsert},
 };
 
-/// What the next cycle would do. Each list is in the natural order of its ids.
-#[derive(Debug, Serialize)]
-pub(super) struct PlanAnswer<'v> {
-    version: u8,
-    list: &'static str,
-    list_problem: Option<&'v str>,
-    pub(super) eligible: usize,
-    pub(super) missing_ids: usize,
-    managed: usize,
-    pub(super) foreign: Option<usize>,
-    pub(super) unchanged: usize,
-    requests: usize,
-    pub(super) add: Vec<NewUser<'v>>,
-    pub(super) adopt: Vec<NewUser<'v>>,
-    pub(super) take_over: Vec<NewUser<'v>>,
-    pub(super) update: Vec<UserUpdate<'v>>,
-    pub(super) remove: Vec<&'v PlannedRemoval>,
-    held: Vec<HeldUser<'v>>,
-    pub(super) waiting: Vec<WaitingUser<'v>>,
-    pub(super) backing_off: Vec<&'v EmployeeId>,
+/// The lists of users, in the order in which people see them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, EnumIter, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+enum PlanList {
+    Remove,
+    Update,
+    TakeOver,
+    Adopt,
+    Add,
+    Waiting,
+    BackingOff,
     /// Who is pending for a reason that no other list shows.
-    pub(super) pending: Vec<&'v EmployeeId>,
-    pub(super) staying: Vec<&'v StayingUser>,
-    pub(super) rejected: Vec<&'v RejectedRow>,
-    pub(super) without_phone: Vec<RejectedRow>,
+    Pending,
+    Staying,
+    Rejected,
+    WithoutPhone,
 }
 
-/// Somebody who becomes ours.
-#[derive(Debug, Serialize)]
-pub(super) struct NewUser<'v> {
-    pub(super) id: &'v str,
-    pub(super) name: &'v str,
-    pub(super) phone: Option<Phone>,
-    /// Only of somebody who is taken over.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) name_in_wazzup: Option<&'v str>,
-    #[serde(skip)]
-    pub(super) note: &'static str,
-    /// Whose removals have to be accepted first.
-    #[serde(skip)]
-    pub(super) after: &'v [EmployeeId],
+#[derive(Debug)]
+struct PlanEntry<'v> {
+    list: PlanList,
+    id: &'v str,
+    /// For programs.
+    json: Value,
+    /// For people.
+    text: String,
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct UserUpdate<'v> {
-    pub(super) id: &'v str,
-    /// Empty if the same is sent again.
-    pub(super) changes: Changes,
-    #[serde(skip)]
-    pub(super) note: &'static str,
-}
+impl PlanList {
+    fn key(self) -> &'static str {
+        self.into()
+    }
 
-#[derive(Debug, Serialize)]
-struct HeldUser<'v> {
-    /// `None` for the whole account.
-    id: Option<&'v str>,
-    kind: HoldKind,
-    content: &'v str,
-    reason: &'v str,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct WaitingUser<'v> {
-    pub(super) id: &'v EmployeeId,
-    /// A leaver's id, or [`SEAT`].
-    #[serde(rename = "for")]
-    pub(super) waits_for: &'v str,
-}
-
-/// What somebody waits for who waits for a seat.
-pub(super) const SEAT: &str = "seat";
-
-impl<'v> PlanAnswer<'v> {
-    pub(super) fn of(view: &'v PlanView) -> Self {
-        let plan = &view.plan;
-        let mut held = ordered(plan.unapproved_holds(), |(key, _)| &key.user_id);
-        held.sort_by_key(|(key, _)| key.kind);
-        let held = held.into_iter().map(|(key, hold)| HeldUser {
-            id: key.concerned_user(),
-            kind: key.kind,
-            content: &hold.content,
-            reason: &hold.reason,
-        });
-        let waiting_for_leavers = plan.waiting_for_leavers.iter().map(|waiting| WaitingUser {
-            id: &waiting.id,
-            waits_for: waiting.leaver.as_str(),
-        });
-        let waiting_for_seat = plan
-            .waiting_for_seat
-            .iter()
-            .map(|id| WaitingUser { id, waits_for: SEAT });
-        let phone_failures = plan.local_failures.iter();
-        let phone_failures = phone_failures.filter(|failure| failure.key.operation == Operation::Phone);
-        let without_phone = phone_failures.map(|failure| RejectedRow {
-            id: failure.key.user_id.clone(),
-            problem: failure.problem,
-        });
-        Self {
-            version: 1,
-            list: match view.list.coverage() {
-                Coverage::Unread | Coverage::Unavailable(_) => "none",
-                Coverage::Incomplete(_) => "incomplete",
-                Coverage::Complete => "complete",
-            },
-            list_problem: view.list_problem.as_deref(),
-            eligible: plan.eligible,
-            missing_ids: plan.missing_ids,
-            managed: plan.managed,
-            foreign: view.list.is_complete().then_some(plan.drift.foreign),
-            unchanged: if view.is_account_known() { plan.unchanged } else { 0 },
-            requests: plan.requests(),
-            add: view.new_users(Change::Add),
-            adopt: view.new_users(Change::Adopt),
-            take_over: view.new_users(Change::TakeOver),
-            update: view.updates(),
-            remove: ordered(&plan.removals, |removal| removal.id.as_str()),
-            held: held.collect(),
-            waiting: ordered(waiting_for_leavers.chain(waiting_for_seat), |user| user.id.as_str()),
-            backing_off: ordered(&plan.backing_off, |id| id.as_str()),
-            pending: view.pending_for_other_reasons(),
-            staying: ordered(&plan.staying, |user| user.id.as_str()),
-            rejected: ordered(&plan.rejected, |row| &row.id),
-            without_phone: ordered(without_phone, |row| &row.id),
+    fn style(self) -> Style {
+        match self {
+            Self::Remove => REMOVAL,
+            Self::Update | Self::TakeOver => CHANGE,
+            Self::Adopt | Self::Add => ADDITION,
+            _ => PLAIN,
         }
     }
 }
 
 impl PlanView {
-    fn new_users(&self, change: Change) -> Vec<NewUser<'_>> {
-        let upserts = self.plan.upserts.iter();
-        let upserts = upserts.filter(|upsert| upsert.entry.change == change);
-        let users = upserts.map(|upsert| NewUser {
-            id: upsert.id().as_str(),
-            name: upsert.entry.employee.name.as_str(),
-            phone: upsert.entry.employee.phone,
-            name_in_wazzup: upsert.name_in_wazzup.as_deref().filter(|_| change == Change::TakeOver),
-            note: phone_note(upsert),
-            after: &upsert.waits_for,
-        });
-        ordered(users, |user| user.id)
-    }
-
-    /// Changes, repetitions, and releases that are all there is to do about a user.
-    fn updates(&self) -> Vec<UserUpdate<'_>> {
-        let mut updates = Vec::new();
-        for upsert in &self.plan.upserts {
-            if matches!(upsert.entry.change, Change::Update | Change::Release | Change::Resend) {
-                updates.push(UserUpdate {
-                    id: upsert.id().as_str(),
-                    changes: changes_by(&upsert.entry, upsert.before.as_ref()),
-                    note: phone_note(upsert),
-                });
-            }
-        }
-        let upserted: BTreeSet<&EmployeeId> = self.plan.upserts.iter().map(PlannedUpsert::id).collect();
-        for release in &self.plan.releases {
-            let id = &release.employee.id;
-            if !upserted.contains(id) {
-                let user = self.snapshot.users.get(id);
-                updates.push(UserUpdate {
-                    id: id.as_str(),
-                    changes: changes_by(release, user.and_then(|user| user.acknowledged.as_ref())),
-                    note: ", so that somebody else can have it",
-                });
-            }
-        }
-        ordered(updates, |update| update.id)
-    }
-
-    fn pending_for_other_reasons(&self) -> Vec<&EmployeeId> {
+    /// For programs; `docs/json.md` documents it.
+    pub(super) fn json(&self) -> Value {
         let plan = &self.plan;
-        let mut shown: BTreeSet<&str> = plan.unapproved_holds().map(|(key, _)| &*key.user_id).collect();
-        shown.extend(plan.waiting_for_leavers.iter().map(|waiting| waiting.id.as_str()));
-        shown.extend(plan.upserts.iter().map(|upsert| upsert.id().as_str()));
-        shown.extend(plan.backing_off.iter().map(EmployeeId::as_str));
-        let others = plan.pending.iter().filter(|id| !shown.contains(id.as_str()));
-        ordered(others, |id| id.as_str())
+        let holds = grouped(plan.unapproved_holds()).into_iter();
+        let held = holds.flat_map(|group| group.holds).map(|(key, hold)| {
+            json!({
+                "id": key.concerned_user(),
+                "kind": key.kind,
+                "content": hold.content,
+                "reason": hold.reason,
+            })
+        });
+        let mut answer = json!({
+            "version": 1,
+            "list": match self.list.coverage() {
+                Coverage::Unread | Coverage::Unavailable(_) => "none",
+                Coverage::Incomplete(_) => "incomplete",
+                Coverage::Complete => "complete",
+            },
+            "list_problem": self.list_problem,
+            "eligible": plan.eligible,
+            "missing_ids": plan.missing_ids,
+            "managed": plan.managed,
+            "foreign": self.list.is_complete().then_some(plan.drift.foreign),
+            "unchanged": if self.is_account_known() { plan.unchanged } else { 0 },
+            "requests": plan.requests(),
+            "held": held.collect::<Vec<Value>>(),
+        });
+        let entries = self.entries();
+        for list in PlanList::iter() {
+            let entries = entries.iter().filter(|entry| entry.list == list);
+            answer[list.key()] = entries.map(|entry| entry.json.clone()).collect();
+        }
+        answer
     }
-}
 
-fn changes_by(entry: &BatchEntry, before: Option<&Acknowledged>) -> Changes {
-    let employee = &entry.employee;
-    let phone = employee.phone.map(|phone| phone.to_string());
-    Changes::between(before, employee.name.to_string(), phone)
-}
-
-fn phone_note(upsert: &PlannedUpsert) -> &'static str {
-    if upsert.wanted_phone.is_some() && upsert.entry.employee.phone.is_none() {
-        "; without the phone for now"
-    } else {
-        ""
+    /// For people: who is concerned first, what is held next, the summary last.
+    pub(super) fn write(&self, page: &mut Page) {
+        for entry in self.entries() {
+            // Of another account, nothing is known about the users.
+            if entry.list != PlanList::Pending || self.is_account_known() {
+                let label = entry.list.key().replace('_', " ");
+                page.user(entry.list.style(), &label, entry.id, &entry.text);
+            }
+        }
+        if self.plan.missing_ids > 0 {
+            page.blank();
+            page.advice("rejected", &missing_ids(self.plan.missing_ids, &self.invocation));
+        }
+        for group in grouped(self.plan.unapproved_holds()) {
+            page.blank();
+            group.write_users(page, &self.snapshot, Some(&self.roster));
+            let advice = group.advice(self.plan.managed, &self.invocation, self.now);
+            page.advice("held", &advice);
+        }
+        page.blank();
+        for sentence in self.summary() {
+            page.paragraph(&sentence);
+        }
     }
-}
 
-/// `items` in the natural order of their ids.
-fn ordered<T>(items: impl IntoIterator<Item = T>, id: impl Fn(&T) -> &str) -> Vec<T> {
-    let mut items: Vec<T> = items.into_iter().collect();
-    items.sort_by(|left, right| natural_order(id(left), id(right)));
-    items
+    /// What it comes to, in sentences. The last one says how much is sent.
+    pub(in super::super) fn summary(&self) -> Vec<String> {
+        let plan = &self.plan;
+        let employees = counted(plan.eligible, "employee");
+        if !self.is_account_known() {
+            let nothing = "Nothing is sent until it is certain that this is the right Wazzup account.";
+            return vec![format!("{employees} in the CRM. {nothing}")];
+        }
+        let entries = self.entries();
+        let mut counts = vec![format!("unchanged {}", plan.unchanged)];
+        for list in PlanList::iter() {
+            let count = entries.iter().filter(|entry| entry.list == list).count();
+            if count > 0 {
+                counts.push(format!("{} {count}", list.key().replace('_', " ")));
+            }
+        }
+        let mut sentences = vec![format!("{employees} in the CRM: {}.", counts.join(", "))];
+        let held = counted_holds(plan.unapproved_holds().map(|(key, _)| key));
+        if !held.is_empty() {
+            sentences.push(format!("Held: {held}."));
+        }
+        if plan.drift.foreign > 0 {
+            let users = counted(plan.drift.foreign, "user");
+            sentences.push(format!("In Wazzup and not ours: {users}."));
+        }
+        sentences.push(match plan.requests() {
+            0 => "Nothing to send.".to_owned(),
+            requests => format!("{} to send.", counted(requests, "request")),
+        });
+        sentences
+    }
+
+    /// Everybody who is not in sync and not only held: list after list, each in the natural order of its ids.
+    fn entries(&self) -> Vec<PlanEntry<'_>> {
+        let mut entries = Vec::new();
+        for (id, step) in self.plan.next_steps() {
+            let (list, json) = match step {
+                NextStep::Hold(..) => continue,
+                NextStep::Send(upsert) => self.sent(upsert),
+                NextStep::Release(release) => self.update(&release.employee),
+                NextStep::Remove(removal) => (PlanList::Remove, json!(removal)),
+                NextStep::WaitForLeaver(leaver) => (PlanList::Waiting, json!({"id": id, "for": leaver})),
+                NextStep::WaitForSeat => (PlanList::Waiting, json!({"id": id, "for": "seat"})),
+                NextStep::BackOff => (PlanList::BackingOff, json!(id)),
+                NextStep::Pend => (PlanList::Pending, json!(id)),
+                NextStep::Stay(user) => (PlanList::Staying, json!(user)),
+            };
+            let text = self.step_in_words(id, step, &json);
+            entries.push(PlanEntry { list, id, json, text });
+        }
+        let mut problem = |list, id, problem: RowProblem| {
+            let json = json!({"id": id, "code": problem});
+            let text = format!("{problem}: {}; {}", problem.reason(), problem.remedy());
+            entries.push(PlanEntry { list, id, json, text });
+        };
+        for row in &self.plan.rejected {
+            problem(PlanList::Rejected, &row.id, row.problem);
+        }
+        for failure in &self.plan.local_failures {
+            if failure.key.operation == Operation::Phone {
+                problem(PlanList::WithoutPhone, &failure.key.user_id, failure.problem);
+            }
+        }
+        entries.sort_by(|left, right| {
+            let lists = left.list.cmp(&right.list);
+            lists.then_with(|| natural_order(left.id, right.id))
+        });
+        entries
+    }
+
+    fn sent(&self, upsert: &PlannedUpsert) -> (PlanList, Value) {
+        let Employee { id, name, phone } = &upsert.entry.employee;
+        let mut json = json!({"id": id, "name": name, "phone": phone});
+        match upsert.entry.change {
+            Change::Add => (PlanList::Add, json),
+            Change::Adopt => (PlanList::Adopt, json),
+            Change::TakeOver => {
+                json["name_in_wazzup"] = json!(upsert.name_in_wazzup);
+                (PlanList::TakeOver, json)
+            }
+            Change::Update | Change::Release | Change::Resend => self.update(&upsert.entry.employee),
+        }
+    }
+
+    fn update(&self, employee: &Employee) -> (PlanList, Value) {
+        let user = self.snapshot.users.get(&employee.id);
+        let acknowledged = user.and_then(|user| user.acknowledged.as_ref());
+        let wanted = json!({"name": employee.name, "phone": employee.phone});
+        let changes = changes(acknowledged, &wanted);
+        (PlanList::Update, json!({"id": employee.id, "changes": changes}))
+    }
+
+    /// For people: the values that are sent, or the name, and why nothing is.
+    fn step_in_words(&self, id: &str, step: NextStep<'_>, json: &Value) -> String {
+        let name = match step {
+            NextStep::Send(_) | NextStep::Release(_) => {
+                let mut values = json.get("changes").unwrap_or(json).clone();
+                if let Value::Object(fields) = &mut values {
+                    fields.shift_remove("id");
+                }
+                let words = value_in_words(&values, self.now);
+                return if words.is_empty() {
+                    "sent again, since it is uncertain what Wazzup has".to_owned()
+                } else {
+                    words
+                };
+            }
+            NextStep::Remove(removal) => return shown_name(removal.name.as_ref().map(FullName::as_str)).to_owned(),
+            NextStep::Stay(user) => user.name.as_ref().map(FullName::as_str),
+            _ => self.roster.get(id).map(|entry| entry.employee.name.as_str()),
+        };
+        format!("{}; {}", shown_name(name), self.obstacle(id, step).reason)
+    }
 }

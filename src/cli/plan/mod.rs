@@ -1,21 +1,18 @@
 //! `plan`: what the next cycle would do. Reads the CRM, the state and Wazzup's list; writes nothing.
 
 mod answer;
+pub(super) mod obstacle;
 #[cfg(test)]
 pub(super) mod tests;
-mod text;
 
 use jiff::Timestamp;
-use tokio_util::sync::CancellationToken;
 
-use self::answer::PlanAnswer;
-use super::{Context, Exit, Format, page, setup};
+use super::{Context, Exit, Format, invocation::Invocation, page, setup};
 use crate::{
     cycle::SyncEngine,
     employee::Roster,
     plan::{Coverage, HoldKey, HoldKind, Plan, Policy, RemoteList, Snapshot},
     state::Peek,
-    wazzup::Gate,
 };
 
 /// A plan, with what it was made of.
@@ -30,19 +27,7 @@ pub(super) struct PlanView {
     pub(super) list: RemoteList,
     /// Why Wazzup's list could not be used, or proves nothing.
     pub(super) list_problem: Option<String>,
-}
-
-impl PlanView {
-    /// Whether nothing speaks against this being the right Wazzup account. If not, nothing is sent, and what is known of
-    /// the users says nothing about this account.
-    fn is_account_known(&self) -> bool {
-        !self.plan.doubts_account() && !self.plan.questions.for_account
-    }
-
-    /// What the plan comes to, in sentences.
-    pub(super) fn summary(&self) -> Vec<String> {
-        text::summary(self, &PlanAnswer::of(self))
-    }
+    pub(super) invocation: Invocation,
 }
 
 pub(super) async fn plan(context: &Context, offline: bool, exit_code: bool, format: Format) -> anyhow::Result<Exit> {
@@ -50,14 +35,16 @@ pub(super) async fn plan(context: &Context, offline: bool, exit_code: bool, form
     let peek = engine.state.peek().await?;
     let rows = engine.crm.read().await?;
     let roster = rows.roster(engine.phone_reader.knowing(peek.snapshot.known_phones()));
-    let view = plan_of(&engine, roster, peek, offline).await;
+    let asked = if offline {
+        None
+    } else {
+        Some(read_list(&engine, &roster, &peek).await)
+    };
+    let view = PlanView::new(context, roster, peek, asked);
     if let Some(problem) = &view.list_problem {
         page::note(problem)?;
     }
-    let answer = PlanAnswer::of(&view);
-    format.print(&answer, |page| {
-        text::write(page, &view, &answer, &context.invocation);
-    })?;
+    format.print(&view.json(), |page| view.write(page))?;
     let would_act = view.plan.requests() > 0;
     Ok(if exit_code && would_act {
         Exit::Requests
@@ -66,49 +53,18 @@ pub(super) async fn plan(context: &Context, offline: bool, exit_code: bool, form
     })
 }
 
-/// Plans what the next cycle would do with what was read already. `offline`: without asking Wazzup.
-pub(super) async fn plan_of(engine: &SyncEngine, roster: Roster, peek: Peek, offline: bool) -> PlanView {
-    let mut list_problem = None;
-    let mut list = None;
-    if !offline {
-        match read_list(engine, &roster, &peek).await {
-            Ok(read) => {
-                if let Coverage::Incomplete(reason) = read.coverage() {
-                    list_problem = Some(format!(
-                        "Wazzup's list may not be complete, so nobody counts as missing: {reason}"
-                    ));
-                }
-                list = Some(read);
-            }
-            Err(reason) => {
-                list_problem = Some(format!("this plan is made without Wazzup's list: {reason}"));
-            }
-        }
-    }
-    let list = list.unwrap_or_else(|| assumed_list(&roster, &peek.snapshot));
-    PlanView {
-        plan: Plan::between(&roster, &peek.snapshot, &list, &engine.policy, peek.now),
-        roster,
-        snapshot: peek.snapshot,
-        policy: engine.policy,
-        now: peek.now,
-        list,
-        list_problem,
-    }
-}
-
 /// Wazzup's list, with answers to what the plan has to ask. `Err` says why there is none.
-async fn read_list(engine: &SyncEngine, roster: &Roster, peek: &Peek) -> Result<RemoteList, String> {
-    let gate = Gate::without_lease(CancellationToken::new());
-    let session = engine.wazzup.session(gate).map_err(|error| error.to_string())?;
+pub(super) async fn read_list(engine: &SyncEngine, roster: &Roster, peek: &Peek) -> Result<RemoteList, String> {
+    let session = engine
+        .wazzup
+        .session(setup::gate())
+        .map_err(|error| error.to_string())?;
     let answered = engine
         .plan_with_answers(roster, &peek.snapshot, &session, true, peek.now)
         .await;
     let (_, mut list) = answered.map_err(|error| error.to_string())?;
-    match list.coverage() {
-        Coverage::Unread => return Err("it was not read".to_owned()),
-        Coverage::Unavailable(reason) => return Err(reason.clone()),
-        Coverage::Incomplete(_) | Coverage::Complete => {}
+    if let Coverage::Unavailable(reason) = list.coverage() {
+        return Err(reason.clone());
     }
     // Only a cycle in which the list is due tries more additions than there are known to be seats.
     let account = peek.account.as_ref();
@@ -122,12 +78,55 @@ pub(super) fn assumed_list(roster: &Roster, snapshot: &Snapshot) -> RemoteList {
     let mut list = RemoteList::unread(fingerprint);
     for entry in &roster.entries {
         let id = &entry.employee.id;
-        let is_held = snapshot
-            .holds
-            .contains_key(&HoldKey::new(HoldKind::Takeover, id.as_str()));
-        if !is_held && !snapshot.users.contains_key(id) {
+        let takeover = HoldKey::new(HoldKind::Takeover, id.as_str());
+        if !snapshot.users.contains_key(id) && !snapshot.holds.contains_key(&takeover) {
             list.add_look_up(id.as_str(), None);
         }
     }
     list
+}
+
+impl PlanView {
+    /// What the next cycle would do with what was read already. `asked` is what came of asking for Wazzup's list.
+    pub(super) fn new(
+        context: &Context,
+        roster: Roster,
+        peek: Peek,
+        asked: Option<Result<RemoteList, String>>,
+    ) -> Self {
+        let snapshot = peek.snapshot;
+        let (list, list_problem) = match asked {
+            Some(Ok(list)) => {
+                let problem = match list.coverage() {
+                    Coverage::Incomplete(reason) => Some(format!(
+                        "Wazzup's list may not be complete, so nobody counts as missing: {reason}"
+                    )),
+                    _ => None,
+                };
+                (list, problem)
+            }
+            Some(Err(reason)) => {
+                let problem = format!("this plan is made without Wazzup's list: {reason}");
+                (assumed_list(&roster, &snapshot), Some(problem))
+            }
+            None => (assumed_list(&roster, &snapshot), None),
+        };
+        let policy = context.config.policy;
+        Self {
+            plan: Plan::between(&roster, &snapshot, &list, &policy, peek.now),
+            roster,
+            snapshot,
+            policy,
+            now: peek.now,
+            list,
+            list_problem,
+            invocation: context.invocation.clone(),
+        }
+    }
+
+    /// Whether nothing speaks against this being the right Wazzup account. If not, nothing is sent, and what is known of
+    /// the users says nothing about this account.
+    fn is_account_known(&self) -> bool {
+        !self.plan.doubts_account() && !self.plan.questions.for_account
+    }
 }

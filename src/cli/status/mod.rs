@@ -2,108 +2,225 @@
 
 #[cfg(test)]
 mod tests;
-mod text;
 
-use std::mem;
+use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
-use serde::Serialize;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 
 use super::{
     Context, Exit, Format,
-    holds::serialize_holds,
+    holds::{grouped, holds_as_json, missing_ids, noun_for_hold},
     invocation::Invocation,
+    page::{Advice, Mark, Page},
     setup,
-    text::{natural_order, sort_ids},
+    text::{ago, counted, in_words, listed_ids, until},
 };
 use crate::{
-    plan::{HoldKind, Holds},
-    state::{Counts, Overview},
+    employee::EmployeeId,
+    plan::{Failure, HoldKind, Operation},
+    state::{Counts, CycleOutcome, LastCycle, Overview},
 };
 
-pub(super) use self::text::{lease_in_words, operation_in_words};
-
+/// How many of the cycles that did something are read, and shown to people.
 const CYCLES: u32 = 20;
+const CYCLES_SHOWN: usize = 3;
 
-/// How the account stands. Serialised, it is the answer for programs; `docs/json.md` documents it. Ids are in natural
-/// order.
-#[derive(Debug, Serialize)]
-struct StatusView {
-    version: u8,
-    account: String,
+struct StatusView<'o> {
+    account: &'o str,
     /// The other accounts in the schema, if this one is unknown: its name may be mistyped.
     other_accounts: Vec<String>,
-    eligible: usize,
-    in_sync: usize,
-    pending: usize,
-    counts: Counts,
-    waiting_for_seat: Vec<String>,
-    #[serde(serialize_with = "serialize_holds")]
-    held: Holds,
-    held_removals: Vec<String>,
-    #[serde(flatten)]
-    overview: Overview,
-    #[serde(skip)]
+    overview: &'o Overview,
     unhealthy_after: SignedDuration,
-    #[serde(skip)]
-    invocation: Invocation,
+    invocation: &'o Invocation,
 }
 
 pub(super) async fn status(context: &Context, format: Format) -> anyhow::Result<Exit> {
-    let config = &context.config;
-    let state = setup::state(config);
-    let is_there = state.is_there().await?;
-    let overview = if is_there {
-        state.overview(CYCLES).await?
-    } else {
-        Overview::default()
-    };
-    let unhealthy_after = config.unhealthy_after;
-    let mut view = StatusView::new(overview, &config.account, unhealthy_after, &context.invocation);
-    if is_there && view.is_unknown() {
-        view.other_accounts = state.other_accounts().await?;
+    let state = setup::state(&context.config);
+    let mut overview = Overview::default();
+    let mut other_accounts = Vec::new();
+    if state.is_there().await? {
+        overview = state.overview(CYCLES).await?;
+        // Nobody ever held the account's lease.
+        if overview.account.lease.is_none() && overview.account.last_cycle.is_none() {
+            other_accounts = state.other_accounts().await?;
+        }
     }
-    format.print(&view, |page| text::write(page, &view))?;
+    let view = StatusView {
+        account: &context.config.account,
+        other_accounts,
+        overview: &overview,
+        unhealthy_after: context.config.unhealthy_after,
+        invocation: &context.invocation,
+    };
+    format.print(&view.json(), |page| view.write(page))?;
     Ok(Exit::Ok)
 }
 
-impl StatusView {
-    fn new(mut overview: Overview, name: &str, unhealthy_after: SignedDuration, invocation: &Invocation) -> Self {
-        let failing = &mut overview.failing;
-        failing.sort_by(|left, right| natural_order(&left.user_id, &right.user_id));
-        sort_ids(&mut overview.added_lately);
-        let account = &overview.account;
-        let mut waiting_for_seat: Vec<String> = account.waiting_for_seat.iter().map(ToString::to_string).collect();
-        sort_ids(&mut waiting_for_seat);
-        let counts = account.last_cycle.as_ref().map(|cycle| cycle.counts);
-        let counts = counts.unwrap_or_default();
-        let held = mem::take(&mut overview.holds);
-        let mut held_removals = Vec::new();
-        for (key, hold) in &held {
-            if key.kind == HoldKind::Remove && hold.approved.is_none() {
-                held_removals.push(key.user_id.to_string());
-            }
+impl StatusView<'_> {
+    fn counts(&self) -> Counts {
+        let last_cycle = self.overview.account.last_cycle.as_ref();
+        last_cycle.map(|cycle| cycle.counts).unwrap_or_default()
+    }
+
+    /// For programs; `docs/json.md` documents it.
+    fn json(&self) -> Value {
+        let counts = self.counts();
+        let holds = &self.overview.holds;
+        let removals = holds
+            .iter()
+            .filter(|(key, hold)| key.kind == HoldKind::Remove && hold.approved.is_none());
+        let held_removals: Vec<&str> = removals.map(|(key, _)| &*key.user_id).collect();
+        let mut answer = json!({
+            "version": 1,
+            "account": self.account,
+            "other_accounts": self.other_accounts,
+            "eligible": counts.eligible,
+            "in_sync": counts.in_sync,
+            "pending": counts.pending,
+            "counts": counts,
+            "waiting_for_seat": self.overview.account.facts.waiting_for_seat,
+            "held": holds_as_json(holds),
+            "held_removals": held_removals,
+        });
+        for (key, value) in json!(self.overview).as_object().into_iter().flatten() {
+            answer[key] = value.clone();
         }
-        sort_ids(&mut held_removals);
-        Self {
-            version: 1,
-            account: name.to_owned(),
-            other_accounts: Vec::new(),
-            eligible: counts.eligible,
-            in_sync: counts.in_sync,
-            pending: counts.pending,
-            counts,
-            waiting_for_seat,
-            held,
-            held_removals,
-            overview,
-            unhealthy_after,
-            invocation: invocation.clone(),
+        answer
+    }
+
+    fn write(&self, page: &mut Page) {
+        let overview = self.overview;
+        let now = overview.account.now;
+        page.line("account", self.account);
+        if !self.other_accounts.is_empty() {
+            let others = listed_ids(&self.other_accounts);
+            let unknown = Advice::warning(format!("the state does not know this account; it knows: {others}"));
+            let remedy = "correct `account` in the configuration, unless this is a new account";
+            page.advice("", &unknown.with(remedy));
+        }
+        match &overview.account.last_cycle {
+            None => {
+                let (run, once) = (self.invocation.command("run"), self.invocation.command("once"));
+                let advice = Advice::warning("no cycle has ended yet");
+                let remedy = format!("unless one is running, {run} starts the daemon, {once} runs one cycle");
+                page.advice("last cycle", &advice.with(remedy));
+            }
+            Some(cycle) => self.write_last_cycle(page, cycle),
+        }
+        let answer = self.json();
+        for key in [
+            "counts",
+            "managed",
+            "leaving",
+            "unsettled",
+            "seats",
+            "list_passed_at",
+            "lease",
+        ] {
+            page.field(key, &answer[key], now);
+        }
+        if self.counts().missing_ids > 0 {
+            page.advice("missing ids", &missing_ids(self.counts().missing_ids, self.invocation));
+        }
+        self.write_holds(page);
+        let waiting = &overview.account.facts.waiting_for_seat;
+        if !waiting.is_empty() {
+            let (employees, ids) = (
+                counted(waiting.len(), "employee"),
+                listed_ids(waiting.iter().map(EmployeeId::as_str)),
+            );
+            let advice = Advice::warning(format!("{employees} for a seat: {ids}"));
+            let retry = self.invocation.command("retry");
+            let remedy = format!("remove users in Wazzup or book more seats; {retry} then tries in the next cycle");
+            page.advice("waiting", &advice.with(remedy));
+        }
+        self.write_failing(page);
+        let added = &overview.added_lately;
+        if !added.is_empty() {
+            let (users, ids) = (counted(added.len(), "user"), listed_ids(added));
+            page.line("added lately", &format!("{users} in 7 days: {ids}"));
+            page.remedy("give each of them a role in Wazzup: without one, nobody sees a chat");
+        }
+        for cycle in overview.recent_cycles.iter().take(CYCLES_SHOWN) {
+            page.field("recent_cycles", &json!(cycle), now);
         }
     }
 
-    /// Nobody ever held the account's lease.
-    fn is_unknown(&self) -> bool {
-        self.overview.account.lease.is_none() && self.overview.account.last_cycle.is_none()
+    fn write_last_cycle(&self, page: &mut Page, cycle: &LastCycle) {
+        let account = &self.overview.account;
+        let mark = match cycle.outcome {
+            CycleOutcome::InSync => Mark::Ok,
+            CycleOutcome::Incomplete => Mark::Warning,
+            CycleOutcome::Failed => Mark::Failed,
+        };
+        let (outcome, ended) = (
+            cycle.outcome.as_str().replace('_', " "),
+            ago(account.now, cycle.finished_at),
+        );
+        page.advice("last cycle", &Advice::new(mark, format!("{outcome}, ended {ended}")));
+        let check = self.invocation.command("check");
+        if let Some(error) = &cycle.error {
+            page.line("", error);
+            page.remedy(&format!(
+                "every cycle tries again by itself; {check} says whether something has to be corrected"
+            ));
+            page.field("last_success_at", &json!(account.last_success_at), account.now);
+        }
+        let quiet_for = account.now.duration_since(cycle.finished_at);
+        if quiet_for > self.unhealthy_after {
+            let silence = Advice::bad(format!("no cycle has ended for {}", in_words(quiet_for)));
+            let remedy = format!("see whether the daemon is running, and its log; {check} tests what it needs");
+            page.advice("", &silence.with(remedy));
+        }
+    }
+
+    fn write_holds(&self, page: &mut Page) {
+        let now = self.overview.account.now;
+        let managed = usize::try_from(self.overview.managed).unwrap_or(usize::MAX);
+        let holds = self.overview.holds.iter();
+        let (approved, waiting): (Vec<_>, Vec<_>) = holds.partition(|(_, hold)| hold.approved.is_some());
+        for group in grouped(waiting) {
+            page.advice("held", &group.advice(managed, self.invocation, now));
+            page.line("", &listed_ids(group.ids()));
+        }
+        for group in grouped(approved) {
+            let (what, ids) = (
+                counted(group.holds.len(), noun_for_hold(group.kind)),
+                listed_ids(group.ids()),
+            );
+            let text = format!("{what}, which the next cycle carries out as far as still due: {ids}");
+            page.line("approved", &text);
+        }
+    }
+
+    /// One paragraph for each kind of failure.
+    fn write_failing(&self, page: &mut Page) {
+        let mut kinds: BTreeMap<(Operation, &str, &str), Vec<&Failure>> = BTreeMap::new();
+        for failure in &self.overview.failing {
+            let kind = (failure.operation, &*failure.code, &*failure.detail);
+            kinds.entry(kind).or_default().push(failure);
+        }
+        for ((operation, code, detail), failures) in kinds {
+            let (users, operation) = (counted(failures.len(), "user"), operation.as_str());
+            page.advice(
+                "failing",
+                &Advice::bad(format!("{users}, {operation}: {code}: {detail}")),
+            );
+            page.line("", &who_and_when(self.overview.account.now, &failures));
+        }
+        if let Some(example) = self.overview.failing.first() {
+            let explain = self.invocation.command_for("explain", &example.user_id);
+            page.remedy(&format!("{explain} says what to do about one of them"));
+        }
+    }
+}
+
+/// `12, 13; tried again in 5 min`.
+fn who_and_when(now: Timestamp, failures: &[&Failure]) -> String {
+    let ids = listed_ids(failures.iter().map(|failure| &*failure.user_id));
+    match failures.iter().filter_map(|failure| failure.next_attempt_at).min() {
+        Some(at) => format!("{ids}; tried again {}", until(now, at)),
+        None => format!("{ids}; synced as soon as the CRM is corrected"),
     }
 }

@@ -27,11 +27,17 @@ fn upsert(id: &str, phone: Option<u64>, takes_seat: bool) -> PlannedUpsert {
             change: if takes_seat { Change::Add } else { Change::Update },
         },
         wanted_phone: phone,
-        before: None,
         name_in_wazzup: None,
         takes_seat,
         waits_for: Vec::new(),
         phone_waits_for: Vec::new(),
+    }
+}
+
+fn release(user: &str) -> BatchEntry {
+    BatchEntry {
+        change: Change::Release,
+        ..upsert(user, None, false).entry
     }
 }
 
@@ -81,7 +87,10 @@ fn deliver_requests(
     plan: &Plan,
     mut service: impl FnMut(&Request) -> Verdict,
 ) -> (Report, Vec<Outcome>) {
-    let mut delivery = Delivery::new(plan, failures);
+    let mut delivery = Delivery::new(&Plan {
+        open_failures: failures,
+        ..plan.clone()
+    });
     let mut outcomes = Vec::new();
     let mut next = delivery.start();
     while let Some(request) = next {
@@ -92,6 +101,21 @@ fn deliver_requests(
         next = step.next;
     }
     (delivery.finish(), outcomes)
+}
+
+/// What is sent to a service that gives this answer to the first request and accepts all others, and what it comes to.
+fn answered_first(plan: &Plan, first: Verdict) -> (Vec<String>, Report, Vec<Outcome>) {
+    let mut requests = Vec::new();
+    let mut first = Some(first);
+    let (report, outcomes) = deliver_requests(Failures::new(), plan, |request| {
+        requests.push(told(request));
+        first.take().unwrap_or(ACCEPTED)
+    });
+    (requests, report, outcomes)
+}
+
+fn server_error() -> Verdict {
+    Verdict::NoDecision(RefusalCode::Status(500).into())
 }
 
 fn refused(code: RefusalCode) -> Verdict {
@@ -223,7 +247,7 @@ fn a_service_that_took_a_control_does_not_fail_on_everything() {
         if entries[0].employee.id.as_str() == "control" {
             ACCEPTED
         } else {
-            Verdict::NoDecision(RefusalCode::Status(500).into())
+            server_error()
         }
     });
     assert_eq!(report.interruption, None);
@@ -261,7 +285,7 @@ fn entries_set_aside_are_not_forgotten_when_the_batch_is_too_large() {
             }],
             ..RefusalCode::InvalidUsersData.into()
         }),
-        2 => Verdict::Refused(RefusalCode::TooManyEntities.into()),
+        2 => refused(RefusalCode::TooManyEntities),
         _ => ACCEPTED,
     });
     let delivered: BTreeSet<&str> = report.delivered.iter().map(|delivered| delivered.id.as_str()).collect();
@@ -281,15 +305,7 @@ fn whoever_is_accepted_as_the_control_is_not_charged_with_what_failed_before() {
     });
     // After a lost request about everybody, nobody else is in sync.
     plan.control = Some(resent);
-    let mut failures = 0;
-    let (report, outcomes) = deliver(&plan, |_| {
-        failures += 1;
-        if failures == 1 {
-            Verdict::NoDecision(RefusalCode::Status(500).into())
-        } else {
-            ACCEPTED
-        }
-    });
+    let (_, report, outcomes) = answered_first(&plan, server_error());
     assert_eq!(outcomes, [Outcome::Upserted]);
     assert_eq!((report.delivered.len(), report.failing.len()), (1, 0));
     assert!(report.pending.is_empty(), "{:?}", report.pending);
@@ -314,7 +330,7 @@ fn an_accepted_control_ends_the_failure_of_its_phone() {
     let (report, outcomes) = deliver_requests(failures, &plan, |request| {
         requests.push(told(request));
         match requests.len() {
-            1 | 3 => Verdict::NoDecision(RefusalCode::Status(500).into()),
+            1 | 3 => server_error(),
             _ => ACCEPTED,
         }
     });
@@ -335,7 +351,7 @@ fn a_control_is_sent_as_acknowledged_last() {
     let (report, outcomes) = deliver(&plan, |entries| {
         requests.push(entries.to_vec());
         match entries {
-            _ if failing(entries) => Verdict::NoDecision(RefusalCode::Status(500).into()),
+            _ if failing(entries) => server_error(),
             [entry] if entry.employee.phone.is_some() => refused(RefusalCode::Status(400)),
             _ => ACCEPTED,
         }
@@ -349,13 +365,10 @@ fn a_control_is_sent_as_acknowledged_last() {
     assert_eq!(report.interruption, None);
 
     let mut plan = changing(&["0"]);
-    plan.releases.push(BatchEntry {
-        change: Change::Release,
-        ..upsert("a", None, false).entry
-    });
+    plan.releases.push(release("a"));
     plan.control = Some(upsert("a", Some(PHONE), false).entry);
     let (report, _) = deliver(&plan, |entries| match entries {
-        _ if failing(entries) => Verdict::NoDecision(RefusalCode::Status(500).into()),
+        _ if failing(entries) => server_error(),
         [entry] if entry.employee.phone.is_some() => refused(RefusalCode::DuplicatePhoneNumber),
         _ => ACCEPTED,
     });
@@ -366,13 +379,10 @@ fn a_control_is_sent_as_acknowledged_last() {
 #[test]
 fn a_user_who_only_gave_up_a_phone_is_no_control() {
     let mut plan = changing(&["0"]);
-    plan.releases.push(BatchEntry {
-        change: Change::Release,
-        ..upsert("a", None, false).entry
-    });
+    plan.releases.push(release("a"));
     let (report, outcomes) = deliver(&plan, |entries| match entries[0].change {
         Change::Release => ACCEPTED,
-        _ => Verdict::NoDecision(RefusalCode::Status(500).into()),
+        _ => server_error(),
     });
     assert!(matches!(report.interruption, Some(Interruption::Unavailable(_))));
     assert_eq!((outcomes, report.requests), (vec![Outcome::Upserted], 2));
@@ -387,15 +397,7 @@ fn an_accepted_control_settles_only_what_it_says() {
     let other_phone = upsert("a", Some(79_260_000_009), false).entry;
     for control in [other_name, other_phone, upsert("b", None, false).entry] {
         plan.control = Some(control);
-        let mut requests = 0;
-        let (report, outcomes) = deliver(&plan, |_| {
-            requests += 1;
-            if requests == 1 {
-                Verdict::NoDecision(RefusalCode::Status(500).into())
-            } else {
-                ACCEPTED
-            }
-        });
+        let (_, report, outcomes) = answered_first(&plan, server_error());
         assert_eq!(failed(&outcomes), [("a", Operation::Upsert)]);
         assert!(report.pending.contains("a") && report.delivered.is_empty());
     }
@@ -404,11 +406,7 @@ fn an_accepted_control_settles_only_what_it_says() {
     let mut requests = 0;
     let (report, outcomes) = deliver(&plan, |_| {
         requests += 1;
-        if requests < 3 {
-            Verdict::NoDecision(RefusalCode::Status(500).into())
-        } else {
-            ACCEPTED
-        }
+        if requests < 3 { server_error() } else { ACCEPTED }
     });
     assert_eq!(
         (failed(&outcomes), report.pending.len()),
@@ -417,34 +415,13 @@ fn an_accepted_control_settles_only_what_it_says() {
 }
 
 #[test]
-fn the_failures_of_an_account_that_is_forgotten_are_forgotten_too() {
-    let mut plan = Plan::default();
-    plan.upserts.push(upsert("a", None, true));
-    plan.marks.forgets_account = true;
-    let failures = Failures::from([
-        failure("a", Operation::Upsert, Some("Somebody"), None),
-        failure("gone", Operation::Remove, None, None),
-    ]);
-    let (report, outcomes) = deliver_after(failures, &plan, |_| Verdict::Refused(RefusalCode::Status(400).into()));
-    let attempts = outcomes.iter().map(|outcome| match outcome {
-        Outcome::Failed(attempt) => attempt.attempts,
-        other => panic!("{other:?}"),
-    });
-    assert_eq!(attempts.collect::<Vec<_>>(), [1]);
-    assert_eq!(report.failing.len(), 1, "{:?}", report.failing);
-}
-
-#[test]
 fn what_waits_for_longest_is_tried_after_two_failed_alone() {
-    let mut plan = Plan::default();
-    for number in 0..64 {
-        plan.upserts.push(upsert(&format!("n{number:02}"), None, true));
-    }
+    let plan = adding(64);
     // Where the search begins, a quarter of all fail.
-    let fails = |entry: &BatchEntry| entry.employee.id.as_str() >= "n48";
+    let fails = |entry: &BatchEntry| entry.employee.id.as_str() >= "n048";
     let (report, _) = deliver(&plan, |entries| {
         if entries.iter().any(fails) {
-            Verdict::NoDecision(RefusalCode::Status(500).into())
+            server_error()
         } else {
             ACCEPTED
         }
@@ -462,7 +439,7 @@ fn a_service_that_fails_on_everything_costs_16_requests_more_than_planned() {
     for number in 0..100 {
         plan.upserts.push(upsert(&format!("n{number:02}"), None, true));
     }
-    let (report, outcomes) = deliver(&plan, |_| Verdict::NoDecision(RefusalCode::Status(500).into()));
+    let (report, outcomes) = deliver(&plan, |_| server_error());
     assert_eq!(report.requests, 1 + EXTRA_REQUESTS_BEFORE_ACCEPTANCE);
     assert!(matches!(report.interruption, Some(Interruption::Unavailable(_))));
     assert_eq!(outcomes, []);

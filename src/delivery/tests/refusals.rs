@@ -7,15 +7,7 @@ use super::*;
 #[test]
 fn an_entry_named_for_its_phone_goes_on_without_it() {
     let plan = changing(&["a+", "b+", "c"]);
-    let mut requests = Vec::new();
-    let (report, outcomes) = deliver_requests(Failures::new(), &plan, |request| {
-        requests.push(told(request));
-        if requests.len() == 1 {
-            refused_naming(&[(0, &["phone"])])
-        } else {
-            ACCEPTED
-        }
-    });
+    let (requests, report, outcomes) = answered_first(&plan, refused_naming(&[(0, &["phone"])]));
     assert_eq!(requests, ["upsert a+ b+ c", "upsert a b+ c"]);
     assert_eq!(failed(&outcomes), [("a", Operation::Phone)]);
     assert_eq!(delivered(&report), BTreeSet::from(["a", "b", "c"]));
@@ -37,15 +29,7 @@ fn an_entry_that_is_named_is_set_aside(
     #[case] charged: &str,
 ) {
     let plan = changing(&["a+", "b+", "c"]);
-    let mut requests = Vec::new();
-    let (report, outcomes) = deliver_requests(Failures::new(), &plan, |request| {
-        requests.push(told(request));
-        if requests.len() == 1 {
-            refused_naming(named)
-        } else {
-            ACCEPTED
-        }
-    });
+    let (requests, report, outcomes) = answered_first(&plan, refused_naming(named));
     assert_eq!(requests[1..], [second]);
     assert_eq!(failed(&outcomes), [(charged, Operation::Upsert)]);
     assert!(report.pending.contains(charged) && report.pending.len() == 1);
@@ -58,15 +42,7 @@ fn an_entry_that_is_named_is_set_aside(
 #[case(&[(0, &[][..]), (1, &[][..]), (2, &[][..]), (3, &[][..])])]
 fn a_refusal_that_names_nothing_usable_halves_the_group(#[case] named: &[(usize, &[&str])]) {
     let plan = changing(&["a", "b", "c", "d"]);
-    let mut requests = Vec::new();
-    let (_, outcomes) = deliver_requests(Failures::new(), &plan, |request| {
-        requests.push(told(request));
-        if requests.len() == 1 {
-            refused_naming(named)
-        } else {
-            ACCEPTED
-        }
-    });
+    let (requests, _, outcomes) = answered_first(&plan, refused_naming(named));
     assert_eq!(requests[1..], ["upsert c d", "upsert a b"]);
     assert_eq!(failed(&outcomes), []);
 }
@@ -93,15 +69,7 @@ fn an_answer_that_names_the_wrong_entry_harms_nobody() {
 fn a_single_entry_that_is_refused_is_tried_without_its_phone() {
     let mut plan = changing(&["a+"]);
     plan.upserts[0].wanted_phone = "79260000001".parse().ok();
-    let mut requests = Vec::new();
-    let (report, outcomes) = deliver_requests(Failures::new(), &plan, |request| {
-        requests.push(told(request));
-        if requests.len() == 1 {
-            refused(RefusalCode::Status(400))
-        } else {
-            ACCEPTED
-        }
-    });
+    let (requests, report, outcomes) = answered_first(&plan, refused(RefusalCode::Status(400)));
     assert_eq!(requests, ["upsert a+", "upsert a"]);
     assert_eq!(failed(&outcomes), [("a", Operation::Phone)]);
     assert!(report.pending.is_empty());
@@ -123,18 +91,13 @@ fn only_a_duplicate_phone_is_taken_off_whoever_has_it() {
         (RefusalCode::DuplicatePhoneNumber, "upsert a b"),
         (RefusalCode::InvalidUsersData, "upsert b"),
     ] {
-        let mut requests = Vec::new();
-        deliver_requests(Failures::new(), &plan, |request| {
-            requests.push(told(request));
-            if requests.len() == 1 {
-                Verdict::Refused(Refusal {
-                    phone: "79260000001".parse().ok(),
-                    ..code.clone().into()
-                })
-            } else {
-                ACCEPTED
-            }
-        });
+        let (requests, _, _) = answered_first(
+            &plan,
+            Verdict::Refused(Refusal {
+                phone: "79260000001".parse().ok(),
+                ..code.clone().into()
+            }),
+        );
         assert_eq!(requests[1], second);
     }
 }
@@ -148,15 +111,11 @@ fn attempts_with_the_same_values_are_counted_on() {
             _ => panic!("{outcomes:?}"),
         }
     };
-    let mut plan = changing(&["a"]);
+    let plan = changing(&["a"]);
     let upsert = |name, phone| Failures::from([failure("a", Operation::Upsert, Some(name), phone)]);
     assert_eq!(attempts(upsert("Somebody", None), &plan), 3);
     assert_eq!(attempts(upsert("Another Name", None), &plan), 1);
     assert_eq!(attempts(upsert("Somebody", Some(79_260_000_001)), &plan), 1);
-    // A failure that the plan closed is another one.
-    let (key, _) = failure("a", Operation::Upsert, Some("Somebody"), None);
-    plan.marks.closed_failures.push(key);
-    assert_eq!(attempts(upsert("Somebody", None), &plan), 1);
 }
 
 #[test]
@@ -194,10 +153,7 @@ fn an_acceptance_ends_the_failures_that_it_settles() {
     // A failure without a phone is about giving one up: a release settles it, and nothing else.
     let failures_of_release = || Failures::from([failure("a", Operation::Phone, Some("Somebody"), None)]);
     let mut plan = Plan::default();
-    plan.releases.push(BatchEntry {
-        change: Change::Release,
-        ..upsert("a", None, false).entry
-    });
+    plan.releases.push(release("a"));
     let (report, _) = deliver_after(failures_of_release(), &plan, |_| ACCEPTED);
     assert_eq!(report.recovered, [FailureKey::new("a", Operation::Phone)]);
     let (report, _) = deliver_after(failures_of_release(), &changing(&["a+"]), |_| ACCEPTED);
@@ -262,11 +218,7 @@ fn after_a_group_without_a_decision_the_next_ones_are_tried_once_until_one_is_ac
             Request::Upsert { attempts, .. } => Some(*attempts),
             _ => None,
         });
-        if requests.len() == 1 {
-            Verdict::NoDecision(RefusalCode::Status(500).into())
-        } else {
-            ACCEPTED
-        }
+        if requests.len() == 1 { server_error() } else { ACCEPTED }
     });
     let expected = [
         Some(Attempts::Several),
@@ -300,7 +252,7 @@ fn an_account_over_its_limit_is_searched_sixteen_times() {
 #[case(
     RefusalCode::InvalidUsersData,
     Operation::Phone,
-    "Wazzup does not take this phone; everything else is synced"
+    "Wazzup refuses this change of the phone; everything else is synced"
 )]
 #[case(
     RefusalCode::UserLimitExceeded,

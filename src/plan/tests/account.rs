@@ -31,7 +31,7 @@ fn a_complete_list_must_show_enough_of_our_users(#[case] users: usize, #[case] s
     let plan = world.plan();
     assert_eq!((plan.doubts_account(), plan.account_proven), (is_doubted, !is_doubted));
     assert_eq!(plan.upserts.len(), if is_doubted { 0 } else { users - shown });
-    assert!(plan.questions.is_empty());
+    assert_eq!(plan.questions, Questions::default());
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn another_key_is_judged_by_a_list_or_by_five_users() {
     let mut ours = world.list.clone();
     world.list.add_look_up("e1", Some("Somebody Else".to_owned()));
     let plan = world.plan();
-    assert!(plan.doubts_account() && plan.sends_nothing());
+    assert!(plan.doubts_account() && plan.requests() == 0);
     let hold = &plan.holds[&HoldKey::account()];
     assert_eq!((hold.content.as_str(), hold.since), ("ours", NOW));
     // One under the acknowledged name is enough.
@@ -64,10 +64,10 @@ fn another_key_is_judged_by_a_list_or_by_five_users() {
 #[test]
 fn a_known_key_needs_no_proof_where_there_is_no_list() {
     let mut world = World::with_users(5);
-    assert!(world.plan().questions.is_empty() && !world.plan().account_proven);
+    assert!(world.plan().questions == Questions::default() && !world.plan().account_proven);
     world.shows_first(0, Coverage::Unavailable("no answer".to_owned()));
     let plan = world.plan();
-    assert!(plan.questions.is_empty() && !plan.doubts_account() && !plan.account_proven);
+    assert!(plan.questions == Questions::default() && !plan.doubts_account() && !plan.account_proven);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn while_the_account_is_doubted_the_list_is_read_in_every_cycle() {
         world.wants("new", "Newly Hired", None);
         world.snapshot.holds.insert(HoldKey::account(), hold("ours", false));
         let plan = world.plan();
-        assert!(plan.questions.list && plan.questions.for_account && plan.sends_nothing());
+        assert!(plan.questions.list && plan.questions.for_account && plan.requests() == 0);
         assert_eq!(plan.marks.closed_holds, []);
         // A list that passes ends the hold.
         world.shows_first(users, Coverage::Complete);
@@ -97,7 +97,7 @@ fn what_was_to_be_sent_to_a_doubted_account_waits() {
     world.shows_first(0, Coverage::Complete);
     world.list.add_look_up("e1", None);
     let plan = world.plan();
-    assert!(plan.doubts_account() && plan.sends_nothing() && plan.control.is_none());
+    assert!(plan.doubts_account() && plan.requests() == 0 && plan.control.is_none());
     assert_eq!(plan.pending, BTreeSet::from([employee_id("e2"), employee_id("e3")]));
     let staying: Vec<_> = plan
         .staying
@@ -118,11 +118,12 @@ fn an_approved_account_is_begun_anew_but_only_that_one() {
     let mut world = World::with_users(5);
     world.shows(&[("e1", "Employee 1"), ("x", "Somebody")], Coverage::Complete);
     world.list.add_look_up("e2", None);
+    world.refused("e3", Operation::Upsert, "Employee 3", None, SignedDuration::ZERO);
     world.snapshot.holds.insert(HoldKey::account(), hold("another", true));
     assert!(world.plan().doubts_account());
     world.snapshot.holds.insert(HoldKey::account(), hold("ours", true));
     let plan = world.plan();
-    assert!(plan.marks.forgets_account && plan.account_proven);
+    assert!(plan.marks.forgets_account && plan.account_proven && plan.open_failures.is_empty());
     assert_eq!((plan.upserts.len(), plan.managed, plan.drift.foreign), (5, 0, 2));
     assert_eq!(plan.upserts[0].entry.change, Change::Adopt);
     assert_eq!(plan.upserts[1].entry.change, Change::Add);
@@ -141,10 +142,7 @@ fn a_lost_removal_of_ours_explains_why_a_user_is_absent() {
     // A lost upsert explains another name, but no absence.
     let mut world = World::with_users(2);
     for number in 1..=2 {
-        let content = LostContent::Upsert {
-            name: full_name("Lately"),
-            phone: None,
-        };
+        let content = upsert_of("Lately", None);
         world.lost(&format!("e{number}"), content, SignedDuration::ZERO);
     }
     world.shows(&[("e1", "lately")], Coverage::Complete);

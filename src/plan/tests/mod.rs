@@ -184,6 +184,13 @@ fn hold(content: &str, is_approved: bool) -> Hold {
     }
 }
 
+fn upsert_of(name: &str, phone: Option<Phone>) -> LostContent {
+    LostContent::Upsert {
+        name: full_name(name),
+        phone,
+    }
+}
+
 fn ids(upserts: &[PlannedUpsert]) -> Vec<&str> {
     upserts.iter().map(|upsert| upsert.id().as_str()).collect()
 }
@@ -209,7 +216,7 @@ fn an_account_with_more_users_than_seats_is_not_asked_in_every_cycle() {
     world.snapshot.account.seats_limit = Some(3);
     world.wants("new", "Newly Hired", None);
     let plan = world.plan();
-    assert!(plan.questions.is_empty(), "{:?}", plan.questions);
+    assert_eq!(plan.questions, Questions::default());
     assert_eq!(plan.waiting_for_seat, [employee_id("new")]);
 }
 
@@ -217,13 +224,7 @@ fn an_account_with_more_users_than_seats_is_not_asked_in_every_cycle() {
 fn a_look_up_without_an_answer_leaves_a_held_take_over_as_it_is() {
     let mut world = World::with_users(5);
     world.wants("x", "Our Name", None);
-    let hold = Hold {
-        content: "Their Name".to_owned(),
-        reason: "held".to_owned(),
-        since: NOW - SignedDuration::from_hours(2),
-        sticky: false,
-        approved: None,
-    };
+    let hold = hold("Their Name", false);
     let key = HoldKey::new(HoldKind::Takeover, "x");
     world.snapshot.holds.insert(key.clone(), hold.clone());
     world.shows(&[], Coverage::Unavailable("no answer".to_owned()));
@@ -265,27 +266,11 @@ fn a_lost_creation_that_is_found_counts_as_an_addition_without_a_further_seat() 
     let mut world = World::with_users(5);
     world.wants("new", "Newly Hired", None);
     let new = employee_id("new");
-    world.snapshot.users.insert(new.clone(), User::default());
-    let lost = LostEntry {
-        content: LostContent::Upsert {
-            name: full_name("Newly Hired"),
-            phone: None,
-        },
-        lost_at: NOW - SignedDuration::from_hours(1),
-        may_land_until: NOW - SignedDuration::from_hours(1),
-    };
-    world.snapshot.lost.insert(new, vec![lost]);
-    world.shows(
-        &[
-            ("e1", "Employee 1"),
-            ("e2", "Employee 2"),
-            ("e3", "Employee 3"),
-            ("e4", "Employee 4"),
-            ("e5", "Employee 5"),
-            ("new", "Newly Hired"),
-        ],
-        Coverage::Complete,
-    );
+    world.snapshot.users.insert(new, User::default());
+    let content = upsert_of("Newly Hired", None);
+    world.lost("new", content, -SignedDuration::from_hours(1));
+    world.shows_first(5, Coverage::Complete);
+    world.shows(&[("new", "Newly Hired")], Coverage::Complete);
     let plan = world.plan();
     assert_eq!(ids(&plan.upserts), ["new"]);
     assert_eq!(
@@ -302,6 +287,6 @@ fn the_list_is_read_before_an_addition_even_if_no_proof_is_needed() {
     assert!(world.plan().questions.list);
     world.shows(&[], Coverage::Unavailable("no answer".to_owned()));
     let plan = world.plan();
-    assert!(plan.questions.is_empty());
+    assert_eq!(plan.questions, Questions::default());
     assert_eq!(ids(&plan.upserts), ["new"]);
 }

@@ -60,10 +60,10 @@ async fn orders_are_taken_by_the_next_cycle() {
         assert_eq!(snapshot.lost_entries(&id("1")).len(), 1, "who is in sync is sent again");
         assert_eq!(snapshot.lost.len(), 1);
     }
-    assert_eq!(opening.approved.keys().collect::<Vec<_>>(), [&update]);
+    assert_eq!(opening.orders.approved.keys().collect::<Vec<_>>(), [&update]);
     let known = ["1", "2", "3", "4", "9"].map(|user_id| opening.snapshot.knows(user_id));
     assert_eq!(known, [true, true, true, true, false]);
-    assert_eq!(opening.dropped_orders[0].key, takeover);
+    assert_eq!(opening.orders.dropped[0].0, takeover);
     assert_eq!(
         fixture.sql("SELECT next_attempt_at <= now() FROM wazzup_sync.failures"),
         "t"
@@ -130,7 +130,8 @@ async fn marks_are_written_down_before_the_first_request() {
 
     let list = ListPassed {
         fingerprint: "0123456789abcdef".into(),
-        seats: Some(SeatsCounted { used: 3, foreign: 1 }),
+        seats_used: Some(3),
+        foreign_users: Some(1),
     };
     let end = Finished {
         list_passed: Some(list),
@@ -181,7 +182,7 @@ async fn old_history_is_pruned_and_a_departed_person_erased() {
         .await;
     assert_eq!(
         fixture.state.erase("1").await.expect("an answer"),
-        Erasure::Refused(ErasureRefusal::Managed)
+        Erasure::StillManaged
     );
     fixture.deliver(cycle, remove(&["1"]), removed()).await;
     fixture.finish(cycle, &finished(CycleOutcome::InSync), KEEP).await;
@@ -243,7 +244,8 @@ async fn a_failed_cycle_leaves_the_list_due() {
     };
     let list = ListPassed {
         fingerprint: "0123456789abcdef".into(),
-        seats: Some(SeatsCounted { used: 3, foreign: 0 }),
+        seats_used: Some(3),
+        foreign_users: Some(0),
     };
     let failed = Finished {
         error: Some(error),
@@ -259,7 +261,7 @@ async fn a_failed_cycle_leaves_the_list_due() {
         (Some(cycle.now), None)
     );
     assert!(account.error_reported_at.is_some() && account.list_read_at.is_none());
-    assert_eq!((account.fingerprint, account.seats.used), (None, Some(3)));
+    assert_eq!((account.facts.fingerprint, account.seats.used), (None, Some(3)));
     let good = Finished {
         noteworthy: false,
         ..Finished {
@@ -271,5 +273,5 @@ async fn a_failed_cycle_leaves_the_list_due() {
     fixture.finish(cycle, &good, KEEP).await;
     let account = fixture.open().await.account;
     assert_eq!((account.failing_since, account.error_reported_at), (None, None));
-    assert!(account.list_read_at.is_some() && account.fingerprint.is_some());
+    assert!(account.list_read_at.is_some() && account.facts.fingerprint.is_some());
 }

@@ -39,7 +39,7 @@ async fn a_request_goes_into_the_journal_and_out_with_its_answer() {
         .iter()
         .map(|entry| {
             (
-                entry.operation.as_str(),
+                entry.operation,
                 entry.name_before.as_deref(),
                 entry.name_after.as_deref(),
             )
@@ -47,7 +47,10 @@ async fn a_request_goes_into_the_journal_and_out_with_its_answer() {
         .collect();
     assert_eq!(
         changes,
-        [("update", Some("Boris"), Some("Bob")), ("adopt", None, Some("Boris"))]
+        [
+            (HistoryOperation::Update, Some("Boris"), Some("Bob")),
+            (HistoryOperation::Adopt, None, Some("Boris"))
+        ]
     );
     let overview = fixture.state.overview(10).await.expect("an overview");
     assert_eq!(
@@ -183,7 +186,7 @@ async fn a_removal_leaves_a_bare_row_where_a_lost_upsert_may_bring_the_user_back
     assert_eq!(opening.snapshot.recent_removals.len(), 2);
     let boris = fixture.state.history("2", 1).await.expect("a history").remove(0);
     assert_eq!(
-        (boris.absent, boris.approved_by.as_deref()),
+        (boris.was_absent, boris.approved_by.as_deref()),
         (true, Some("olga@office"))
     );
     assert_eq!(
@@ -192,11 +195,28 @@ async fn a_removal_leaves_a_bare_row_where_a_lost_upsert_may_bring_the_user_back
     );
     assert_eq!(
         fixture.state.erase("1").await.expect("an answer"),
-        Erasure::Refused(ErasureRefusal::InLostRequest)
+        Erasure::InLostRequest
     );
 
     until_nothing_can_land().await;
     fixture.deliver(cycle, remove(&["1"]), removed()).await;
     let opening = fixture.open().await;
     assert!(opening.snapshot.users.is_empty() && opening.snapshot.lost.is_empty() && opening.snapshot.holds.is_empty());
+}
+
+#[tokio::test]
+async fn each_change_is_in_the_history_by_its_name() {
+    use Change::{Add, Adopt, Release, Resend, TakeOver, Update};
+    let fixture = Fixture::new().await;
+    let cycle = fixture.open().await.cycle;
+    for change in [Add, Adopt, TakeOver, Update, Release, Resend] {
+        let request = upsert(&[("1", "Anna", None, change)]);
+        fixture.deliver(cycle, request, Outcome::Upserted).await;
+        let newest = fixture.state.history("1", 1).await.expect("a history").remove(0);
+        assert_eq!(
+            serde_json::json!(newest)["operation"],
+            change.as_str(),
+            "as `explain` shows it"
+        );
+    }
 }

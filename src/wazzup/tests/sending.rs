@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rstest::rstest;
 use tokio::{
-    net::TcpListener,
+    net::TcpSocket,
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
@@ -211,9 +211,10 @@ async fn a_refusal_that_cannot_be_read_is_still_one() {
 
 #[tokio::test]
 async fn a_refused_connection_changed_nothing() {
-    let unused = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    // Bound, so that no other process gets the port, and not listening.
+    let unused = TcpSocket::new_v4().expect("a socket");
+    unused.bind(([127, 0, 0, 1], 0).into()).expect("a port");
     let address = unused.local_addr().expect("an address");
-    drop(unused);
     let client = impatient(&format!("http://{address}/hidden"), Duration::from_secs(20));
     let answer = open(&client).send(&upsert(Attempts::Several)).await;
     assert_eq!(answer.loss, Loss::None);

@@ -1,10 +1,12 @@
-//! What the sandbox answers: status, headers and body, and refusals in every style.
+//! What the sandbox answers, and refusals in every style.
 
-use axum::http::{StatusCode, header};
-use axum::response::{AppendHeaders, IntoResponse, Response};
+use axum::http::{Response, header};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::variant::ErrorStyle;
+
+pub type Answer = Response<String>;
 
 /// The page of a proxy or firewall.
 pub(crate) const HTML: &str = "<html><head><title>Error</title></head><body><h1>Error</h1><hr>nginx</body></html>";
@@ -13,91 +15,86 @@ pub(crate) const HTML: &str = "<html><head><title>Error</title></head><body><h1>
 pub(crate) const WILD_INDEXES: [i64; 3] = [100, 1 << 32, -1];
 
 /// The body's first character decides the content type: HTML, JSON or text.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) fn answer(status: u16, body: impl Into<String>) -> Answer {
+    let body = body.into();
+    let content_type = match body.as_bytes().first() {
+        Some(b'<') => "text/html; charset=utf-8",
+        Some(b'{' | b'[') => "application/json; charset=utf-8",
+        _ => "text/plain; charset=utf-8",
+    };
+    let answer = Response::builder()
+        .status(status)
+        .header(header::CONTENT_TYPE, content_type);
+    answer.body(body).expect("a status from 100 to 999")
+}
+
+/// An entry that `INVALID_USERS_DATA` names.
+#[derive(Debug, Serialize)]
+pub(crate) struct InvalidEntry {
+    /// From 0; negative only where the index is wrong on purpose.
+    pub(crate) index: i64,
+    pub(crate) fields: Vec<String>,
+}
+
+/// A refusal that no style has given its form yet.
+#[derive(Debug)]
+pub(crate) struct Refusal {
     pub(crate) status: u16,
-    pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) body: String,
+    /// Without one, the answer has no body in any style.
+    pub(crate) code: &'static str,
+    pub(crate) data: Value,
 }
 
-impl Answer {
-    pub(crate) fn new(status: u16, body: impl Into<String>) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: body.into(),
-        }
+impl Refusal {
+    pub(crate) fn new(status: u16, code: &'static str, data: Value) -> Self {
+        Self { status, code, data }
     }
 
-    /// Changes the items of a list, be it a bare array or in an envelope. Any other answer stays as it is.
-    pub(crate) fn edit_list(&mut self, edit: impl FnOnce(&mut Vec<Value>)) {
-        let mut body: Value = serde_json::from_str(&self.body).unwrap_or_default();
-        let list = if body.is_object() { &mut body["data"] } else { &mut body };
-        if let Value::Array(items) = list {
-            edit(items);
-            self.body = body.to_string();
-        }
-    }
-}
-
-impl IntoResponse for Answer {
-    /// A status that HTTP does not have, which a fault may have ordered, becomes 500.
-    fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let content_type = match self.body.as_bytes().first() {
-            Some(b'<') => "text/html; charset=utf-8",
-            Some(b'{' | b'[') => "application/json; charset=utf-8",
-            _ => "text/plain; charset=utf-8",
+    pub(crate) fn invalid_users(entries: &[InvalidEntry]) -> Self {
+        let data = if entries.is_empty() {
+            Value::Null
+        } else {
+            json!(entries)
         };
-        let content_type = [(header::CONTENT_TYPE, content_type)];
-        (status, content_type, AppendHeaders(self.headers), self.body).into_response()
+        Self::new(400, "INVALID_USERS_DATA", data)
     }
-}
 
-/// The `data` of `INVALID_USERS_DATA`: the index of each invalid entry, from 0, with its invalid fields. Null for none.
-pub(crate) fn named_entries<S: AsRef<[String]>>(entries: impl IntoIterator<Item = (i64, S)>) -> Value {
-    let mut named = Vec::new();
-    for (index, fields) in entries {
-        named.push(json!({"index": index, "fields": fields.as_ref()}));
-    }
-    if named.is_empty() {
-        Value::Null
-    } else {
-        Value::Array(named)
-    }
-}
-
-impl ErrorStyle {
-    /// A refusal with this code; `data` may be null.
-    pub(crate) fn refusal(self, status: u16, code: &str, data: &Value) -> Answer {
+    pub(crate) fn in_style(self, style: ErrorStyle) -> Answer {
+        let Self { status, code, mut data } = self;
         // The vendor's own description quotes the phone, so a client that logs it has leaked it.
         let description = match data["phone"].as_str() {
             Some(phone) => format!("User with phone number {phone} already exists in the CRM."),
             None => "The request was refused.".to_owned(),
         };
-        let mut body = json!({"error": code, "description": description, "data": data});
+        let mut body = json!({"error": code, "description": description});
+        match style {
+            ErrorStyle::Empty => return answer(status, ""),
+            _ if code.is_empty() => return answer(status, ""),
+            ErrorStyle::Html => return answer(status, HTML),
+            ErrorStyle::ErrorsArray => {
+                let errors = json!({"errors": [{"code": code, "message": description}]});
+                return answer(status, errors.to_string());
+            }
+            ErrorStyle::NestedCode => return answer(status, json!({"error": {"code": code}}).to_string()),
+            ErrorStyle::Documented if status == 403 => return answer(status, json!({"error": code}).to_string()),
+            ErrorStyle::OddCodes if code == "TOO_MANY_ENTITIES" => body["error"] = json!("TOO_MACH_ENTITIES"),
+            ErrorStyle::OddCodes => body["error"] = json!(code.replace('_', "").to_lowercase()),
+            ErrorStyle::NoData => data = Value::Null,
+            ErrorStyle::WildIndexes if code == "INVALID_USERS_DATA" => {
+                let wild = WILD_INDEXES.map(|index| json!({"index": index, "fields": []}));
+                data = json!(wild);
+            }
+            ErrorStyle::Documented | ErrorStyle::WithRequestId | ErrorStyle::WildIndexes => {}
+        }
         // The vendor's page shows these two fields with one error only.
-        if self == Self::WithRequestId || self == Self::Documented && code == "DUPLICATE_PHONE_NUMBER" {
+        let is_documented_with_id = style == ErrorStyle::Documented && code == "DUPLICATE_PHONE_NUMBER";
+        if style == ErrorStyle::WithRequestId || is_documented_with_id {
             body["status"] = json!(status);
             body["requestId"] = json!("594101c6e81a1cace2646eee1edd5e66");
         }
-        match self {
-            Self::Documented if status == 403 => body = json!({"error": code}),
-            Self::OddCodes if code == "TOO_MANY_ENTITIES" => body["error"] = json!("TOO_MACH_ENTITIES"),
-            Self::OddCodes => body["error"] = json!(code.replace('_', "").to_lowercase()),
-            Self::Empty => return Answer::new(status, ""),
-            Self::Html => return Answer::new(status, HTML),
-            Self::ErrorsArray => body = json!({"errors": [{"code": code, "message": description}]}),
-            Self::NestedCode => body = json!({"error": {"code": code}}),
-            Self::NoData => body["data"] = Value::Null,
-            Self::WildIndexes if code == "INVALID_USERS_DATA" => {
-                body["data"] = named_entries(WILD_INDEXES.map(|index| (index, [])));
-            }
-            Self::Documented | Self::WithRequestId | Self::WildIndexes => {}
+        if !data.is_null() {
+            body["data"] = data;
         }
-        if body["data"].is_null() {
-            body.as_object_mut().map(|object| object.remove("data"));
-        }
-        Answer::new(status, body.to_string())
+        answer(status, body.to_string())
     }
 }

@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::answer::{Answer, HTML, WILD_INDEXES, named_entries};
-use crate::log::{Kind, Request, id_of};
+use serde_json::Value;
+
+use crate::answer::{Answer, HTML, InvalidEntry, Refusal, WILD_INDEXES, answer};
+use crate::request::{Kind, Request, id_of};
 use crate::variant::ErrorStyle;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Fault {
     when: When,
-    /// Ids and names; `None` is every request.
-    naming: Option<BTreeSet<String>>,
+    /// Ids and names; none of them is every request.
+    naming: BTreeSet<String>,
     skip: usize,
     times: usize,
     what: What,
@@ -22,7 +24,7 @@ impl Fault {
     pub fn new(when: When, what: What) -> Self {
         Self {
             when,
-            naming: None,
+            naming: BTreeSet::new(),
             skip: 0,
             times: 1,
             what,
@@ -31,16 +33,14 @@ impl Fault {
 
     /// Strikes only requests that name a user with one of these ids or names.
     pub fn naming<S: Into<String>>(self, ids_or_names: impl IntoIterator<Item = S>) -> Self {
-        let naming = Some(ids_or_names.into_iter().map(Into::into).collect());
+        let naming = ids_or_names.into_iter().map(Into::into).collect();
         Self { naming, ..self }
     }
 
-    /// Lets so many matching requests pass first.
     pub fn skip(self, skip: usize) -> Self {
         Self { skip, ..self }
     }
 
-    /// Strikes so many matching requests.
     pub fn times(self, times: usize) -> Self {
         Self { times, ..self }
     }
@@ -51,26 +51,20 @@ impl Fault {
     }
 
     /// The indexes of the entries for which it strikes this request; `None` if it does not.
-    fn struck_entries(&self, request: &Request) -> Option<Vec<usize>> {
+    fn struck_entries(&self, request: &Request) -> Option<Vec<i64>> {
         if !self.when.matches(request) {
             return None;
         }
-        let Some(naming) = &self.naming else {
-            return Some((0..request.entries.len()).collect());
+        let is_named = |entry: &Value| {
+            let mut texts = [id_of(entry), entry["name"].as_str()].into_iter().flatten();
+            self.naming.is_empty() || texts.any(|text| self.naming.contains(text))
         };
-        let mut struck = Vec::new();
-        for (index, entry) in request.entries.iter().enumerate() {
-            let by_id = id_of(entry).is_some_and(|id| naming.contains(id));
-            let by_name = entry["name"].as_str().is_some_and(|name| naming.contains(name));
-            if by_id || by_name {
-                struck.push(index);
-            }
-        }
-        (!struck.is_empty()).then_some(struck)
+        let named = (0..).zip(&request.entries).filter(|(_, entry)| is_named(entry));
+        let struck: Vec<i64> = named.map(|(index, _)| index).collect();
+        (self.naming.is_empty() || !struck.is_empty()).then_some(struck)
     }
 }
 
-/// Which requests are struck.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
     Any,
@@ -100,7 +94,7 @@ impl When {
 
 /// What happens to a request. "Done" means that the request is treated as if nothing were wrong, which includes that
 /// it may be refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum What {
     /// Done later, then answered. The next fault that matches strikes as well. A client that hangs up does not stop
     /// the request.
@@ -157,23 +151,28 @@ impl What {
         Self::answer(status, HTML)
     }
 
-    /// Not done, and answered like this.
     pub fn answer(status: u16, body: impl Into<String>) -> Self {
-        let (is_done, answer) = (false, Answer::new(status, body));
-        Self::Answer { is_done, answer }
+        Self::Answer {
+            is_done: false,
+            answer: answer(status, body),
+        }
     }
 
     /// Done, and answered like this all the same.
     pub fn act_then_answer(status: u16, body: impl Into<String>) -> Self {
-        let (is_done, answer) = (true, Answer::new(status, body));
-        Self::Answer { is_done, answer }
+        Self::Answer {
+            is_done: true,
+            answer: answer(status, body),
+        }
     }
 
     /// Not done, and answered by this status with a `location` or `retry-after`, and without a body.
     pub fn with_header(status: u16, name: &'static str, value: &str) -> Self {
-        let (is_done, mut answer) = (false, Answer::new(status, ""));
-        answer.headers.push((name, value.to_owned()));
-        Self::Answer { is_done, answer }
+        let mut answer = answer(status, "");
+        answer
+            .headers_mut()
+            .insert(name, value.parse().expect("a header value"));
+        Self::Answer { is_done: false, answer }
     }
 
     pub fn invalid(named: Named, fields: &[&str]) -> Self {
@@ -182,22 +181,26 @@ impl What {
     }
 
     /// Turns [`What::InvalidUsers`] into the answer for these entries.
-    fn for_entries(&self, struck: &[usize], style: ErrorStyle) -> Self {
+    fn for_entries(&self, struck: &[i64], style: ErrorStyle) -> Self {
         let Self::InvalidUsers { named, fields } = self else {
             return self.clone();
         };
-        let struck = struck.iter().filter_map(|index| i64::try_from(*index).ok());
         let indexes: Vec<i64> = match named {
-            Named::All => struck.collect(),
-            Named::First => struck.take(1).collect(),
-            Named::OffByOne => struck.map(|index| index + 1).collect(),
+            Named::All => struck.to_vec(),
+            Named::First => struck.iter().take(1).copied().collect(),
+            Named::OffByOne => struck.iter().map(|index| index + 1).collect(),
             Named::Wild => WILD_INDEXES.to_vec(),
             Named::Nobody => Vec::new(),
         };
-        let data = named_entries(indexes.into_iter().map(|index| (index, fields)));
-        let answer = style.refusal(400, "INVALID_USERS_DATA", &data);
-        let is_done = false;
-        Self::Answer { is_done, answer }
+        let to_entry = |index| InvalidEntry {
+            index,
+            fields: fields.clone(),
+        };
+        let entries: Vec<InvalidEntry> = indexes.into_iter().map(to_entry).collect();
+        Self::Answer {
+            is_done: false,
+            answer: Refusal::invalid_users(&entries).in_style(style),
+        }
     }
 
     /// Whether the request is done when it comes in.
@@ -205,14 +208,7 @@ impl What {
         match self {
             Self::Answer { is_done, .. } => *is_done,
             Self::InvalidUsers { .. } | Self::CutBefore | Self::SilenceBefore | Self::HoldBack => false,
-            Self::Delay { .. }
-            | Self::DelayAnswer { .. }
-            | Self::CutAfter
-            | Self::SilenceAfter
-            | Self::Garbage
-            | Self::BrokenJson
-            | Self::ShortList { .. }
-            | Self::EmptyList => true,
+            _ => true,
         }
     }
 }

@@ -1,93 +1,87 @@
 //! One request of the contract on its way: written down, struck by a fault, carried out, answered.
 
 use std::future;
-use std::sync::Arc;
+use std::panic;
 use std::time::Duration;
 
-use axum::body::to_bytes;
-use axum::extract::{self, State};
-use axum::response::{IntoResponse, Response};
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, Uri};
+use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, answer};
 use crate::faults::What;
-use crate::log::{Kind, Request};
+use crate::request::{Kind, Request};
 use crate::state::Shared;
 
-/// The longest body that is read, far above any batch.
-const LONGEST_BODY: usize = 64 << 20;
-
-/// Marks a response that `server` must not send: the connection is reset instead.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Reset;
-
-/// Handles every request below `/v3`.
-pub(crate) async fn handle(State(shared): State<Arc<Shared>>, request: extract::Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let body = to_bytes(body, LONGEST_BODY).await.unwrap_or_default();
-    let mut request = Request::new(&parts, &body);
-    let (delay, what) = shared.write(|state| state.begin(&mut request));
-    let mut in_flight = InFlight {
-        shared: Arc::clone(&shared),
-        seq: request.seq,
-        status: None,
-    };
+pub(crate) async fn handle(
+    State(shared): State<Shared>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
+    let mut request = Request::new(&method, &uri, &headers, &body);
+    let (delay, what) = shared.lock().begin(&mut request);
+    let (log, seq) = (Shared::clone(&shared), request.seq);
+    // Ends the request in the log however its handler ends, even by a client that hangs up.
+    let mut status = scopeguard::guard(None, |status| log.lock().end(seq, status));
     // A task of its own: a client that hangs up does not stop a server that is at work.
     let answer = tokio::spawn(carry_out(shared, request, delay, what)).await;
     let Ok(Some(answer)) = answer else {
-        let mut reset = Response::default();
-        reset.extensions_mut().insert(Reset);
-        return reset;
+        // No response can close a connection; the end of the task that serves it does, and this ends it silently.
+        panic::resume_unwind(Box::new("the connection is lost"));
     };
-    in_flight.status = Some(answer.status);
-    answer.into_response()
-}
-
-/// Ends the request in the log however its handler ends, even by a client that hangs up.
-struct InFlight {
-    shared: Arc<Shared>,
-    seq: u64,
-    status: Option<u16>,
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.shared.write(|state| state.log.end(self.seq, self.status));
-    }
+    *status = Some(answer.status().as_u16());
+    answer
 }
 
 /// Returns the answer; `None` is a reset of the connection.
-async fn carry_out(shared: Arc<Shared>, request: Request, delay: Duration, what: Option<What>) -> Option<Answer> {
+async fn carry_out(shared: Shared, request: Request, delay: Duration, what: Option<What>) -> Option<Answer> {
     if !delay.is_zero() {
         sleep(delay).await;
     }
-    let mut answer = Answer::default();
+    let mut response = Answer::default();
     if what.as_ref().is_none_or(What::is_done) {
-        answer = shared.write(|state| state.act(&request));
+        response = shared.lock().act(&request);
     }
     match what {
         Some(What::DelayAnswer { ms }) => sleep(Duration::from_millis(ms)).await,
-        Some(What::Answer { answer: ordered, .. }) => answer = ordered,
+        Some(What::Answer { answer, .. }) => response = answer,
         Some(What::CutBefore | What::CutAfter) => return None,
         Some(What::SilenceBefore | What::SilenceAfter) => future::pending().await,
         Some(What::HoldBack) => {
-            shared.write(|state| state.held_back.push(request));
+            shared.lock().held_back.push(request);
             return None;
         }
-        Some(What::Garbage) => answer = Answer::new(200, "\u{1}\u{2}{[<garbage"),
+        Some(What::Garbage) => response = answer(200, "\u{1}\u{2}{[<garbage"),
         Some(What::BrokenJson) => {
-            let half = answer.body.chars().count() / 2;
-            answer.body = answer.body.chars().take(half).collect();
+            let body = response.body_mut();
+            *body = body.chars().take(body.chars().count() / 2).collect();
         }
         Some(What::ShortList { missing }) if request.kind == Kind::List => {
-            answer.edit_list(|items| items.truncate(items.len().saturating_sub(missing)));
+            edit_list(&mut response, |items| {
+                items.truncate(items.len().saturating_sub(missing));
+            });
         }
-        Some(What::EmptyList) if request.kind == Kind::List => answer.edit_list(Vec::clear),
+        Some(What::EmptyList) if request.kind == Kind::List => edit_list(&mut response, Vec::clear),
         None | Some(What::Delay { .. } | What::InvalidUsers { .. } | What::ShortList { .. } | What::EmptyList) => {}
     }
-    if answer.status >= 400 {
-        let trace_id = shared.read(|state| state.variant.trace_id.clone());
-        answer.headers.extend(trace_id.map(|trace_id| ("trace-id", trace_id)));
+    if response.status().as_u16() >= 400
+        && let Some(trace_id) = shared.lock().variant.trace_id.clone()
+    {
+        response.headers_mut().insert("trace-id", trace_id.parse().ok()?);
     }
-    Some(answer)
+    Some(response)
+}
+
+/// Changes the items of a list, be it a bare array or in an envelope. Any other answer stays as it is.
+fn edit_list(answer: &mut Answer, edit: impl FnOnce(&mut Vec<Value>)) {
+    let mut body: Value = serde_json::from_str(answer.body()).unwrap_or_default();
+    let list = if body.is_object() { &mut body["data"] } else { &mut body };
+    if let Value::Array(items) = list {
+        edit(items);
+        *answer.body_mut() = body.to_string();
+    }
 }

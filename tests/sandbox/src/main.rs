@@ -2,7 +2,7 @@
 #![expect(clippy::print_stdout, reason = "a program for people, whose answers go to stdout")]
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -16,24 +16,18 @@ use tokio::signal::unix::{SignalKind, signal};
 enum Verb {
     /// Plays the Wazzup users API until Ctrl-C. `GET /` shows the users, `/_sandbox/requests` the requests.
     Wazzup {
-        /// The port; 0 is a free one
-        #[arg(long, default_value_t = 8080)]
-        port: u16,
-        /// The address to listen on; 0.0.0.0 in a container
-        #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-        bind: IpAddr,
+        /// Address and port: port 0 is a free one, and in a container the address is 0.0.0.0
+        #[arg(long, default_value = "127.0.0.1:8080")]
+        listen: SocketAddr,
         /// Users that the account may have
         #[arg(long, default_value_t = 1000)]
         seats: usize,
         /// How long each request takes
         #[arg(long, default_value_t = 0)]
         latency_ms: u64,
-        /// HTTPS: the certificate chain, in PEM
-        #[arg(long, requires = "tls_key", value_name = "FILE")]
-        tls_cert: Option<PathBuf>,
-        /// HTTPS: the private key, in PEM
-        #[arg(long, requires = "tls_cert", value_name = "FILE")]
-        tls_key: Option<PathBuf>,
+        /// HTTPS: the certificate chain and its private key, in PEM
+        #[arg(long, value_name = "FILE")]
+        tls: Option<PathBuf>,
     },
     /// Starts a throw-away Postgres and prints its URL; Ctrl-C removes it.
     Postgres {
@@ -50,21 +44,13 @@ async fn main() -> anyhow::Result<()> {
     // Dropped at the end, which stops them.
     let _running: (Option<Wazzup>, Option<Postgres>) = match Verb::parse() {
         Verb::Wazzup {
-            port,
-            bind,
+            listen,
             seats,
             latency_ms,
-            tls_cert,
-            tls_key,
+            tls,
         } => {
-            let pem = match (tls_cert, tls_key) {
-                (Some(certificate), Some(key)) => Some((read(&certificate)?, read(&key)?)),
-                _ => None,
-            };
-            let pem = pem
-                .as_ref()
-                .map(|(certificate, key)| (certificate.as_str(), key.as_str()));
-            let wazzup = Wazzup::start_on(SocketAddr::new(bind, port), pem)?;
+            let pem = tls.map(|file| read(&file)).transpose()?;
+            let wazzup = Wazzup::start_on(listen, pem.as_deref())?;
             wazzup.vary(|variant| variant.seats = seats);
             wazzup.order(Fault::new(When::Any, What::Delay { ms: latency_ms }).always());
             println!("base URL  {}", wazzup.base_url());

@@ -59,7 +59,6 @@ pub struct Postgres {
     directory: TempDir,
 }
 
-/// Start and stop.
 impl Postgres {
     /// Starts a server on a free port. Errors say how to install one, or hold its log.
     pub fn start() -> anyhow::Result<Self> {
@@ -204,7 +203,6 @@ fn run(mut command: Command) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
-/// The directory that holds `initdb` and `postgres`.
 fn find_programs() -> anyhow::Result<PathBuf> {
     let mut candidates = Vec::new();
     candidates.extend(env::var_os("PGBIN").map(PathBuf::from));
@@ -237,7 +235,6 @@ fn make_directory() -> anyhow::Result<TempDir> {
     directory.context("cannot make a temporary directory: set TMPDIR to a writable one")
 }
 
-/// The account for the server if this process is root.
 fn unprivileged_owner() -> anyhow::Result<Option<User>> {
     if !Uid::effective().is_root() {
         return Ok(None);

@@ -1,31 +1,21 @@
-//! The listening side: a runtime of its own, and one task per connection.
-//!
-//! The runtime is why a test may block while the sandbox goes on. Connections are served by hand, because a lost
-//! connection must end in a TCP reset, which no response can do.
+//! The listening side, with a runtime of its own: a test may block while the sandbox goes on.
 
-use std::io;
-use std::net::{self, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::Router;
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::TokioIo;
-use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use axum_server::tls_rustls::RustlsConfig;
+use parking_lot::Mutex;
+use socket2::SockRef;
 use tokio::runtime::{Builder, Runtime};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{ServerConfig, version};
 
 use crate::control;
-use crate::handler::{Reset, handle};
+use crate::handler::handle;
 use crate::state::Shared;
 
 /// How long the end of a server may take.
@@ -35,18 +25,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    pub(crate) tls: Option<Arc<ServerConfig>>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) tls: Option<RustlsConfig>,
+    pub(crate) state: Shared,
     runtime: Mutex<Option<Runtime>>,
 }
 
 impl Server {
-    /// Starts on this address, where port 0 is a free one.
-    pub(crate) fn start(address: SocketAddr, tls: Option<Arc<ServerConfig>>) -> anyhow::Result<Self> {
+    pub(crate) fn start(address: SocketAddr, tls: Option<RustlsConfig>) -> anyhow::Result<Self> {
         let mut server = Self {
             address,
             tls,
-            shared: Arc::default(),
+            state: Shared::default(),
             runtime: Mutex::default(),
         };
         server.address = server.start_again()?;
@@ -55,28 +44,32 @@ impl Server {
 
     /// Listens again on the same port. Returns the address.
     pub(crate) fn start_again(&self) -> anyhow::Result<SocketAddr> {
-        let listener = net::TcpListener::bind(self.address);
+        let listener = TcpListener::bind(self.address);
         let listener = listener.with_context(|| format!("cannot listen on {}: choose another port", self.address))?;
-        listener.set_nonblocking(true)?;
+        // Inherited by its connections. A client closes them first, so one that the server closes is a lost one, and is reset.
+        SockRef::from(&listener).set_linger(Some(Duration::ZERO))?;
+        SockRef::from(&listener).set_tcp_nodelay(true)?;
         let address = listener.local_addr()?;
-        let router = control::routes().fallback(handle).with_state(Arc::clone(&self.shared));
+        let router = control::routes().fallback(handle).with_state(Arc::clone(&self.state));
+        let tls = self.tls.clone();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        runtime.spawn(accept(listener, self.tls.clone().map(TlsAcceptor::from), router));
-        *self.runtime() = Some(runtime);
+        runtime.spawn(async move {
+            let service = router.into_make_service();
+            match tls {
+                None => axum_server::from_tcp(listener)?.serve(service).await,
+                Some(tls) => axum_server::from_tcp_rustls(listener, tls)?.serve(service).await,
+            }
+        });
+        *self.runtime.lock() = Some(runtime);
         Ok(address)
     }
 
-    /// Closes the port and all connections.
     pub(crate) fn stop(&self) {
         // In a thread: a runtime may not wait for the end of another one.
-        if let Some(runtime) = self.runtime().take() {
+        if let Some(runtime) = self.runtime.lock().take() {
             let ending = thread::spawn(move || runtime.shutdown_timeout(PATIENCE));
             let _ = ending.join();
         }
-    }
-
-    fn runtime(&self) -> MutexGuard<'_, Option<Runtime>> {
-        self.runtime.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,61 +79,14 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: net::TcpListener, tls: Option<TlsAcceptor>, router: Router) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            // Most likely out of file descriptors: let some connections end.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            continue;
-        };
-        let _ = stream.set_nodelay(true);
-        let (router, tls) = (router.clone(), tls.clone());
-        tokio::spawn(async move {
-            match tls {
-                None => serve(stream, |stream| stream, router).await,
-                Some(tls) => {
-                    if let Ok(stream) = tls.accept(stream).await {
-                        serve(stream, |stream| stream.get_ref().0, router).await;
-                    }
-                }
-            }
-        });
-    }
-}
-
-async fn serve<S>(stream: S, tcp: fn(&S) -> &TcpStream, router: Router)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let router = TowerToHyperService::new(router);
-    let service = service_fn(move |request| {
-        let response = router.call(request);
-        async move {
-            let Ok(response) = response.await;
-            if response.extensions().get::<Reset>().is_some() {
-                return Err(io::Error::from(io::ErrorKind::ConnectionReset));
-            }
-            Ok(response)
-        }
-    });
-    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    if (&mut connection).await.is_err() {
-        // Closing without lingering is a reset: the client sees that there will be no answer.
-        let stream = connection.into_parts().io.into_inner();
-        let _ = tcp(&stream).set_zero_linger();
-    }
-}
-
-/// What a server needs for HTTPS, from PEM.
-pub(crate) fn tls_config(certificate: &str, key: &str) -> anyhow::Result<Arc<ServerConfig>> {
-    let chain = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<_, _>>();
+/// What a server needs for HTTPS, from a certificate chain and its private key in one PEM text.
+pub(crate) fn tls_config(pem: &str) -> anyhow::Result<RustlsConfig> {
+    let chain = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>();
     let chain = chain.context("the certificate is no PEM")?;
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).context("the private key is no PEM")?;
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(&[&version::TLS12, &version::TLS13])?
+    let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).context("the private key is no PEM")?;
+    let config = ServerConfig::builder()
         .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .context("the certificate and the private key do not make a TLS server")?;
-    Ok(Arc::new(config))
+        .with_single_cert(chain, key);
+    let config = config.context("the certificate and the private key do not make a TLS server")?;
+    Ok(RustlsConfig::from_config(Arc::new(config)))
 }

@@ -5,15 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::answer::{Answer, named_entries};
-use crate::log::{Kind, Request, id_of};
+use crate::answer::{Answer, InvalidEntry, Refusal, answer};
+use crate::request::{Kind, Request, id_of};
 use crate::variant::{ListStyle, MalformedPhone, OmittedPhone, PostAnswer, Variant};
 
-/// The longest id and name, in characters.
-const LONGEST: usize = 200;
+const MOST_CHARACTERS: usize = 200;
 
-/// The page size of a paged list.
-const PAGE: usize = 100;
+const PAGE_LENGTH: usize = 100;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct User {
@@ -66,11 +64,16 @@ pub(crate) struct Account {
     users: BTreeMap<String, User>,
     /// Phone and id of every user who has a phone.
     phones: BTreeSet<(String, String)>,
-    /// Who stood where the current request made a change, in the order of the changes.
-    replaced: Vec<(String, Option<User>)>,
 }
 
 impl Account {
+    pub(crate) fn new(key: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn users(&self) -> &BTreeMap<String, User> {
         &self.users
     }
@@ -86,9 +89,7 @@ impl Account {
             self.phones.remove(&(phone, id.to_owned()));
         }
         self.phones.extend(phone.map(|phone| (phone, id.to_owned())));
-        let was_there = before.is_some();
-        self.replaced.push((id.to_owned(), before));
-        was_there
+        before.is_some()
     }
 
     fn has_phone_of_another(&self, id: &str, phone: &str) -> bool {
@@ -98,30 +99,26 @@ impl Account {
     }
 
     /// Carries a request out. An `Err` is the answer to one that was refused.
-    pub(crate) fn serve(&mut self, request: &Request, variant: &Variant) -> Result<Answer, Answer> {
-        self.replaced.clear();
+    pub(crate) fn serve(&mut self, request: &Request, variant: &Variant) -> Result<Answer, Refusal> {
+        let before: Vec<_> = request.ids.iter().map(|id| (id, self.users.get(id).cloned())).collect();
         let id = request.ids.first().map_or("", String::as_str);
         let result = match request.kind {
             Kind::List => Ok(self.list(request.offset(), variant)),
             Kind::Post => self.upsert(&request.entries, variant),
             Kind::BulkDelete => self.bulk_delete(&request.entries, variant),
             Kind::GetUser => match self.users.get(id) {
-                Some(user) => Ok(Answer::new(200, user.to_json(id, variant, true).to_string())),
-                None => Err(variant.errors.refusal(404, "USER_NOT_FOUND", &Value::Null)),
+                Some(user) => Ok(answer(200, user.to_json(id, variant, true).to_string())),
+                None => Err(Refusal::new(404, "USER_NOT_FOUND", Value::Null)),
             },
-            Kind::Delete if self.replace(id, None) => Ok(Answer::new(200, "")),
-            Kind::Delete => Err(variant.errors.refusal(404, "USER_NOT_FOUND", &Value::Null)),
-            Kind::Unknown => Err(variant.errors.refusal(404, "NOT_FOUND", &Value::Null)),
+            Kind::Delete if self.replace(id, None) => Ok(answer(200, "")),
+            Kind::Delete => Err(Refusal::new(404, "USER_NOT_FOUND", Value::Null)),
+            Kind::Unknown => Err(Refusal::new(404, "NOT_FOUND", Value::Null)),
         };
-        let mut replaced = std::mem::take(&mut self.replaced);
-        if result.is_err() && variant.atomic {
-            while let Some((id, before)) = replaced.pop() {
-                self.replace(&id, before);
-            }
-        }
-        for (id, before) in replaced {
-            if before.is_some_and(|user| user.is_foreign && self.users.get(&id) != Some(&user)) {
-                self.foreign_touched.insert(id);
+        for (id, user) in before {
+            if result.is_err() && variant.atomic {
+                self.replace(id, user);
+            } else if user.is_some_and(|user| user.is_foreign && self.users.get(id) != Some(&user)) {
+                self.foreign_touched.insert(id.clone());
             }
         }
         result
@@ -133,7 +130,7 @@ impl Account {
         let count = i64::try_from(users.len()).unwrap_or(i64::MAX) + variant.count_off_by;
         if variant.list != ListStyle::Array {
             let offset = if variant.offset_ignored { 0 } else { offset };
-            users = users.into_iter().skip(offset).take(PAGE).collect();
+            users = users.into_iter().skip(offset).take(PAGE_LENGTH).collect();
         }
         let mut items = Vec::new();
         for (id, user) in users {
@@ -144,13 +141,14 @@ impl Account {
             ListStyle::Pages => json!({"count": count, "data": items}),
             ListStyle::PagesTextCount => json!({"count": count.to_string(), "data": items}),
         };
-        Answer::new(200, body.to_string())
+        answer(200, body.to_string())
     }
 
-    fn bulk_delete(&mut self, ids: &[Value], variant: &Variant) -> Result<Answer, Answer> {
+    fn bulk_delete(&mut self, ids: &[Value], variant: &Variant) -> Result<Answer, Refusal> {
         check_batch(ids, variant)?;
-        if let Some(index) = ids.iter().position(|id| !id.is_string()) {
-            return Err(invalid_users(&[(index, vec!["id".to_owned()])], variant));
+        if let Some((index, _)) = (0..).zip(ids).find(|(_, id)| !id.is_string()) {
+            let fields = vec!["id".to_owned()];
+            return Err(Refusal::invalid_users(&[InvalidEntry { index, fields }]));
         }
         let mut absent = Vec::new();
         for id in ids.iter().filter_map(Value::as_str) {
@@ -158,41 +156,41 @@ impl Account {
                 absent.push(id_to_json(id, variant));
             }
         }
-        Ok(Answer::new(200, Value::Array(absent).to_string()))
+        Ok(answer(200, Value::Array(absent).to_string()))
     }
 
     /// A `POST`. A refused one may have carried out some of its entries.
-    fn upsert(&mut self, entries: &[Value], variant: &Variant) -> Result<Answer, Answer> {
+    fn upsert(&mut self, entries: &[Value], variant: &Variant) -> Result<Answer, Refusal> {
         check_batch(entries, variant)?;
         if variant.full_refuses_updates && self.users.len() > variant.seats {
             return Err(seats_exceeded(variant));
         }
         let mut refusal = None;
         let mut invalid = Vec::new();
-        for (index, entry) in entries.iter().enumerate() {
+        for (index, entry) in (0..).zip(entries) {
             match validate(entry, variant) {
                 Ok(entry) => refusal = refusal.or(self.put(&entry, variant).err()),
-                Err(fields) => invalid.push((index, fields)),
+                Err(fields) => invalid.push(InvalidEntry { index, fields }),
             }
         }
-        if invalid.iter().any(|(_, fields)| !fields.is_empty()) {
-            return Err(invalid_users(&invalid, variant));
+        if invalid.iter().any(|entry| !entry.fields.is_empty()) {
+            return Err(Refusal::invalid_users(&invalid));
         }
         if !invalid.is_empty() {
-            return Err(Answer::new(400, ""));
+            return Err(Refusal::new(400, "", Value::Null));
         }
         if let Some(refusal) = refusal {
             return Err(refusal);
         }
         Ok(match variant.post_answer {
-            PostAnswer::Empty => Answer::new(200, ""),
-            PostAnswer::Text => Answer::new(201, "Created"),
-            PostAnswer::Json => Answer::new(200, r#"{"ok":true}"#),
+            PostAnswer::Empty => answer(200, ""),
+            PostAnswer::Text => answer(201, "Created"),
+            PostAnswer::Json => answer(200, r#"{"ok":true}"#),
         })
     }
 
     /// Carries out one entry, or changes nothing.
-    fn put(&mut self, entry: &Entry, variant: &Variant) -> Result<(), Answer> {
+    fn put(&mut self, entry: &Entry, variant: &Variant) -> Result<(), Refusal> {
         let Entry { id, name, phone } = *entry;
         let before = self.users.get(id);
         if before.is_none() && self.users.len() >= variant.seats {
@@ -200,7 +198,7 @@ impl Account {
         }
         if variant.unique_phones && phone.is_some_and(|phone| self.has_phone_of_another(id, phone)) {
             let data = json!({"phone": phone});
-            return Err(variant.errors.refusal(400, "DUPLICATE_PHONE_NUMBER", &data));
+            return Err(Refusal::new(400, "DUPLICATE_PHONE_NUMBER", data));
         }
         let mut user = before.cloned().unwrap_or_else(|| User::new(name, None));
         name.clone_into(&mut user.name);
@@ -212,33 +210,25 @@ impl Account {
     }
 }
 
-fn invalid_users(entries: &[(usize, Vec<String>)], variant: &Variant) -> Answer {
-    let entries = entries.iter();
-    let indexed = entries.filter_map(|(index, fields)| Some((i64::try_from(*index).ok()?, fields)));
-    let data = named_entries(indexed);
-    variant.errors.refusal(400, "INVALID_USERS_DATA", &data)
-}
-
-fn seats_exceeded(variant: &Variant) -> Answer {
+fn seats_exceeded(variant: &Variant) -> Refusal {
     let data = variant.limit_named.then(|| json!({"limit": variant.seats}));
-    let data = data.unwrap_or_default();
-    variant.errors.refusal(400, "USER_LIMIT_EXCEEDED", &data)
+    Refusal::new(400, "USER_LIMIT_EXCEEDED", data.unwrap_or_default())
 }
 
 /// Checks both batch calls: not empty, not too many, no id twice.
-fn check_batch(entries: &[Value], variant: &Variant) -> Result<(), Answer> {
+fn check_batch(entries: &[Value], variant: &Variant) -> Result<(), Refusal> {
     if entries.is_empty() {
-        return Err(invalid_users(&[], variant));
+        return Err(Refusal::invalid_users(&[]));
     }
     if entries.len() > variant.batch_limit {
         let data = json!({"count": entries.len(), "limit": variant.batch_limit});
-        return Err(variant.errors.refusal(400, "TOO_MANY_ENTITIES", &data));
+        return Err(Refusal::new(400, "TOO_MANY_ENTITIES", data));
     }
     let mut seen = BTreeSet::new();
     if entries.iter().filter_map(id_of).all(|id| seen.insert(id)) {
         return Ok(());
     }
-    Err(variant.errors.refusal(500, "INTERNAL_SERVER_ERROR", &Value::Null))
+    Err(Refusal::new(500, "INTERNAL_SERVER_ERROR", Value::Null))
 }
 
 /// One valid entry of a `POST`.
@@ -253,7 +243,7 @@ fn validate<'a>(entry: &'a Value, variant: &Variant) -> Result<Entry<'a>, Vec<St
     let mut invalid = Vec::new();
     let mut text = |field: &str| {
         let text = entry[field].as_str().unwrap_or_default();
-        if text.trim().is_empty() || text.chars().count() > LONGEST {
+        if text.trim().is_empty() || text.chars().count() > MOST_CHARACTERS {
             invalid.push(field.to_owned());
         }
         text

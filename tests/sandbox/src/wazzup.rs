@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use tokio::time::timeout;
+use parking_lot::{MappedMutexGuard, MutexGuard};
+use tokio::time::{sleep, timeout};
 
 use crate::faults::{Fault, What, When};
-use crate::log::Request;
+use crate::request::Request;
 use crate::server::{Server, tls_config};
 use crate::state::State;
 use crate::users::{Account, User};
@@ -17,23 +18,22 @@ use crate::variant::Variant;
 
 /// A running stand-in for Wazzup. Clones are handles to the same one; dropping the last one stops it.
 ///
-/// A handle stands for one account: its key and users. All else belongs to the whole sandbox.
+/// A handle stands for one account: its key and users. All else belongs to the whole sandbox. A key of no account is
+/// answered with 401.
 #[derive(Debug, Clone)]
 pub struct Wazzup {
     server: Arc<Server>,
     account: usize,
 }
 
-/// Start, stop and address.
 impl Wazzup {
-    /// Starts on a free port of 127.0.0.1.
     pub fn start() -> anyhow::Result<Self> {
         Self::start_on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None)
     }
 
-    /// Starts on this address, where port 0 is a free one; with a certificate chain and a private key in PEM as HTTPS.
-    pub fn start_on(address: SocketAddr, tls: Option<(&str, &str)>) -> anyhow::Result<Self> {
-        let tls = tls.map(|(certificate, key)| tls_config(certificate, key)).transpose()?;
+    /// Starts on this address, where port 0 is a free one; as HTTPS with a certificate chain and its private key in PEM.
+    pub fn start_on(address: SocketAddr, pem: Option<&str>) -> anyhow::Result<Self> {
+        let tls = pem.map(tls_config).transpose()?;
         let server = Arc::new(Server::start(address, tls)?);
         let first = Self { server, account: 0 };
         Ok(first.add_account("sandbox-key"))
@@ -63,63 +63,46 @@ impl Wazzup {
         self.server.address.port()
     }
 
-    fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
-        self.server.shared.read(look)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.server.state.lock()
     }
 
-    fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        self.server.shared.write(change)
+    fn account(&self) -> MappedMutexGuard<'_, Account> {
+        MutexGuard::map(self.state(), |state| &mut state.accounts[self.account])
     }
 
-    fn account<T>(&self, look: impl FnOnce(&Account) -> T) -> T {
-        self.read(|state| look(&state.accounts[self.account]))
-    }
-
-    fn replace(&self, id: &str, user: Option<User>) -> bool {
-        self.write(|state| state.accounts[self.account].replace(id, user))
-    }
-}
-
-/// Keys and accounts. Any other key is answered with 401.
-impl Wazzup {
-    /// The key of this account.
     pub fn key(&self) -> String {
-        self.account(|account| account.key.clone())
+        self.account().key.clone()
     }
 
     /// Gives this account another key; the old one is unknown from now on.
     pub fn set_key(&self, key: &str) {
-        self.write(|state| key.clone_into(&mut state.accounts[self.account].key));
+        key.clone_into(&mut self.account().key);
     }
 
     /// Opens another account without users on the same server, and returns a handle to it.
     pub fn add_account(&self, key: &str) -> Self {
-        let account = self.write(|state| {
-            state.accounts.push(Account::default());
-            state.accounts.len() - 1
-        });
-        let server = Arc::clone(&self.server);
-        let added = Self { server, account };
-        added.set_key(key);
-        added
+        let mut state = self.state();
+        state.accounts.push(Account::new(key));
+        Self {
+            server: Arc::clone(&self.server),
+            account: state.accounts.len() - 1,
+        }
     }
 
     /// A key that is answered with 403, or none.
     pub fn set_sidecar_key(&self, key: Option<&str>) {
-        self.write(|state| state.sidecar_key = key.map(ToOwned::to_owned));
+        self.state().sidecar_key = key.map(ToOwned::to_owned);
     }
-}
 
-/// Behaviour and faults.
-impl Wazzup {
     /// Changes some of the behaviour: `wazzup.vary(|variant| variant.seats = 10)`.
     pub fn vary(&self, change: impl FnOnce(&mut Variant)) {
-        self.write(|state| change(&mut state.variant));
+        change(&mut self.state().variant);
     }
 
     /// Orders a fault, behind those that wait already.
     pub fn order(&self, fault: Fault) {
-        self.write(|state| state.faults.push(fault));
+        self.state().faults.push(fault);
     }
 
     /// From now on, this happens to every `POST` that has an entry with one of these ids or names.
@@ -128,28 +111,24 @@ impl Wazzup {
     }
 
     pub fn clear_faults(&self) {
-        self.write(|state| state.faults.clear());
+        self.state().faults.clear();
     }
 
     /// Does all requests that are held back, in the order in which they came. Returns how many they were.
     pub fn land_late(&self) -> usize {
-        self.write(State::land_late)
+        self.state().land_late()
     }
-}
 
-/// The users, by hand as an administrator would in the cabinet.
-impl Wazzup {
-    /// All users of this account by id.
     pub fn users(&self) -> BTreeMap<String, User> {
-        self.account(|account| account.users().clone())
+        self.account().users().clone()
     }
 
     pub fn user(&self, id: &str) -> Option<User> {
-        self.account(|account| account.users().get(id).cloned())
+        self.account().users().get(id).cloned()
     }
 
     pub fn put(&self, id: &str, name: &str, phone: Option<&str>) {
-        self.replace(id, Some(User::new(name, phone)));
+        self.account().replace(id, Some(User::new(name, phone)));
     }
 
     /// Adds a user whom no synchronization may touch: see [`Wazzup::foreign_touched`].
@@ -167,32 +146,23 @@ impl Wazzup {
 
     /// Removes a user. Panics if there is none: a test that changes nobody proves nothing.
     pub fn remove(&self, id: &str) {
-        assert!(self.replace(id, None), "the sandbox has no user `{id}` to remove");
+        assert!(
+            self.account().replace(id, None),
+            "the sandbox has no user `{id}` to remove"
+        );
     }
 
-    /// Renames a user. Panics if there is none.
-    pub fn rename(&self, id: &str, name: &str) {
-        self.edit(id, |user| name.clone_into(&mut user.name));
-    }
-
-    /// Gives a user a role. Panics if there is none.
-    pub fn set_role(&self, id: &str, role: &str) {
-        self.edit(id, |user| role.clone_into(&mut user.role));
-    }
-
-    fn edit(&self, id: &str, change: impl FnOnce(&mut User)) {
+    /// Changes a user. Panics if there is none.
+    pub fn edit(&self, id: &str, change: impl FnOnce(&mut User)) {
         let user = self.user(id);
         let mut user = user.unwrap_or_else(|| panic!("the sandbox has no user `{id}` to change"));
         change(&mut user);
-        self.replace(id, Some(user));
+        self.account().replace(id, Some(user));
     }
-}
 
-/// The requests.
-impl Wazzup {
     /// The requests since [`Wazzup::clear_log`], those in flight included.
     pub fn requests(&self) -> Vec<Request> {
-        self.read(|state| state.log.requests.clone())
+        self.state().requests.clone()
     }
 
     /// Those of them that may change users.
@@ -208,38 +178,39 @@ impl Wazzup {
 
     /// Forgets the requests and the maximum in flight. Violations stay.
     pub fn clear_log(&self) {
-        self.write(|state| {
-            state.log.requests.clear();
-            state.log.max_in_flight = state.log.in_flight;
-        });
+        let mut state = self.state();
+        state.requests.clear();
+        state.max_in_flight = state.in_flight;
     }
 
     /// What a client of the contract must never send, over the whole life of the sandbox: more than 100 entries or
     /// none, an id twice, a null or malformed phone, unknown fields, unknown calls, a batch that is not called JSON.
     pub fn violations(&self) -> Vec<String> {
-        self.read(|state| state.log.violations.clone())
+        self.state().violations.clone()
     }
 
     /// The seeded foreign users that requests changed or deleted, over the whole life of the sandbox.
     pub fn foreign_touched(&self) -> Vec<String> {
-        self.account(|account| account.foreign_touched.iter().cloned().collect())
+        self.account().foreign_touched.iter().cloned().collect()
     }
 
     /// Requests that neither were answered nor lost their connection yet.
     pub fn in_flight(&self) -> usize {
-        self.read(|state| state.log.in_flight)
+        self.state().in_flight
     }
 
-    /// The most requests that were in flight at the same time.
     pub fn max_in_flight(&self) -> usize {
-        self.read(|state| state.log.max_in_flight)
+        self.state().max_in_flight
     }
 
-    /// Waits until the condition holds, which is tested now and after each change. An error after this time names the
+    /// Waits until the condition holds, which is tested every few milliseconds. An error after this time names the
     /// requests so far.
     pub async fn wait_until(&self, condition: impl Fn(&Self) -> bool, patience: Duration) -> anyhow::Result<()> {
-        let mut changes = self.server.shared.changed.subscribe();
-        let holds = changes.wait_for(|()| condition(self));
+        let holds = async {
+            while !condition(self) {
+                sleep(Duration::from_millis(2)).await;
+            }
+        };
         if timeout(patience, holds).await.is_ok() {
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! Random worlds. `PURE_PERCENT=1000` plays ten times as many as usual; a failing one is shrunk, and prints its story.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use proptest::{
@@ -135,14 +135,8 @@ fn policy(choices: &mut Choices) -> Policy {
 }
 
 fn service(choices: &mut Choices, most: usize) -> Service {
-    let mut service = Service {
-        variant: variant(choices),
-        users: BTreeMap::new(),
-        seat_limit: choices.chance(25).then(|| 1 + choices.below(most + 1)),
-        poisonous_upserts: BTreeMap::new(),
-        poisonous_removals: BTreeMap::new(),
-        trespasses: Vec::new(),
-    };
+    let mut service = Service::new(variant(choices));
+    service.seat_limit = choices.chance(25).then(|| 1 + choices.below(most + 1));
     for number in 1..=most {
         if choices.chance(15) {
             add_foreign_user(&mut service, number.to_string(), choices);
@@ -157,16 +151,8 @@ fn service(choices: &mut Choices, most: usize) -> Service {
 fn add_foreign_user(service: &mut Service, id: String, choices: &mut Choices) {
     let Person { name, phone } = person(choices);
     let is_free = phone.is_none_or(|phone| service.users.values().all(|user| user.phone != Some(phone)));
-    service.users.insert(
-        id,
-        RemoteUser {
-            name,
-            phone: phone.filter(|_| is_free),
-            is_foreign: true,
-            may_be_touched: false,
-            is_left_by_refusal: false,
-        },
-    );
+    let user = RemoteUser::foreign(&name, phone.filter(|_| is_free));
+    service.users.insert(id, user);
 }
 
 const POISONS: [Poison; 6] = [
@@ -291,10 +277,8 @@ fn silence(story: &mut Story) -> Result<(), String> {
     for _ in 0..2 {
         story.act(&Action::Wait(SignedDuration::from_secs(1)))?;
         story.run_quiet_cycle()?;
-        let ended = story.world.last_cycle.as_ref().expect("a cycle ended");
-        if ended.requests > 0 {
-            return Err(story.told("a cycle with nothing to do sends nothing"));
-        }
+        let is_silent = story.ended().requests == 0;
+        story.ensure(is_silent, "a cycle with nothing to do sends nothing")?;
     }
     Ok(())
 }
@@ -346,31 +330,17 @@ fn first_sync() {
     play(200, 40, |choices| {
         let count = 1 + choices.below(350);
         let mut story = Story::new(World::new(
-            calm_service(choices),
+            Service::new(variant(choices)),
             distinct_people(count, choices),
             EASY_POLICY,
         ));
         story.run_quiet_cycle()?;
-        let ended = story.world.last_cycle.clone().expect("a cycle ended");
-        if ended.outcome != Outcome::InSync || ended.requests != count.div_ceil(BATCH) {
-            return Err(story.told(&format!(
-                "a first sync of {count} is in sync after {} requests",
-                ended.requests
-            )));
-        }
+        let ended = story.ended();
+        let is_in_sync = ended.outcome == Outcome::InSync && ended.requests == count.div_ceil(BATCH);
+        let claim = format!("a first sync of {count} is in sync after {} requests", ended.requests);
+        story.ensure(is_in_sync, &claim)?;
         silence(&mut story)
     });
-}
-
-fn calm_service(choices: &mut Choices) -> Service {
-    Service {
-        variant: variant(choices),
-        users: BTreeMap::new(),
-        seat_limit: None,
-        poisonous_upserts: BTreeMap::new(),
-        poisonous_removals: BTreeMap::new(),
-        trespasses: Vec::new(),
-    }
 }
 
 /// People who have nothing in common; about half of them have a phone.
@@ -397,7 +367,7 @@ fn poison() {
     play(600, 120, |choices| {
         let count = 1 + choices.below(260);
         let crm = distinct_people(count, choices);
-        let mut service = calm_service(choices);
+        let mut service = Service::new(variant(choices));
         for _ in 0..choices.below(9) {
             let id = format!("{:04}", choices.below(count));
             service.poisonous_upserts.insert(id, choices.one_of(&POISONS));
@@ -420,7 +390,7 @@ fn a_cluster_of_poison() {
     play(400, 40, |choices| {
         let count = 30 + choices.below(220);
         let crm = distinct_people(count, choices);
-        let mut service = calm_service(choices);
+        let mut service = Service::new(variant(choices));
         let first = choices.below(count);
         for number in first..count.min(first + 1 + choices.below(10)) {
             let poison = choices.one_of(&[Poison::Fails, Poison::Dies, Poison::Forbidden, Poison::Silence]);
@@ -430,7 +400,7 @@ fn a_cluster_of_poison() {
         for cycle in 1..=3 {
             story.run_quiet_cycle()?;
             nobody_innocent_is_charged(&story)?;
-            let ended = story.world.last_cycle.as_ref().expect("a cycle ended");
+            let ended = story.ended();
             let extra = ended.requests.saturating_sub(ended.planned_requests);
             let poisonous = &story.world.service.poisonous_upserts;
             let missing = ended
@@ -464,7 +434,7 @@ fn nobody_innocent_is_charged(story: &Story) -> Result<(), String> {
 /// Everybody deliverable is delivered in the first cycle, unless so many are poisonous that its requests run out.
 fn the_others_are_delivered(story: &Story, cycle: usize) -> Result<(), String> {
     let world = &story.world;
-    let ended = world.last_cycle.as_ref().expect("a cycle ended");
+    let ended = story.ended();
     let poisonous: BTreeSet<&String> = world.service.poisonous_upserts.keys().collect();
     let missing: Vec<&String> = ended.undelivered.iter().filter(|id| !poisonous.contains(id)).collect();
     let extra = ended.requests.saturating_sub(ended.planned_requests);
@@ -487,26 +457,22 @@ fn one_poisonous_entry() {
     play(600, 40, |choices| {
         let count = 2 + choices.below(99);
         let crm = distinct_people(count, choices);
-        let mut service = calm_service(choices);
+        let mut service = Service::new(variant(choices));
         let id = format!("{:04}", choices.below(count));
         service.poisonous_upserts.insert(id, choices.one_of(&POISONS));
         let mut story = Story::new(World::new(service, crm, EASY_POLICY));
         story.run_quiet_cycle()?;
         nobody_innocent_is_charged(&story)?;
         the_others_are_delivered(&story, 1)?;
-        let ended = story.world.last_cycle.as_ref().expect("a cycle ended");
+        let ended = story.ended();
         let extra = ended.requests - ended.planned_requests;
         let most = if story.world.service.variant.naming == Naming::Wrong {
             30
         } else {
             16
         };
-        if extra > most {
-            return Err(story.told(&format!(
-                "one poisonous entry costs at most {most} requests, not {extra}"
-            )));
-        }
-        Ok(())
+        let claim = format!("one poisonous entry costs at most {most} requests, not {extra}");
+        story.ensure(extra <= most, &claim)
     });
 }
 
@@ -516,7 +482,7 @@ fn poisonous_removals() {
     play(300, 80, |choices| {
         let count = 2 + choices.below(240);
         let crm = distinct_people(count, choices);
-        let mut story = Story::new(World::new(calm_service(choices), crm.clone(), EASY_POLICY));
+        let mut story = Story::new(World::new(Service::new(variant(choices)), crm.clone(), EASY_POLICY));
         story.run_quiet_cycle()?;
         let mut fewer = crm;
         let leaving = 1 + choices.below(count - 1);
@@ -539,18 +505,13 @@ fn poisonous_removals() {
         story.run_quiet_cycle()?;
         nobody_innocent_is_charged(&story)?;
         let world = &story.world;
-        if !world.service.users.contains_key("new") {
-            return Err(story.told("removals that fail keep nobody from being added"));
-        }
-        let left: Vec<&String> = world
-            .service
-            .users
-            .keys()
-            .filter(|id| !world.crm.people.contains_key(*id))
-            .collect();
-        if left.len() != world.service.poisonous_removals.len() {
-            return Err(story.told(&format!("everybody who can be removed is removed; left: {left:?}")));
-        }
+        let is_added = world.service.users.contains_key("new");
+        story.ensure(is_added, "removals that fail keep nobody from being added")?;
+        let users = world.service.users.keys();
+        let left: Vec<&String> = users.filter(|id| !world.crm.people.contains_key(*id)).collect();
+        let are_others_removed = left.len() == world.service.poisonous_removals.len();
+        let claim = format!("everybody who can be removed is removed; left: {left:?}");
+        story.ensure(are_others_removed, &claim)?;
         heal(&mut story).map(|_| ())
     });
 }
@@ -570,7 +531,7 @@ fn holds() {
             updates: limit(choices),
             ..EASY_POLICY
         };
-        let mut story = Story::new(World::new(calm_service(choices), crm, policy));
+        let mut story = Story::new(World::new(Service::new(variant(choices)), crm, policy));
         story.run_quiet_cycle()?;
         for _ in 0..=choices.below(4) {
             let mut crm = story.world.crm.clone();
@@ -594,16 +555,13 @@ fn holds() {
             let are_sticky = holds.values().all(|hold| hold.sticky);
             story.act(&Action::Wait(SignedDuration::from_secs(60)))?;
             story.run_quiet_cycle()?;
-            let ended = story.world.last_cycle.as_ref().expect("a cycle ended");
-            if ended.requests > 0 && are_sticky {
-                return Err(story.told("what is held stays held"));
-            }
+            let is_silent = story.ended().requests == 0;
+            story.ensure(is_silent || !are_sticky, "what is held stays held")?;
             if held > 0 && choices.chance(60) {
                 story.act(&Action::ApproveAll)?;
                 story.run_quiet_cycle()?;
-                if story.has_open_holds() || !differences(&story.world).is_empty() {
-                    return Err(story.told("what is approved is sent"));
-                }
+                let is_sent = !story.has_open_holds() && differences(&story.world).is_empty();
+                story.ensure(is_sent, "what is approved is sent")?;
                 silence(&mut story)?;
             }
         }
@@ -626,7 +584,7 @@ fn phones_change_hands() {
             }
         };
         assign(&mut crm, choices);
-        let mut service = calm_service(choices);
+        let mut service = Service::new(variant(choices));
         service.variant.keeps_omitted_phone = false;
         let mut story = Story::new(World::new(service, crm.clone(), EASY_POLICY));
         story.run_quiet_cycle()?;
@@ -635,10 +593,10 @@ fn phones_change_hands() {
             story.act(&Action::Edit(crm.clone()))?;
             story.act(&Action::Wait(SignedDuration::from_secs(60)))?;
             story.run_quiet_cycle()?;
-            let ended = story.world.last_cycle.as_ref().expect("a cycle ended");
-            if ended.outcome != Outcome::InSync || ended.requests > 2 || !differences(&story.world).is_empty() {
-                return Err(story.told("phones change hands within one cycle, in at most two requests"));
-            }
+            let ended = story.ended();
+            let is_done = ended.outcome == Outcome::InSync && ended.requests <= 2;
+            let claim = "phones change hands within one cycle, in at most two requests";
+            story.ensure(is_done && differences(&story.world).is_empty(), claim)?;
         }
         silence(&mut story)
     });
@@ -650,7 +608,7 @@ fn a_service_that_fails_on_every_write() {
     play(300, 60, |choices| {
         let count = 2 + choices.below(240);
         let crm = distinct_people(count, choices);
-        let mut story = Story::new(World::new(calm_service(choices), crm.clone(), EASY_POLICY));
+        let mut story = Story::new(World::new(Service::new(variant(choices)), crm.clone(), EASY_POLICY));
         let is_synced = choices.chance(50);
         if is_synced {
             story.run_quiet_cycle()?;
@@ -672,7 +630,7 @@ fn a_service_that_fails_on_every_write() {
             let is_ping = matches!(cycle.request, Some(Request::Ping));
             story.act(&Action::Send(if is_ping { Fate::Answered } else { failing }))?;
         }
-        let ended = story.world.last_cycle.clone().expect("a cycle ended");
+        let ended = story.ended().clone();
         let most = ended.planned_requests + 16;
         if !story.world.state.tables.failures.is_empty() || ended.requests > most || ended.outcome != Outcome::Failed {
             return Err(story.told(&format!(

@@ -1,7 +1,5 @@
 //! What random worlds found, as the shortest stories that show it.
 
-use std::collections::BTreeMap;
-
 use jiff::SignedDuration;
 use pure_core::plan::{Limit, Policy};
 
@@ -10,27 +8,9 @@ use crate::{
     world::{
         Action, Acts, Crm, EASY_POLICY, Fate, Outcome, Person, World,
         cycle::{ListReading, Reading},
-        service::{Naming, Poison, RemoteUser, Service, Variant},
+        service::{Poison, RemoteUser, Service, Variant},
     },
 };
-
-const USUAL: Variant = Variant {
-    is_atomic: true,
-    keeps_omitted_phone: false,
-    naming: Naming::Right,
-    names_duplicate_phone: true,
-};
-
-fn service() -> Service {
-    Service {
-        variant: USUAL,
-        users: BTreeMap::new(),
-        seat_limit: None,
-        poisonous_upserts: BTreeMap::new(),
-        poisonous_removals: BTreeMap::new(),
-        trespasses: Vec::new(),
-    }
-}
 
 fn crm(people: &[(&str, &str, Option<u64>)]) -> Crm {
     let mut crm = Crm::default();
@@ -42,16 +22,6 @@ fn crm(people: &[(&str, &str, Option<u64>)]) -> Crm {
         crm.people.insert((*id).to_owned(), person);
     }
     crm
-}
-
-fn foreign(name: &str, phone: Option<u64>) -> RemoteUser {
-    RemoteUser {
-        name: name.to_owned(),
-        phone,
-        is_foreign: true,
-        may_be_touched: false,
-        is_left_by_refusal: false,
-    }
 }
 
 /// Sends what is under way, with these fates, and then lets everything work.
@@ -74,7 +44,7 @@ fn wait(story: &mut Story, duration: SignedDuration) {
 }
 
 fn ended(story: &Story) -> (Outcome, usize) {
-    let ended = story.world.last_cycle.as_ref().expect("a cycle ended");
+    let ended = story.ended();
     (ended.outcome, ended.requests)
 }
 
@@ -84,9 +54,9 @@ const PHONE: u64 = 79_260_000_001;
 /// An account with more users than its limit cost a request in every cycle.
 #[test]
 fn whoever_waits_in_an_account_over_its_limit_costs_nothing() {
-    let mut service = service();
-    service.users.insert("f".to_owned(), foreign("Vera", None));
-    service.users.insert("g".to_owned(), foreign("Boris", None));
+    let mut service = Service::new(Variant::USUAL);
+    service.users.insert("f".to_owned(), RemoteUser::foreign("Vera", None));
+    service.users.insert("g".to_owned(), RemoteUser::foreign("Boris", None));
     service.seat_limit = Some(1);
     let mut story = Story::new(World::new(service, crm(&[("1", "Anna", None)]), EASY_POLICY));
     run(&mut story, Reading::GOOD, &[]);
@@ -98,7 +68,7 @@ fn whoever_waits_in_an_account_over_its_limit_costs_nothing() {
 /// After more were accepted than the limit said, the next addition waited for a verification.
 #[test]
 fn a_limit_that_was_exceeded_is_none() {
-    let mut service = service();
+    let mut service = Service::new(Variant::USUAL);
     service.seat_limit = Some(1);
     let people = [("1", "Anna", None), ("2", "Boris", None), ("3", "Vera", None)];
     let mut story = Story::new(World::new(service, crm(&people[..2]), EASY_POLICY));
@@ -115,13 +85,13 @@ fn a_limit_that_was_exceeded_is_none() {
 /// delivered; and later their next attempts were held as thirty updates.
 #[test]
 fn a_phone_that_is_tried_again_is_no_update_of_the_crm() {
-    let mut service = service();
+    let mut service = Service::new(Variant::USUAL);
     let mut people = Crm::default();
     for number in 0..30 {
         let phone = Some(PHONE + number);
         service
             .users
-            .insert(format!("foreign {number}"), foreign("Somebody", phone));
+            .insert(format!("foreign {number}"), RemoteUser::foreign("Somebody", phone));
         let name = format!("Person {number}");
         people.people.insert(format!("{number:02}"), Person { name, phone });
     }
@@ -161,7 +131,7 @@ fn an_update_that_a_held_one_makes_room_for_is_held_too() {
         },
         ..EASY_POLICY
     };
-    let mut story = Story::new(World::new(service(), before, policy));
+    let mut story = Story::new(World::new(Service::new(Variant::USUAL), before, policy));
     run(&mut story, Reading::GOOD, &[]);
     let after = crm(&[
         ("1", "Anna", Some(PHONE)),
@@ -174,51 +144,38 @@ fn an_update_that_a_held_one_makes_room_for_is_held_too() {
     assert_eq!(ended(&story).1, 1);
 }
 
-/// Two swapped names, and the answer was lost: the list showed nobody under the acknowledged name, so the account was doubted.
-#[test]
-fn a_lost_update_of_everybody_raises_no_doubt_about_the_account() {
-    let mut story = Story::new(World::new(
-        service(),
-        crm(&[("1", "Anna", None), ("2", "Boris", None)]),
-        EASY_POLICY,
-    ));
+/// What this edit makes of the CRM is sent, and the answer is lost. Then everything works.
+fn lose_an_edit(before: &[(&str, &str, Option<u64>)], after: &[(&str, &str, Option<u64>)]) -> Story {
+    let mut story = Story::new(World::new(Service::new(Variant::USUAL), crm(before), EASY_POLICY));
     run(&mut story, Reading::GOOD, &[]);
-    act(
-        &mut story,
-        &Action::Edit(crm(&[("1", "Boris", None), ("2", "Anna", None)])),
-    );
+    act(&mut story, &Action::Edit(crm(after)));
     act(&mut story, &Action::StartCycle(Reading::GOOD));
     act(&mut story, &Action::Send(Fate::Abandoned(Acts::AtOnce)));
     wait(&mut story, DAY);
     run(&mut story, Reading::GOOD, &[]);
-    assert_eq!(ended(&story).0, Outcome::InSync);
+    story
+}
+
+/// Two swapped names, and the answer was lost: the list showed nobody under the acknowledged name, so the account was doubted.
+#[test]
+fn a_lost_update_of_everybody_raises_no_doubt_about_the_account() {
+    let before = [("1", "Anna", None), ("2", "Boris", None)];
+    let after = [("1", "Boris", None), ("2", "Anna", None)];
+    assert_eq!(ended(&lose_an_edit(&before, &after)).0, Outcome::InSync);
 }
 
 /// The same for a lost removal of most.
 #[test]
 fn a_lost_removal_of_most_raises_no_doubt_about_the_account() {
-    let people = [
-        ("1", "A", None),
-        ("2", "B", None),
-        ("3", "C", None),
-        ("4", "D", None),
-        ("5", "E", None),
-    ];
-    let mut story = Story::new(World::new(service(), crm(&people), EASY_POLICY));
-    run(&mut story, Reading::GOOD, &[]);
-    act(&mut story, &Action::Edit(crm(&people[..2])));
-    act(&mut story, &Action::StartCycle(Reading::GOOD));
-    act(&mut story, &Action::Send(Fate::Abandoned(Acts::AtOnce)));
-    wait(&mut story, DAY);
-    run(&mut story, Reading::GOOD, &[]);
-    assert_eq!(ended(&story).0, Outcome::InSync);
+    let people = ["1", "2", "3", "4", "5"].map(|id| (id, id, None));
+    assert_eq!(ended(&lose_an_edit(&people, &people[..2])).0, Outcome::InSync);
 }
 
 /// A lost take-over of somebody who left meanwhile was forgotten before it could no longer act.
 #[test]
 fn a_lost_takeover_of_a_leaver_stays_in_the_journal() {
-    let mut service = service();
-    service.users.insert("1".to_owned(), foreign("Anna", None));
+    let mut service = Service::new(Variant::USUAL);
+    service.users.insert("1".to_owned(), RemoteUser::foreign("Anna", None));
     let policy = Policy {
         always_takes_over: true,
         ..EASY_POLICY
@@ -235,7 +192,7 @@ fn a_lost_takeover_of_a_leaver_stays_in_the_journal() {
 #[test]
 fn a_leaver_whom_the_list_shows_goes_at_once() {
     let mut story = Story::new(World::new(
-        service(),
+        Service::new(Variant::USUAL),
         crm(&[("1", "Anna", Some(PHONE)), ("2", "Boris", None)]),
         EASY_POLICY,
     ));
@@ -263,7 +220,7 @@ fn an_accepted_release_does_not_hide_that_a_phone_is_wanted_twice() {
         ])
     };
     let before = people(None, Some(PHONE + 1));
-    let mut story = Story::new(World::new(service(), before, EASY_POLICY));
+    let mut story = Story::new(World::new(Service::new(Variant::USUAL), before, EASY_POLICY));
     run(&mut story, Reading::GOOD, &[]);
     act(&mut story, &Action::Edit(people(Some(PHONE + 1), Some(PHONE + 2))));
     let poisonous = &mut story.world.service.poisonous_upserts;
@@ -279,7 +236,7 @@ fn an_accepted_release_does_not_hide_that_a_phone_is_wanted_twice() {
 /// Everybody's request was lost, and six entries in a row fail: nobody was in sync to show that the service takes anything.
 #[test]
 fn a_cluster_of_poison_after_a_loss_is_no_outage() {
-    let mut service = service();
+    let mut service = Service::new(Variant::USUAL);
     let mut people = Crm::default();
     for number in 0..66 {
         let name = format!("Person {number}");
@@ -302,7 +259,7 @@ fn a_cluster_of_poison_after_a_loss_is_no_outage() {
 /// something is accepted.
 #[test]
 fn whoever_failed_before_is_suspected_first() {
-    let mut service = service();
+    let mut service = Service::new(Variant::USUAL);
     let mut people = Crm::default();
     for number in 0..129 {
         let name = format!("Person {number}");
@@ -321,7 +278,7 @@ fn whoever_failed_before_is_suspected_first() {
     run(&mut story, Reading::GOOD, &[]);
     wait(&mut story, DAY);
     run(&mut story, Reading::GOOD, &[]);
-    let undelivered = &story.world.last_cycle.as_ref().expect("a cycle ended").undelivered;
+    let undelivered = &story.ended().undelivered;
     assert_eq!(undelivered.iter().collect::<Vec<_>>(), ["0000", "0004", "0016"]);
 }
 
@@ -329,7 +286,7 @@ fn whoever_failed_before_is_suspected_first() {
 #[test]
 fn a_list_alone_makes_nobody_forgotten() {
     let people = [("1", "Anna", None), ("2", "Boris", None)];
-    let mut story = Story::new(World::new(service(), crm(&people), EASY_POLICY));
+    let mut story = Story::new(World::new(Service::new(Variant::USUAL), crm(&people), EASY_POLICY));
     act(&mut story, &Action::StartCycle(Reading::GOOD));
     act(&mut story, &Action::Send(Fate::Abandoned(Acts::AtOnce)));
     act(&mut story, &Action::Edit(crm(&people[1..])));
@@ -349,9 +306,9 @@ fn a_list_alone_makes_nobody_forgotten() {
 #[test]
 fn who_was_refused_does_not_show_whether_the_service_takes_anything() {
     let people = [("1", "Anna", Some(PHONE)), ("2", "Boris", None)];
-    let mut service = service();
+    let mut service = Service::new(Variant::USUAL);
     service.seat_limit = Some(2);
-    service.users.insert("f".to_owned(), foreign("Vera", None));
+    service.users.insert("f".to_owned(), RemoteUser::foreign("Vera", None));
     let mut story = Story::new(World::new(service, crm(&people), EASY_POLICY));
     run(&mut story, Reading::GOOD, &[]);
     wait(&mut story, DAY);

@@ -1,13 +1,13 @@
 //! The small worlds that are explored, in a test run with few faults, and by `make model` with more.
 
-use std::{collections::BTreeMap, thread, time::Instant};
+use std::{thread, time::Instant};
 
 use crate::{
     search::{Budget, Search, SmallWorld},
     story::Story,
     world::{
         Crm, EASY_POLICY, Person, World,
-        service::{Naming, RemoteUser, Service, Variant},
+        service::{RemoteUser, Service, Variant},
     },
 };
 
@@ -35,26 +35,12 @@ fn tables() -> Vec<Crm> {
 }
 
 fn service(foreign: &str, name: &str, seat_limit: Option<usize>) -> Service {
-    let user = RemoteUser {
-        name: name.to_owned(),
-        phone: None,
-        is_foreign: true,
-        may_be_touched: false,
-        is_left_by_refusal: false,
-    };
-    Service {
-        variant: Variant {
-            is_atomic: true,
-            keeps_omitted_phone: false,
-            naming: Naming::Right,
-            names_duplicate_phone: true,
-        },
-        users: BTreeMap::from([(foreign.to_owned(), user)]),
-        seat_limit,
-        poisonous_upserts: BTreeMap::new(),
-        poisonous_removals: BTreeMap::new(),
-        trespasses: Vec::new(),
-    }
+    let mut service = Service::new(Variant::USUAL);
+    service
+        .users
+        .insert(foreign.to_owned(), RemoteUser::foreign(name, None));
+    service.seat_limit = seat_limit;
+    service
 }
 
 /// The world after a first cycle in which everything worked.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use pure_core::delivery::Request;
 
-use crate::world::{Action, Fate, World, cycle::Reading, invariants::ids_of};
+use crate::world::{Action, EndedCycle, Fate, World, cycle::Reading, invariants::ids_of};
 
 pub struct Story {
     pub world: World,
@@ -48,32 +48,31 @@ impl Story {
             .any(|hold| hold.approved.is_none())
     }
 
+    /// The cycle that ended last.
+    pub fn ended(&self) -> &EndedCycle {
+        self.world.last_cycle.as_ref().expect("a cycle ended")
+    }
+
+    /// The error, if `claim` does not hold, is the whole story.
+    pub fn ensure(&self, holds: bool, claim: &str) -> Result<(), String> {
+        if holds { Ok(()) } else { Err(self.told(claim)) }
+    }
+
     /// `end`, after all that happened.
     pub fn told(&self, end: &str) -> String {
         let mut text = format!("{end}\n");
         for line in self.lines.iter().map(|line| shortened(line)) {
             let _ = writeln!(text, "  {line}");
         }
-        let _ = writeln!(
-            text,
-            "  {}",
-            shortened(&format!("Wazzup: {:?}", self.world.service.users))
-        );
-        let _ = writeln!(
-            text,
-            "  {}",
-            shortened(&format!("state: {:?}", self.world.state.tables.users))
-        );
-        let _ = writeln!(
-            text,
-            "  {}",
-            shortened(&format!("lost: {:?}", self.world.state.tables.lost))
-        );
-        let _ = writeln!(
-            text,
-            "  {}",
-            shortened(&format!("failures: {:?}", self.world.state.tables.failures))
-        );
+        let World { service, state, .. } = &self.world;
+        for line in [
+            format!("Wazzup: {:?}", service.users),
+            format!("state: {:?}", state.tables.users),
+            format!("lost: {:?}", state.tables.lost),
+            format!("failures: {:?}", state.tables.failures),
+        ] {
+            let _ = writeln!(text, "  {}", shortened(&line));
+        }
         text
     }
 }

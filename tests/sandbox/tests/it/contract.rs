@@ -28,10 +28,10 @@ const THREE: &str = r#"[{"id":"1","name":"A"},{"id":"2","name":"B"},{"id":"3","n
 #[case::refused_for(|_: &mut Variant| {}, &[
     ("POST /users", "[]", 400, "INVALID_USERS_DATA"),
     ("POST /users", r#"[{"id":"new","name":"N"},{"id":"","name":7},{"id":7,"name":"N"}]"#, 400,
-        r#"[{"fields":["id","name"],"index":1},{"fields":["id"],"index":2}]"#),
+        r#"[{"index":1,"fields":["id","name"]},{"index":2,"fields":["id"]}]"#),
     ("POST /users", r#"[{"id":"1","name":"A"},{"id":"1","name":"A"}]"#, 500, "INTERNAL_SERVER_ERROR"),
     ("POST /users", TAKES_A_PHONE, 400, r#"{"phone":"79260000001"}"#),
-    ("PATCH /users/bulk_delete", "[7]", 400, r#"[{"fields":["id"],"index":0}]"#),
+    ("PATCH /users/bulk_delete", "[7]", 400, r#"[{"index":0,"fields":["id"]}]"#),
     ("GET /users", "", 200, r#"[{"id":"holder","name":"Holder"}]"#),
 ])]
 #[case::batches_of_two(|variant: &mut Variant| variant.batch_limit = 2, &[
@@ -46,7 +46,7 @@ const THREE: &str = r#"[{"id":"1","name":"A"},{"id":"2","name":"B"},{"id":"3","n
     ("POST /users", ANN, 200, ""),
 ])]
 #[case::limit_not_named(|variant: &mut Variant| (variant.seats, variant.limit_named) = (0, false), &[
-    ("POST /users", ANN, 400, r#""error":"USER_LIMIT_EXCEEDED"}"#),
+    ("POST /users", ANN, 400, r#""error":"USER_LIMIT_EXCEEDED","description":"The request was refused."}"#),
 ])]
 #[case::over_the_limit(|variant: &mut Variant| variant.seats = 0, &[("POST /users", r#"[{"id":"holder","name":"H"}]"#, 200, "")])]
 #[case::over_the_limit_refuses_updates(|variant: &mut Variant| (variant.seats, variant.full_refuses_updates) = (0, true), &[
@@ -71,7 +71,7 @@ const THREE: &str = r#"[{"id":"1","name":"A"},{"id":"2","name":"B"},{"id":"3","n
 ])]
 #[case::malformed_phone_dropped(|_: &mut Variant| {}, &[("POST /users", MALFORMED, 200, "")])]
 #[case::malformed_phone_refused(|variant: &mut Variant| variant.malformed_phone = MalformedPhone::Refused, &[
-    ("POST /users", MALFORMED, 400, r#"[{"fields":["phone"],"index":0}]"#),
+    ("POST /users", MALFORMED, 400, r#"[{"index":0,"fields":["phone"]}]"#),
 ])]
 #[case::malformed_phone_refused_silently(|variant: &mut Variant| variant.malformed_phone = MalformedPhone::RefusedSilently, &[
     ("POST /users", MALFORMED, 400, ""),
@@ -112,7 +112,10 @@ async fn the_contract(#[case] change: fn(&mut Variant), #[case] steps: &[Step<'_
 #[case(ErrorStyle::Html, "<html>")]
 #[case(ErrorStyle::ErrorsArray, r#"{"errors":[{"code":"INVALID_USERS_DATA""#)]
 #[case(ErrorStyle::NestedCode, r#"{"error":{"code":"INVALID_USERS_DATA"}}"#)]
-#[case(ErrorStyle::NoData, r#""error":"INVALID_USERS_DATA"}"#)]
+#[case(
+    ErrorStyle::NoData,
+    r#""error":"INVALID_USERS_DATA","description":"The request was refused."}"#
+)]
 #[case(ErrorStyle::WildIndexes, r#""index":-1"#)]
 #[case(ErrorStyle::Empty, "")]
 #[tokio::test]
@@ -202,7 +205,7 @@ async fn violations(#[case] line: &str, #[case] body: impl Into<String>, #[case]
 async fn foreign_users(#[case] line: &str, #[case] body: &str, #[case] touched: &[&str]) -> Result<()> {
     let wazzup = Wazzup::start()?;
     wazzup.seed_foreigners(2);
-    wazzup.set_role("foreign-1", "auditor");
+    wazzup.edit("foreign-1", |user| user.role = "auditor".into());
     call(&wazzup, line, body).await?;
     assert_eq!(wazzup.foreign_touched(), touched);
     assert_eq!(

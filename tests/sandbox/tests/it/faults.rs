@@ -93,7 +93,7 @@ async fn requests_land_when_they_are_told_to() -> Result<()> {
 #[case(What::answer(999, "text"), 999, "text")]
 #[case(What::act_then_answer(204, ""), 204, "")]
 #[case(What::with_header(429, "retry-after", "3"), 429, "")]
-#[case(What::invalid(Named::Nobody, &[]), 400, r#"{"description":"The request was refused.","error":"INVALID_USERS_DATA"}"#)]
+#[case(What::invalid(Named::Nobody, &[]), 400, r#"{"error":"INVALID_USERS_DATA","description":"The request was refused."}"#)]
 #[tokio::test]
 async fn answers_are_of_no_use(#[case] what: What, #[case] status: u16, #[case] body: &str) -> Result<()> {
     let wazzup = Wazzup::start()?;
@@ -107,9 +107,9 @@ async fn answers_are_of_no_use(#[case] what: What, #[case] status: u16, #[case] 
 }
 
 #[rstest]
-#[case(What::invalid(Named::All, &["name"]), 400, r#"[{"fields":["name"],"index":1},{"fields":["name"],"index":3}]"#)]
-#[case(What::invalid(Named::First, &[]), 400, r#""data":[{"fields":[],"index":1}]"#)]
-#[case(What::invalid(Named::OffByOne, &[]), 400, r#"[{"fields":[],"index":2},{"fields":[],"index":4}]"#)]
+#[case(What::invalid(Named::All, &["name"]), 400, r#"[{"index":1,"fields":["name"]},{"index":3,"fields":["name"]}]"#)]
+#[case(What::invalid(Named::First, &[]), 400, r#""data":[{"index":1,"fields":[]}]"#)]
+#[case(What::invalid(Named::OffByOne, &[]), 400, r#"[{"index":2,"fields":[]},{"index":4,"fields":[]}]"#)]
 #[case(What::invalid(Named::Wild, &[]), 400, r#""index":4294967296"#)]
 #[case(What::html(403), 403, "<html>")]
 #[tokio::test]
@@ -128,8 +128,8 @@ async fn poisoned_entries_spoil_their_batch(#[case] what: What, #[case] status: 
 #[tokio::test]
 async fn a_sandbox_stops_and_starts_again_with_its_users() -> Result<()> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
-    let pem = (made.cert.pem(), made.signing_key.serialize_pem());
-    let wazzup = Wazzup::start_on(([127, 0, 0, 1], 0).into(), Some((&pem.0, &pem.1)))?;
+    let pem = made.cert.pem() + &made.signing_key.serialize_pem();
+    let wazzup = Wazzup::start_on(([127, 0, 0, 1], 0).into(), Some(&pem))?;
     assert!(wazzup.base_url().starts_with("https://127.0.0.1:"));
     assert_eq!(call(&wazzup, "POST /users", ANN).await?.status, 200);
     wazzup.stop();

@@ -67,7 +67,7 @@ pub struct RunningCycle {
 impl Clone for RunningCycle {
     /// A delivery is what its plan and the answers make of it.
     fn clone(&self) -> Self {
-        let mut delivery = Delivery::new(&self.plan, self.snapshot.failures.clone());
+        let mut delivery = Delivery::new(&self.plan);
         delivery.start();
         for answer in &self.answers {
             delivery.answered(answer.clone());
@@ -134,7 +134,7 @@ impl World {
                 }
             }
         };
-        let mut delivery = Delivery::new(&plan, snapshot.failures.clone());
+        let mut delivery = Delivery::new(&plan);
         let mut snapshot = snapshot;
         if plan.marks.forgets_account {
             self.forget_account();

@@ -88,7 +88,41 @@ impl Objection {
     }
 }
 
+impl Variant {
+    pub const USUAL: Self = Self {
+        is_atomic: true,
+        keeps_omitted_phone: false,
+        naming: Naming::Right,
+        names_duplicate_phone: true,
+    };
+}
+
+impl RemoteUser {
+    /// A user whom somebody else created.
+    pub fn foreign(name: &str, phone: Option<u64>) -> Self {
+        Self {
+            name: name.to_owned(),
+            phone,
+            is_foreign: true,
+            may_be_touched: false,
+            is_left_by_refusal: false,
+        }
+    }
+}
+
 impl Service {
+    /// An account without users, in which everything works.
+    pub fn new(variant: Variant) -> Self {
+        Self {
+            variant,
+            users: BTreeMap::new(),
+            seat_limit: None,
+            poisonous_upserts: BTreeMap::new(),
+            poisonous_removals: BTreeMap::new(),
+            trespasses: Vec::new(),
+        }
+    }
+
     /// Does what the request says, as far as the service does, and answers.
     pub fn handle(&mut self, request: &Request) -> Answer {
         match request {

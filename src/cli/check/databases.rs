@@ -1,0 +1,240 @@
+//! What `check` says about the two databases.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::{
+    super::{
+        Context,
+        holds::missing_ids,
+        page::Advice,
+        text::{counted, listed_ids, value_in_words},
+    },
+    Report,
+};
+use crate::{
+    config::Config,
+    crm::{Crm, CrmRows, Error as CrmError, Role, Source, TableSchemas, Unconvertible},
+    employee::RowProblem,
+    plan::{Operation, Plan},
+    state::{Error as StateError, Peek, Rights, State},
+};
+
+/// What the connections of both URLs have to do with each other, and whether they are safe.
+pub(super) fn report_urls(report: &mut Report, config: &Config) {
+    let (crm, state) = (&config.crm_url, &config.state_url);
+    for (label, key, url) in [("CRM", "crm.url", crm), ("State", "state.url", state)] {
+        if let Some(warning) = url.ssl_warning() {
+            report.add(label, Advice::warning(format!("{key}: {warning}")));
+        }
+    }
+    let role = crm.options.get_username();
+    if crm.address() == state.address() && role == state.options.get_username() {
+        let reason =
+            format!("\"{role}\" is the role of both crm.url and state.url, so it may do more than either needs");
+        let remedy =
+            "use two roles: one that may only read the employees, and one that owns nothing but the state's schema";
+        report.warn("State access", reason, remedy);
+    }
+}
+
+/// With the rows, if they can be read.
+pub(super) async fn check_crm(config: &Config, crm: &Crm) -> (Report, Option<CrmRows>) {
+    let mut report = Report::new();
+    let read = crm.read().await;
+    if let Err(error @ CrmError::Unavailable(_)) = &read {
+        report.fail("CRM", error);
+        return (report, None);
+    }
+    report.good("CRM", format!("the database at {} answers", config.crm_url.address()));
+    // Where the table is not there, the query's error says so.
+    if let Ok(role) = crm.role(config.schema.as_str()).await {
+        report_role(&mut report, &role);
+    }
+    match &read {
+        Ok(rows) => {
+            let schemas = crm.ambiguous_schemas().await.unwrap_or_default();
+            if let (Some(schemas), Source::Table { name, .. }) = (schemas, &config.source) {
+                report_ambiguous_table(&mut report, &name.to_string(), &schemas);
+            }
+            if let Some(unconvertible) = &rows.unconvertible {
+                report_unconvertible(&mut report, unconvertible);
+            }
+        }
+        Err(error) => {
+            report.fail("CRM query", error);
+            if let CrmError::Query(reason) = error
+                && let Some("42P01" | "3F000") = reason.sqlstate()
+            {
+                report_similar_tables(&mut report, &crm.similar_tables().await.unwrap_or_default());
+            }
+        }
+    }
+    (report, read.ok())
+}
+
+pub(super) fn report_role(report: &mut Report, role: &Role) {
+    let name = &role.name;
+    if role.is_superuser || role.can_write {
+        let reason = format!("\"{name}\" may do more than read the employees");
+        let remedy = "use a role in crm.url that may SELECT and nothing else";
+        report.warn("CRM role", reason, remedy);
+    } else {
+        report.good("CRM role", format!("\"{name}\" may only read"));
+    }
+}
+
+/// What may be meant, where the table is not there.
+pub(super) fn report_similar_tables(report: &mut Report, tables: &[String]) {
+    if !tables.is_empty() {
+        let reason = format!("there are tables with similar names: {}", listed_ids(tables));
+        report.warn("CRM table", reason, "correct crm.table if one of them is meant");
+    }
+}
+
+pub(super) fn report_ambiguous_table(report: &mut Report, table: &str, schemas: &TableSchemas) {
+    let (read, others) = (&schemas.read, listed_ids(&schemas.others));
+    let reason =
+        format!("crm.table names no schema: {read}.{table} is read, but there are also tables {table} in: {others}");
+    report.warn("CRM table", reason, format!("write `table = \"{read}.{table}\"`"));
+}
+
+pub(super) fn report_rows(report: &mut Report, context: &Context, plan: &Plan) {
+    if plan.eligible == 0 && plan.missing_ids == 0 {
+        let remedy = "is this the right table, and is crm.columns.active true for anybody?";
+        report.warn("CRM query", "the CRM names nobody at all", remedy);
+    } else {
+        let employees = counted(plan.eligible, "employee");
+        report.good("CRM query", format!("{employees}; all columns are there"));
+    }
+    if plan.missing_ids > 0 {
+        report.add("Rows", missing_ids(plan.missing_ids, &context.invocation));
+    }
+    let mut problems: BTreeMap<RowProblem, Vec<&str>> = BTreeMap::new();
+    for rejected in &plan.rejected {
+        problems.entry(rejected.problem).or_default().push(&rejected.id);
+    }
+    for failure in &plan.local_failures {
+        if failure.key.operation == Operation::Phone {
+            problems.entry(failure.problem).or_default().push(&failure.key.user_id);
+        }
+    }
+    for (problem, ids) in problems {
+        let employees = counted(ids.len(), "employee");
+        let ids = listed_ids(ids);
+        let reason = format!("{employees} with {problem}: {} ({ids})", problem.reason());
+        report.warn("Rows", reason, problem.remedy());
+    }
+}
+
+pub(super) fn report_unconvertible(report: &mut Report, unconvertible: &Unconvertible) {
+    let Unconvertible {
+        encoding,
+        ids,
+        unreadable_ids,
+        query,
+    } = unconvertible;
+    let mut reason = format!(
+        "values that cannot be converted from the database's encoding {encoding} to UTF-8 are left out: {} with such an id",
+        counted(*unreadable_ids, "row")
+    );
+    if !ids.is_empty() {
+        let employees = counted(ids.len(), "employee");
+        let ids = listed_ids(ids);
+        reason.push_str(&format!(", {employees} with such a name or phone ({ids})"));
+    }
+    let remedy = format!("correct these values in the CRM; this query shows them: `{query}`");
+    report.warn("Rows", reason, remedy);
+}
+
+/// With what the next cycle would start from, if the state can be used.
+pub(super) async fn check_state(config: &Config, state: &State) -> (Report, Option<Peek>) {
+    let mut report = Report::new();
+    let asked = ask_state(&mut report, config, state).await;
+    let peek = asked.unwrap_or_else(|error| {
+        report.fail("State", &error);
+        None
+    });
+    (report, peek)
+}
+
+async fn ask_state(report: &mut Report, config: &Config, state: &State) -> Result<Option<Peek>, StateError> {
+    let schema = config.schema.as_str();
+    let rights = state.rights().await?;
+    if let Some(obstacle) = obstacle(schema, &rights) {
+        report.add("State", obstacle);
+        return Ok(None);
+    }
+    let peek = state.peek().await?;
+    let usable = format!("the schema {schema} can be used; `run` and `once` create and migrate it");
+    report.good("State", usable);
+    report_other_writers(report, schema, &rights);
+    if let Some(account) = &peek.account {
+        let lease = value_in_words(&json!(account.lease), account.now);
+        report.good("Lease", if lease.is_empty() { "free".to_owned() } else { lease });
+    } else if state.is_there().await? {
+        report_other_accounts(report, &config.account, &state.other_accounts().await?);
+    }
+    Ok(Some(peek))
+}
+
+/// What keeps our role from using the schema, and what to do about it.
+pub(super) fn obstacle(schema: &str, rights: &Rights) -> Option<Advice> {
+    let role = &rights.role;
+    let (reason, remedy) = if let Some(foreign_owner) = &rights.foreign_owner {
+        let new = "set state.schema to a new schema";
+        (
+            foreign_owner.to_string(),
+            format!("{new}, or, if this one is empty, run `ALTER SCHEMA \"{schema}\" OWNER TO \"{role}\"`"),
+        )
+    } else if rights.read_only {
+        (
+            "the database takes no changes: it is a standby, or set to be read-only".to_owned(),
+            "let state.url lead to the primary".to_owned(),
+        )
+    } else if !rights.may_create && rights.schema_exists {
+        (
+            format!("\"{role}\" may not use the schema {schema}, or not create tables in it"),
+            format!("run `GRANT USAGE, CREATE ON SCHEMA \"{schema}\" TO \"{role}\"`"),
+        )
+    } else if !rights.may_create {
+        (
+            format!("the schema {schema} does not exist, and \"{role}\" may not create it"),
+            format!("run `CREATE SCHEMA \"{schema}\" AUTHORIZATION \"{role}\"`"),
+        )
+    } else if !rights.may_change {
+        (
+            format!("\"{role}\" may not read and change all tables of the schema {schema}"),
+            format!("let the tables belong to the role: `ALTER TABLE … OWNER TO \"{role}\"`"),
+        )
+    } else {
+        return None;
+    };
+    Some(Advice::bad(reason).with(remedy))
+}
+
+/// Whoever can write the state can have anybody removed.
+pub(super) fn report_other_writers(report: &mut Report, schema: &str, rights: &Rights) {
+    if rights.other_writers.is_empty() {
+        return;
+    }
+    let (role, writers) = (&rights.role, listed_ids(&rights.other_writers));
+    let reason =
+        format!("other roles may write in the schema {schema}, and so have anybody removed from Wazzup: {writers}");
+    let remedy =
+        format!("revoke these rights: the schema is as sensitive as the API key, and \"{role}\" alone needs it");
+    report.warn("State access", reason, remedy);
+}
+
+/// The name of an account that the state does not know may be mistyped.
+pub(super) fn report_other_accounts(report: &mut Report, account: &str, others: &[String]) {
+    if others.is_empty() {
+        return;
+    }
+    let others = listed_ids(others);
+    let reason = format!("the state does not know the account \"{account}\"; it knows: {others}");
+    let remedy =
+        "correct `account`, unless this is a new account: under a wrong name, no user in Wazzup is known to be ours";
+    report.warn("Account", reason, remedy);
+}

@@ -1,0 +1,83 @@
+//! Why somebody is not sent, or stays in Wazzup, and what to do about it.
+
+use jiff::Timestamp;
+
+use super::{
+    super::{
+        page::Advice,
+        text::{short_id, until},
+    },
+    PlanView,
+};
+use crate::plan::{FailureKey, NextStep, Operation, StayReason};
+
+pub(in super::super) const NO_ACTIVE_ROW: &str = "no active row in the CRM";
+pub(in super::super) const TO_BE_THERE: &str = "let the CRM have an active row with exactly this id";
+
+impl PlanView {
+    /// Why `step` is not what the CRM wants of `id`.
+    pub(in super::super) fn obstacle(&self, id: &str, step: NextStep<'_>) -> Advice {
+        let retry = self.invocation.command_for("retry", id);
+        let user = self.snapshot.users.get(id);
+        match step {
+            NextStep::WaitForLeaver(leaver) => {
+                let explain = self.invocation.command_for("explain", leaver.as_str());
+                let leaver = short_id(leaver.as_str());
+                Advice::warning(format!(
+                    "looks like {leaver}, who is leaving: waits until {leaver} is removed or back in the CRM"
+                ))
+                .with(format!(
+                    "nothing; perhaps this is the same person under a new id: see {explain}"
+                ))
+            }
+            NextStep::WaitForSeat => {
+                Advice::warning("waits for a seat: the Wazzup account has no room for another user").with(format!(
+                    "remove users in Wazzup or book more seats; {retry} then tries in the next cycle"
+                ))
+            }
+            NextStep::BackOff => Advice::bad(self.refusal(id, Operation::Upsert)).with(format!(
+                "correct the row in the CRM, which is sent in the next cycle then; {retry} sends the row as it is"
+            )),
+            NextStep::Pend if !self.is_account_known() => {
+                Advice::warning("nothing is sent until it is certain which Wazzup account this is")
+            }
+            NextStep::Pend if user.is_some_and(|user| user.acknowledged.is_some()) => {
+                Advice::warning("waits for the phone of somebody who is leaving")
+            }
+            NextStep::Stay(user) => self.stay(id, user.reason, &retry),
+            _ => Advice::warning("Wazzup has to say first whether it has this id already"),
+        }
+    }
+
+    fn stay(&self, id: &str, reason: StayReason, retry: &str) -> Advice {
+        let user = self.snapshot.users.get(id);
+        match reason {
+            StayReason::InGrace => {
+                let absent_since = user.and_then(|user| user.absent_since).unwrap_or(self.now);
+                let ends = absent_since.saturating_add(self.policy.grace).unwrap_or(Timestamp::MAX);
+                let removed = until(self.now, ends);
+                Advice::warning(format!("{NO_ACTIVE_ROW}; will be removed {removed} (removals.grace)"))
+                    .with(format!("to keep the user, {TO_BE_THERE}"))
+            }
+            StayReason::Kept => Advice::warning(format!("{NO_ACTIVE_ROW}; removals.policy says to keep everybody")),
+            StayReason::BackingOff => {
+                let refusal = self.refusal(id, Operation::Remove);
+                Advice::bad(format!("{NO_ACTIVE_ROW}; the removal was {refusal}"))
+                    .with(format!("remove the user in Wazzup by hand, or try now: {retry}"))
+            }
+            StayReason::Unknown => Advice::warning(format!(
+                "{NO_ACTIVE_ROW}; Wazzup has to say first whether the user is there and ours"
+            )),
+        }
+    }
+
+    /// `refused (INVALID_USERS_DATA), tried again in 5 min`.
+    fn refusal(&self, id: &str, operation: Operation) -> String {
+        let failure = self.snapshot.failures.get(&FailureKey::new(id, operation));
+        let Some(failure) = failure else {
+            return "refused lately".to_owned();
+        };
+        let next = until(self.now, failure.next_attempt_at.unwrap_or(self.now));
+        format!("refused ({}), tried again {next}", failure.code)
+    }
+}
