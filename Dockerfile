@@ -19,12 +19,12 @@ ENV CARGO_BUILD_TARGET=host-tuple \
 COPY Cargo.toml Cargo.lock ./
 COPY benches/Cargo.toml benches/
 COPY packaging/assets/Cargo.toml packaging/assets/
+COPY tests/postgres/Cargo.toml tests/postgres/
 COPY tests/pure/Cargo.toml tests/pure/
 COPY tests/sandbox/Cargo.toml tests/sandbox/
-RUN mkdir src tests/pure/src tests/sandbox/src \
-    && touch src/lib.rs tests/pure/src/lib.rs tests/sandbox/src/lib.rs \
-    && echo 'fn main() {}' >src/main.rs \
-    && cp src/main.rs tests/sandbox/src/main.rs \
+RUN for crate in . tests/postgres tests/pure tests/sandbox; do \
+        mkdir "$crate/src" && touch "$crate/src/lib.rs" && echo 'fn main() {}' >"$crate/src/main.rs"; \
+    done \
     && cargo build --release --locked --bin wazzup-sync
 
 # ---- The daemon ----------------------------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ COPY --from=build-sandbox /image /
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/sandbox"]
-CMD ["wazzup", "--listen", "0.0.0.0:8080"]
+CMD ["--listen", "0.0.0.0:8080"]
 
 # ---- The image -------------------------------------------------------------------------------------------------------------
 FROM scratch AS wazzup-sync

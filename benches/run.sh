@@ -5,13 +5,13 @@
 #   ROUNDS=3 benches/run.sh 500   other sizes, and fewer runs of each program
 #   WRITE=1 benches/run.sh        also replaces the figures in docs/benchmarks.md
 #
-# Postgres and Wazzup are the sandbox's throw-away ones; Python's packages go below the target directory.
+# Postgres is a throw-away one, Wazzup the sandbox; Python's packages go below the target directory.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Two commands: cargo would otherwise build the product with what the sandbox wants of its dependencies.
+# Two commands: cargo would otherwise build the product with what the others want of its dependencies.
 cargo build --locked --quiet --release --bin wazzup-sync
-cargo build --locked --quiet --release --package sandbox
+cargo build --locked --quiet --release --package sandbox --package test-postgres
 target=$(cargo metadata --locked --no-deps --format-version 1 | sed -E 's/.*"target_directory":"([^"]*)".*/\1/')
 
 python=$target/bench-python/bin/python3

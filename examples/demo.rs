@@ -13,8 +13,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use sandbox::{Fault, Postgres, Wazzup, What, When};
+use sandbox::{Fault, Wazzup, What, When};
 use sqlx::PgPool;
+use test_postgres::Postgres;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},

@@ -5,9 +5,9 @@ cd "$(dirname "$0")/.."
 
 work=$(mktemp -d)
 trap 'kill "$server" 2>/dev/null || true; rm -rf "$work"' EXIT
-cargo build --locked --quiet --package sandbox
+cargo build --locked --quiet --package test-postgres
 cat migrations/*.sql >"$work/migrations.sql"
-"${CARGO_TARGET_DIR:-target}/debug/sandbox" postgres --sql "$work/migrations.sql" >"$work/out" 2>"$work/err" &
+"${CARGO_TARGET_DIR:-target}/debug/test-postgres" --sql "$work/migrations.sql" >"$work/out" 2>"$work/err" &
 server=$!
 until grep -q '^postgres' "$work/out"; do
     kill -0 "$server" || { cat "$work/err" >&2; exit 1; }

@@ -1,6 +1,6 @@
 """One cycle of wazzup-sync beside two scripts that do the same job, and the daemon. Prints Markdown.
 
-    bench.py DIRECTORY [ROWS…]         the directory has the programs wazzup-sync and sandbox
+    bench.py DIRECTORY [ROWS…]         the directory has wazzup-sync, sandbox and test-postgres
 
 The runs are interleaved (ours, shell, Python, ours …), so that what else the machine does hits all of them; figures are
 medians. After each scenario the stand-in for Wazzup must hold exactly what the CRM says: who is fast and wrong is not counted.
@@ -50,10 +50,10 @@ HIRE = "INSERT INTO employees SELECT id, 'Сотрудник Номер ' || id,
 
 
 class Service:
-    """The sandbox as Wazzup or as Postgres, until the end of this process."""
+    """The sandbox or the throw-away Postgres, until the end of this process."""
 
-    def __init__(self, *arguments):
-        self.process = subprocess.Popen([PROGRAMS / "sandbox", *arguments], stdout=subprocess.PIPE, text=True)
+    def __init__(self, program, *arguments):
+        self.process = subprocess.Popen([PROGRAMS / program, *arguments], stdout=subprocess.PIPE, text=True)
         atexit.register(self.process.kill)
         self.url = self.process.stdout.readline().split()[-1]
 
@@ -99,7 +99,7 @@ class Peer:
         if self.wazzup:
             self.wazzup.process.kill()
         seats, latency = str(10 * self.crm.rows), str(latency_ms)
-        self.wazzup = Service("wazzup", "--listen", "127.0.0.1:0", "--seats", seats, "--latency-ms", latency)
+        self.wazzup = Service("sandbox", "--listen", "127.0.0.1:0", "--seats", seats, "--latency-ms", latency)
 
     def environment(self):
         url, base_url = self.crm.url, self.wazzup.url
@@ -215,7 +215,7 @@ def first_sync_at_a_distance(crm):
 def main():
     # What was started ends with this process, also when it is told to end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    postgres = Service("postgres")
+    postgres = Service("test-postgres")
     crms = [Crm(postgres, rows) for rows in SIZES]
     print("| rows | cycle | ms | to shell | to Python | requests | shell's | Python's | max RSS, MB | shell's | Python's |")
     print("|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")

@@ -1,6 +1,6 @@
 use std::{str::FromStr as _, time::Duration};
 
-use sandbox::Postgres;
+use test_postgres::Postgres;
 use tokio::time::{Instant, sleep};
 
 use super::*;

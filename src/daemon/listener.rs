@@ -120,7 +120,7 @@ async fn wait_for_disconnection(mut listener: PgListener, wake: &watch::Sender<(
 mod tests {
     use std::str::FromStr as _;
 
-    use sandbox::Postgres;
+    use test_postgres::Postgres;
 
     use super::*;
     use crate::proxy::{Behaviour, Proxy};

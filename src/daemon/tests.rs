@@ -1,7 +1,8 @@
 use std::{num::NonZeroU32, str::FromStr as _, sync::Arc};
 
-use sandbox::{Postgres, Wazzup};
+use sandbox::Wazzup;
 use sqlx::postgres::PgConnectOptions;
+use test_postgres::Postgres;
 use tokio::{
     runtime::Handle,
     task::{JoinHandle, spawn_blocking},

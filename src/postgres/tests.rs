@@ -1,7 +1,7 @@
 use std::{str::FromStr as _, time::Duration};
 
-use sandbox::Postgres;
 use sqlx::postgres::PgConnectOptions;
+use test_postgres::Postgres;
 use tokio::time::{Instant, sleep};
 
 use super::*;

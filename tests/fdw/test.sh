@@ -41,7 +41,7 @@ install_programs
 PATH=$PATH:/usr/sbin
 PGBIN=$(fdw_binaries)
 export PGBIN
-cargo build --locked --quiet --package wazzup-sync --package sandbox --bins
+cargo build --locked --quiet --package wazzup-sync --package sandbox --package test-postgres --bins
 target=${CARGO_TARGET_DIR:-target}/debug
 
 # ---- The world -----------------------------------------------------------------------------------------------------------
@@ -72,14 +72,14 @@ eventually() {
     done
 }
 
-# start FILE ARGUMENT…: the sandbox in the background, what it prints in FILE.
+# start FILE PROGRAM ARGUMENT…: one of ours in the background, what it prints in FILE.
 start() {
     local out=$1
     shift
     : >"$out"
-    "$target/sandbox" "$@" >>"$out" 2>&1 &
+    "$target/$1" "${@:2}" >>"$out" 2>&1 &
     started+=($!)
-    eventually "sandbox $1 did not start: $(cat "$out")" 30 grep -q '://' "$out"
+    eventually "$1 did not start: $(cat "$out")" 30 grep -q '://' "$out"
 }
 
 mariadb_user=$(id -un)
@@ -138,7 +138,7 @@ python3 tests/fdw/cut.py "$mariadb_port" "$work/limit" >"$work/cut.out" &
 started+=($!)
 eventually "the proxy did not start" 10 test -s "$work/cut.out"
 
-start "$work/postgres.out" postgres
+start "$work/postgres.out" test-postgres
 admin=$(grep -m1 '^postgres' "$work/postgres.out")
 sql postgres 'CREATE DATABASE crm'
 # What docs/other-databases.md says, with this test's host and port.
@@ -146,7 +146,7 @@ documented sql | sed "s/'mariadb.internal'/'127.0.0.1'/; s/'3306'/'$(cat "$work/
 [ -s "$work/fdw.sql" ] || fail "docs/other-databases.md has no SQL for mysql_fdw"
 psql --quiet --set ON_ERROR_STOP=1 --dbname "${admin/\/postgres\?//crm?}" --file "$work/fdw.sql"
 
-start "$work/wazzup.out" wazzup --listen 127.0.0.1:0
+start "$work/wazzup.out" sandbox --listen 127.0.0.1:0
 base_url=$(sed -n 's/^base URL *//p' "$work/wazzup.out")
 port=$(sed -E 's/.*:([0-9]+)\/.*/\1/' <<<"$admin")
 query_timeout=3

@@ -45,21 +45,21 @@ eventually() {
 
 # ---- The world around it -----------------------------------------------------------------------------------------------
 
-cargo build --locked --quiet --package sandbox
-sandbox=${CARGO_TARGET_DIR:-target}/debug/sandbox
+cargo build --locked --quiet --package sandbox --package test-postgres
+target=${CARGO_TARGET_DIR:-target}/debug
 
-# start FILE ARGUMENT…: the sandbox in the background, what it prints in FILE.
+# start FILE PROGRAM ARGUMENT…: one of ours in the background, what it prints in FILE.
 start() {
     local out=$1
     shift
     : >"$out"
-    "$sandbox" "$@" >>"$out" 2>&1 &
+    "$target/$1" "${@:2}" >>"$out" 2>&1 &
     started+=($!)
-    eventually "sandbox $1 did not start: $(cat "$out")" 30 grep -q '://' "$out"
+    eventually "$1 did not start: $(cat "$out")" 30 grep -q '://' "$out"
 }
 
 start_postgres() {
-    start "$work/postgres.out" postgres
+    start "$work/postgres.out" test-postgres
     admin=$(grep -m1 '^postgres' "$work/postgres.out")
     port=$(sed -E 's/.*:([0-9]+)\/.*/\1/' <<<"$admin")
     sql postgres 'CREATE DATABASE crm'
@@ -83,7 +83,7 @@ hire() {
 start_wazzup() {
     local out=$work/$1.out
     shift
-    start "$out" wazzup --listen 127.0.0.1:0 "$@"
+    start "$out" sandbox --listen 127.0.0.1:0 "$@"
     base_url=$(sed -n 's/^base URL *//p' "$out")
 }
 

@@ -7,10 +7,11 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use sandbox::{Postgres, Request, Wazzup};
+use sandbox::{Request, Wazzup};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgPool, Row as _, postgres::PgPoolOptions};
 use tempfile::TempDir;
+use test_postgres::Postgres;
 
 use crate::{
     process::{Daemon, PATIENCE, Run, run},

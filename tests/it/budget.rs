@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use sandbox::{Postgres, When};
+use sandbox::When;
+use test_postgres::Postgres;
 
 use crate::app::App;
 

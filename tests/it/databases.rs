@@ -1,7 +1,7 @@
 //! Databases that are not up yet, or go and come back; polite stops of an idle daemon.
 
 use rstest::rstest;
-use sandbox::Postgres;
+use test_postgres::Postgres;
 
 use crate::{
     app::{App, connect},

@@ -12,7 +12,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use sandbox::Postgres;
+use test_postgres::Postgres;
 
 use super::*;
 use crate::{

@@ -1,9 +1,8 @@
-//! What `wazzup-sync` is tested against where there is no Wazzup account and no database.
+//! What `wazzup-sync` is tested against where there is no Wazzup account.
 //!
-//! * [`Wazzup`] plays the whole contract of the Wazzup v3 users API over real HTTP, with undocumented behaviour
-//!   ([`Variant`]) and faults to order ([`Fault`]). It keeps a log of all requests ([`Wazzup::requests`]) and of what a
-//!   client must never do ([`Wazzup::violations`]).
-//! * [`Postgres`] is a throw-away server, run from the programs of an installed Postgres.
+//! [`Wazzup`] plays the whole contract of the Wazzup v3 users API over real HTTP, with undocumented behaviour
+//! ([`Variant`]) and faults to order ([`Fault`]). It keeps a log of all requests ([`Wazzup::requests`]) and of what a
+//! client must never do ([`Wazzup::violations`]).
 //!
 //! A request passes `server` (sockets), `handler` (the fault that strikes the request), `state` (the key) and
 //! `users` (the contract). `control` shows users and log to shells and container tests.
@@ -20,7 +19,6 @@ mod answer;
 mod control;
 mod faults;
 mod handler;
-mod postgres;
 mod request;
 mod server;
 mod state;
@@ -30,7 +28,6 @@ mod wazzup;
 
 pub use answer::Answer;
 pub use faults::{Fault, Named, What, When};
-pub use postgres::Postgres;
 pub use request::Request;
 pub use users::User;
 pub use variant::{ErrorStyle, ListStyle, MalformedPhone, OmittedPhone, PostAnswer, Variant};

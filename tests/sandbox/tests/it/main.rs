@@ -1,8 +1,7 @@
-//! The sandbox against its own promises, over real HTTP and with a real Postgres.
+//! The sandbox against its own promises, over real HTTP.
 
 mod contract;
 mod faults;
-mod postgres;
 
 use std::time::Duration;
 

@@ -1,9 +1,11 @@
+//! The server outlives what it should outlive, and nothing else.
+
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use sandbox::Postgres;
+use test_postgres::Postgres;
 
 #[test]
 fn the_shared_one_has_databases_for_everyone() -> Result<()> {
@@ -38,8 +40,8 @@ fn outages_keep_port_and_data() -> Result<()> {
 #[expect(clippy::disallowed_methods, reason = "there is no runtime: it looks at a process")]
 fn a_server_ends_with_the_program() -> Result<()> {
     for signal in ["INT", "KILL"] {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_sandbox"));
-        let mut child = program.arg("postgres").stdout(Stdio::piped()).spawn()?;
+        let mut program = Command::new(env!("CARGO_BIN_EXE_test-postgres"));
+        let mut child = program.stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         let stdout = child.stdout.take().context("it was piped")?;
         std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line)?;

@@ -4,6 +4,13 @@
 //! Whatever ends the process that started it also ends the server and removes its files: a small shell waits on a pipe
 //! that only this process holds open.
 
+#![expect(missing_docs, reason = "a name that says it all gets no sentence that says it again")]
+#![expect(
+    clippy::missing_errors_doc,
+    clippy::must_use_candidate,
+    reason = "a tool for tests: whatever goes wrong fails the test with its own message"
+)]
+
 use std::env;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
