@@ -24,11 +24,12 @@ CREATE TABLE accounts (
     -- When the log last reported a failing cycle as an error, and when it last reported holds.
     error_reported_at   timestamptz,
     holds_reported_at   timestamptz,
-    -- The counts of the last cycle that got so far: eligible = in_sync + failing + waiting + pending.
+    -- The counts of the last cycle that got so far: eligible = in_sync + failing + waiting_for_seat +
+    -- pending.
     eligible            bigint NOT NULL DEFAULT 0,
     in_sync             bigint NOT NULL DEFAULT 0,
     failing             bigint NOT NULL DEFAULT 0,
-    waiting             bigint NOT NULL DEFAULT 0,
+    waiting_for_seat    bigint NOT NULL DEFAULT 0,
     pending             bigint NOT NULL DEFAULT 0,
     missing_ids         bigint NOT NULL DEFAULT 0,
     -- Wazzup's own list: the last cycle that had one and did not fail; the last one that passed, and what it was read with.
@@ -39,7 +40,8 @@ CREATE TABLE accounts (
     foreign_users       bigint,
     seats_limit         bigint,
     seats_counted_at    timestamptz,
-    waiting_for_seat    text[] NOT NULL DEFAULT '{}',
+    -- Who waited for a seat at its end.
+    waiting_ids         text[] NOT NULL DEFAULT '{}',
     pruned_at           timestamptz NOT NULL DEFAULT now()
 );
 
@@ -182,7 +184,7 @@ CREATE INDEX history_of_removals ON history (account, at) WHERE operation = 'rem
 
 -- Takes the request in flight out of the journal, with what became of it, and puts the next one in, if there is one. Before
 -- that it renews the lease and counts seats; it returns false, and does nothing else, if another process has the lease. `loss`: NULL, 'over' or 'may_land'.
-CREATE FUNCTION turn_journal(of_account text, token bigint, holder text, lease interval, in_cycle bigint,
+CREATE FUNCTION advance_journal(of_account text, token bigint, holder text, lease interval, in_cycle bigint,
     acknowledged boolean, already_absent text[], seats_taken bigint, loss text,
     next_operation text, next_entries jsonb, next_lands_within interval) RETURNS boolean LANGUAGE plpgsql
     SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$

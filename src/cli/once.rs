@@ -101,7 +101,7 @@ mod tests {
             updated: 0,
             removed: 0,
             held: 0,
-            waiting_for_seat: None,
+            waiting_ids: None,
             had_list: true,
             list_passed: None,
             reported_holds: false,

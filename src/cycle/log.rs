@@ -12,7 +12,11 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 use tracing::Level;
 
-use super::{CycleError, SyncEngine, error::FailureClass};
+use super::{
+    CycleError, SyncEngine,
+    error::FailureClass,
+    memory::{Memory, StateFailure},
+};
 use crate::{
     crm::Unconvertible,
     delivery::{Answer, Change, Outcome, Report, Request, Step, Verdict},
@@ -27,43 +31,15 @@ const REMIND_AFTER: SignedDuration = SignedDuration::from_hours(1);
 /// A quiet daemon logs a heartbeat this often.
 const HEARTBEAT: Duration = Duration::from_mins(10);
 
-/// What a process remembers from one cycle to the next.
-#[derive(Debug)]
-pub struct Memory {
-    /// This process has yet to read Wazzup's list.
-    pub(super) list_at_start: bool,
-    finished_logged: Option<Instant>,
-    state_failure: Option<StateFailure>,
-}
-
-/// Since when the state cannot be used, and when that was last said as an error.
-#[derive(Debug, Clone, Copy)]
-struct StateFailure {
-    since: Instant,
-    kind: &'static str,
-    reported_at: Option<Instant>,
-}
-
-impl Memory {
-    /// Nothing remembered yet. With `list_at_start` Wazzup's list is due in the first cycle.
-    pub fn new(list_at_start: bool) -> Self {
-        Self {
-            list_at_start,
-            finished_logged: None,
-            state_failure: None,
-        }
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct CycleLog<'c> {
     pub(super) memory: &'c mut Memory,
     engine: &'c SyncEngine,
-    pub(super) opening: &'c Opening,
+    opening: &'c Opening,
     /// Failures that were reported already.
     known_failures: BTreeSet<FailureKey>,
     /// Holds were reported, or a CRM that names nobody.
-    pub(super) reported_holds: bool,
+    reported_holds: bool,
 }
 
 impl<'c> CycleLog<'c> {
@@ -182,14 +158,10 @@ impl<'c> CycleLog<'c> {
         !is_known || has_grace_ended || is_due(self.ago(reported_at))
     }
 
-    /// When the grace of a held removal ends: its content is since when the user is absent. Other holds have none.
+    /// When the grace of a held removal ends. Other holds have none.
     fn grace_end(&self, key: &HoldKey, hold: &Hold) -> Timestamp {
-        if key.kind != HoldKind::Remove {
-            return Timestamp::MIN;
-        }
-        let absent_since: Option<Timestamp> = hold.content.parse().ok();
-        let end = absent_since.and_then(|since| since.checked_add(self.engine.policy.grace).ok());
-        end.unwrap_or(Timestamp::MIN)
+        let absent_since = hold.absent_since().filter(|_| key.kind == HoldKind::Remove);
+        absent_since.map_or(Timestamp::MIN, |since| self.engine.policy.grace_end(since))
     }
 
     /// Says what a step of the delivery came to.
@@ -216,8 +188,16 @@ impl<'c> CycleLog<'c> {
         }
     }
 
-    /// Says how the cycle ended, and notes in `finished` what was said.
-    pub(super) fn ended(&mut self, error: Option<&CycleError>, finished: &mut Finished, took: Duration) {
+    /// Says what the delivery came to and how the cycle ended, and notes in `finished` what was said.
+    pub(super) fn ended(
+        &mut self,
+        error: Option<&CycleError>,
+        report: &Report,
+        finished: &mut Finished,
+        took: Duration,
+    ) {
+        report_delivered(report);
+        finished.reported_holds = self.reported_holds;
         let Some(error) = error else {
             return self.succeeded(finished, took);
         };
@@ -277,7 +257,7 @@ pub(super) fn report_refusal(request: &Request, answer: &Answer) {
 }
 
 /// Says who was added, who recovered and who waits for a seat.
-pub(super) fn report_delivered(report: &Report) {
+fn report_delivered(report: &Report) {
     let delivered = report.delivered.iter();
     let added = delivered.filter(|delivered| delivered.change == Change::Add);
     let added: BTreeSet<&str> = added.map(|delivered| delivered.id.as_str()).collect();

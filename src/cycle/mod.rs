@@ -6,6 +6,7 @@
 
 mod error;
 mod log;
+mod memory;
 mod progress;
 mod questions;
 
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 pub(crate) use self::log::report_failure_without_state;
-pub use self::{error::CycleError, log::Memory};
+pub use self::{error::CycleError, memory::Memory};
 use self::{
     log::{CycleLog, report_refusal},
     progress::Progress,
@@ -98,8 +99,9 @@ impl SyncEngine {
         let result = self.sync(lease, gate, &opening, rows, &mut progress, &mut log).await;
         let error = result.err();
         let mut lost_lease = error.as_ref().is_some_and(CycleError::is_lost_lease);
-        let mut finished = progress.finish(error.as_ref(), &log);
-        log.ended(error.as_ref(), &mut finished, began.elapsed());
+        let waiting_before = &opening.account.facts.waiting_for_seat;
+        let (mut finished, report) = progress.finish(error.as_ref(), waiting_before);
+        log.ended(error.as_ref(), &report, &mut finished, began.elapsed());
         let recorded = self
             .state
             .finish_cycle(lease, opening.cycle, &finished, self.keep_history);

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    CycleError,
-    log::{CycleLog, report_delivered},
-};
+use super::CycleError;
 use crate::{
     delivery::{Change, Delivery, Interruption, Report},
+    employee::EmployeeId,
     plan::{Operation, Plan, RemoteList, StayReason},
     state::{Counts, CycleFailure, CycleOutcome, Finished, ListPassed},
 };
@@ -34,12 +32,15 @@ impl Progress {
         }
     }
 
-    /// What the state keeps of the cycle.
-    pub(super) fn finish(self, error: Option<&CycleError>, log: &CycleLog<'_>) -> Finished {
+    /// What the state keeps of the cycle, but for what the log says of its end; and what the delivery came to.
+    pub(super) fn finish(
+        self,
+        error: Option<&CycleError>,
+        waiting_before: &BTreeSet<EmployeeId>,
+    ) -> (Finished, Report) {
         let Self { plan, list, delivery } = self;
         let is_planned = delivery.is_some();
         let report = delivery.map(Delivery::finish).unwrap_or_default();
-        report_delivered(&report);
         let counts = is_planned.then(|| counts(&plan, &report));
         let is_in_sync = counts.as_ref().is_some_and(|counts| is_in_sync(counts, &plan, &report));
         let outcome = match error {
@@ -48,13 +49,13 @@ impl Progress {
             None => CycleOutcome::Incomplete,
         };
         let waiting = &report.waiting_for_seat;
-        let is_waiting_changed = is_planned && *waiting != log.opening.account.facts.waiting_for_seat;
+        let is_waiting_changed = is_planned && waiting != waiting_before;
         let list_passed = plan.account_proven.then(|| ListPassed {
             fingerprint: list.fingerprint.clone(),
             seats_used: report.seats_used.filter(|_| list.is_complete()),
             foreign_users: list.is_complete().then_some(plan.drift.foreign),
         });
-        Finished {
+        let finished = Finished {
             outcome,
             error: error.map(|error| CycleFailure {
                 kind: error.kind(),
@@ -67,13 +68,14 @@ impl Progress {
             updated: report.count(&[Change::Update, Change::Release, Change::Resend]),
             removed: report.removed,
             held: plan.unapproved_holds().count(),
-            waiting_for_seat: is_waiting_changed.then(|| waiting.clone()),
+            waiting_ids: is_waiting_changed.then(|| waiting.clone()),
             had_list: list.was_answered(),
             list_passed,
-            reported_holds: log.reported_holds,
+            reported_holds: false,
             reported_error: false,
             noteworthy: error.is_some() || report.requests > 0 || !plan.marks.is_empty(),
-        }
+        };
+        (finished, report)
     }
 }
 

@@ -1,6 +1,6 @@
-//! Is this the Wazzup account whose users we manage? And are the users whom its list lacks really gone?
+//! Is this the Wazzup account whose users we manage?
 
-use super::{Acknowledged, HoldKey, LostContent, Questions, Sighting, input::Input};
+use super::{Acknowledged, HoldKey, LostContent, Questions, Sighting, input::Input, missing::MissingUsers};
 use crate::employee::EmployeeId;
 
 /// How many users are looked up where the list proves nothing.
@@ -25,7 +25,7 @@ pub(super) enum AccountVerdict {
 /// Judges the account by what Wazzup shows of the acknowledged users.
 pub(super) fn judge(input: Input<'_>) -> AccountVerdict {
     let Input { snapshot, list, .. } = input;
-    let mut acknowledged = acknowledged_users(input);
+    let mut acknowledged = input.acknowledged_users();
     acknowledged.retain(|(id, _)| !may_have_been_removed(input, id));
     let is_changed = snapshot.account.fingerprint.as_deref() != Some(list.fingerprint.as_str());
     let is_held = snapshot.holds.contains_key(&HoldKey::account());
@@ -40,13 +40,6 @@ pub(super) fn judge(input: Input<'_>) -> AccountVerdict {
     } else {
         judge_by_names(input, &acknowledged)
     }
-}
-
-fn acknowledged_users(input: Input<'_>) -> Vec<(&EmployeeId, &Acknowledged)> {
-    let users = input.snapshot.users.iter();
-    users
-        .filter_map(|(id, user)| Some((id, user.acknowledged.as_ref()?)))
-        .collect()
 }
 
 /// A complete list has to show enough of our users under their names. Otherwise one is enough, of those whom an incomplete
@@ -106,35 +99,5 @@ fn is_shown_as_ours(input: Input<'_>, id: &EmployeeId, user: &Acknowledged) -> b
     match input.list.find(id.as_str()) {
         Sighting::Named(name) => user.name.is_same_as(name) || input.is_lost_name(id, name),
         Sighting::Absent | Sighting::Unknown => false,
-    }
-}
-
-/// The acknowledged users whom a complete list lacks.
-#[derive(Debug, Default)]
-pub(super) struct MissingUsers {
-    pub count: usize,
-    /// They are really gone: a look-up of one of them was answered with 404. If none can be looked up, the list alone is
-    /// believed.
-    pub are_proven: bool,
-    /// Who has to be looked up for that.
-    pub to_look_up: Option<EmployeeId>,
-}
-
-impl MissingUsers {
-    pub(super) fn new(input: Input<'_>) -> Self {
-        let list = input.list;
-        if !list.is_complete() {
-            return Self::default();
-        }
-        let mut missing = acknowledged_users(input);
-        missing.retain(|(id, _)| list.find(id.as_str()) == Sighting::Absent);
-        let askable = missing.iter().map(|(id, _)| *id).find(|id| id.has_own_url());
-        let is_one_absent = missing.iter().any(|(id, _)| list.is_proven_absent(id.as_str()));
-        let was_one_asked = missing.iter().any(|(id, _)| list.needs_no_look_up(id.as_str()));
-        Self {
-            count: missing.len(),
-            are_proven: askable.is_none() || is_one_absent,
-            to_look_up: askable.filter(|_| !was_one_asked).cloned(),
-        }
     }
 }

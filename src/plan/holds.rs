@@ -95,6 +95,11 @@ pub struct Approval {
 }
 
 impl Hold {
+    /// Since when the user of a held removal is absent: that is its content.
+    pub fn absent_since(&self) -> Option<Timestamp> {
+        self.content.parse().ok()
+    }
+
     /// Whether somebody approved exactly `content`.
     pub fn is_approved_for(&self, content: &str) -> bool {
         self.approved.is_some() && self.content == content
@@ -128,6 +133,13 @@ pub struct Policy {
     pub updates: Limit,
     /// `true`: users in Wazzup who are not ours are taken over whatever their name is.
     pub always_takes_over: bool,
+}
+
+impl Policy {
+    /// When somebody may be removed who is absent since `absent_since`.
+    pub fn grace_end(&self, absent_since: Timestamp) -> Timestamp {
+        absent_since.checked_add(self.grace).unwrap_or(Timestamp::MAX)
+    }
 }
 
 #[cfg(test)]

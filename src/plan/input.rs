@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::{Failure, FailureKey, Hold, HoldKey, HoldKind, LostContent, Operation, Policy, RemoteList, Snapshot};
+use super::{
+    Acknowledged, Failure, FailureKey, Hold, HoldKey, HoldKind, LostContent, Operation, Policy, RemoteList, Snapshot,
+};
 use crate::employee::{EmployeeId, FullName, Roster};
 
 #[derive(Clone, Copy)]
@@ -15,6 +17,13 @@ pub(super) struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
+    pub(super) fn acknowledged_users(self) -> Vec<(&'a EmployeeId, &'a Acknowledged)> {
+        let users = self.snapshot.users.iter();
+        users
+            .filter_map(|(id, user)| Some((id, user.acknowledged.as_ref()?)))
+            .collect()
+    }
+
     /// What the service last refused of `id` at `operation`, if that failure is open.
     pub(super) fn refused(self, id: &EmployeeId, operation: Operation) -> Option<&'a Failure> {
         let failures = &self.snapshot.failures;

@@ -87,7 +87,7 @@ impl<'a> Leaver<'a> {
     }
 
     fn is_in_grace(&self, input: Input<'_>) -> bool {
-        input.now.duration_since(self.absent_since) < input.policy.grace
+        input.now < input.policy.grace_end(self.absent_since)
     }
 
     /// Whether a removal of the user passed the brake already, since the user became absent.

@@ -12,6 +12,7 @@ mod input;
 mod leavers;
 mod list;
 mod marks;
+mod missing;
 mod next_step;
 mod phones;
 mod planner;

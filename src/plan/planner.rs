@@ -7,10 +7,12 @@ use jiff::Timestamp;
 use super::{
     BATCH, BatchEntry, Drift, Hold, HoldKey, HoldKind, Operation, Plan, PlannedRemoval, PlannedUpsert, Policy,
     Questions, RemoteList, Seats, Snapshot, StayReason, StayingUser, WaitingEmployee,
-    account::{self, AccountVerdict, MissingUsers},
+    account::{self, AccountVerdict},
     input::Input,
     leavers::{Fate, Leavers},
-    marks, phones,
+    marks,
+    missing::MissingUsers,
+    phones,
     updates::hold_updates,
     wish::{Standing, Wish},
 };

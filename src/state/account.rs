@@ -137,9 +137,9 @@ impl Transaction<'_> {
                    last_cycle_id, last_started_at, last_finished_at, last_outcome AS "last_outcome: CycleOutcome",
                    last_error_kind, last_error,
                    last_success_at, failing_since, error_reported_at, holds_reported_at,
-                   eligible, in_sync, failing, waiting, pending, missing_ids,
+                   eligible, in_sync, failing, waiting_for_seat, pending, missing_ids,
                    list_read_at, list_passed_at, fingerprint,
-                   seats_used, foreign_users, seats_limit, seats_counted_at, waiting_for_seat
+                   seats_used, foreign_users, seats_limit, seats_counted_at, waiting_ids
                FROM accounts WHERE account = $1"#,
             self.account
         )
@@ -160,7 +160,7 @@ impl Transaction<'_> {
             eligible: read_count(row.eligible),
             in_sync: read_count(row.in_sync),
             failing: read_count(row.failing),
-            waiting_for_seat: read_count(row.waiting),
+            waiting_for_seat: read_count(row.waiting_for_seat),
             pending: read_count(row.pending),
             missing_ids: read_count(row.missing_ids),
         };
@@ -173,7 +173,7 @@ impl Transaction<'_> {
             error: row.last_error,
             counts,
         });
-        let waiting_ids = row.waiting_for_seat.iter();
+        let waiting_ids = row.waiting_ids.iter();
         let facts = AccountFacts {
             fingerprint: row.fingerprint,
             seats_used: row.seats_used.map(read_count),

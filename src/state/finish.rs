@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use jiff_sqlx::ToSqlx as _;
-use sqlx::postgres::types::PgInterval;
+use serde::Serialize;
+use sqlx::{postgres::types::PgInterval, types::Json};
 
-use super::{
-    Counts, CycleOutcome, Error, Lease, OpenCycle, State, Transaction, interval, signed_interval, stored_count, texts,
-};
+use super::{Counts, CycleOutcome, Error, Lease, OpenCycle, State, Transaction, interval, signed_interval};
 use crate::employee::EmployeeId;
 
-#[derive(Debug, Clone)]
+/// What the state keeps of a cycle. The statements know its fields by their serialised names.
+#[derive(Debug, Clone, Serialize)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "independent facts, each of which becomes a column"
@@ -19,8 +19,10 @@ use crate::employee::EmployeeId;
 pub struct Finished {
     pub outcome: CycleOutcome,
     /// What it failed with.
+    #[serde(flatten)]
     pub error: Option<CycleFailure>,
     /// The counts, if it came so far; else those of an earlier cycle stay.
+    #[serde(flatten)]
     pub counts: Option<Counts>,
     /// Requests that change something.
     pub requests: usize,
@@ -32,10 +34,11 @@ pub struct Finished {
     /// Open holds that are not approved.
     pub held: usize,
     /// Who waits for a seat now, if that changed.
-    pub waiting_for_seat: Option<BTreeSet<EmployeeId>>,
+    pub waiting_ids: Option<BTreeSet<EmployeeId>>,
     /// It had a list of Wazzup's. One that failed leaves the next one due.
     pub had_list: bool,
     /// What showed that this is our account, if anything did.
+    #[serde(flatten)]
     pub list_passed: Option<ListPassed>,
     /// The log reported holds, or a CRM that names nobody.
     pub reported_holds: bool,
@@ -45,15 +48,17 @@ pub struct Finished {
     pub noteworthy: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CycleFailure {
     /// As the log's `error_kind`.
+    #[serde(rename = "error_kind")]
     pub kind: &'static str,
+    #[serde(rename = "error")]
     pub message: String,
 }
 
 /// What showed that this is our account.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ListPassed {
     /// The fingerprint of address and key that it was read with.
     pub fingerprint: String,
@@ -98,30 +103,33 @@ impl Transaction<'_> {
         finished: &Finished,
         keep: &PgInterval,
     ) -> Result<bool, Error> {
-        let failed = finished.outcome == CycleOutcome::Failed;
-        let counts = finished.counts;
-        let count = |of: fn(Counts) -> usize| counts.map(|counts| stored_count(of(counts)));
-        let passed = finished.list_passed.as_ref();
         // After a cycle that failed, the list stays due until one ends well that had it.
-        let fingerprint = passed.filter(|_| !failed).map(|passed| passed.fingerprint.as_str());
         let is_prune_due = sqlx::query_scalar!(
-            r#"UPDATE accounts SET lease_expires_at = now() + $4,
+            r#"UPDATE accounts AS a SET lease_expires_at = now() + $4,
                    last_cycle_id = $5, last_started_at = $6, last_finished_at = now(),
-                   last_outcome = $7, last_error_kind = $8, last_error = $9,
-                   last_success_at = CASE WHEN $10 THEN last_success_at ELSE now() END,
-                   failing_since = CASE WHEN $10 THEN COALESCE(failing_since, $6) END,
-                   error_reported_at = CASE WHEN NOT $10 THEN NULL WHEN $11 THEN now() ELSE error_reported_at END,
-                   holds_reported_at = CASE WHEN $12 THEN now() ELSE holds_reported_at END,
-                   eligible = COALESCE($13, eligible), in_sync = COALESCE($14, in_sync),
-                   failing = COALESCE($15, failing), waiting = COALESCE($16, waiting),
-                   pending = COALESCE($17, pending), missing_ids = COALESCE($18, missing_ids),
-                   waiting_for_seat = COALESCE($19, waiting_for_seat),
-                   list_read_at = CASE WHEN $20 AND NOT $10 THEN now() ELSE list_read_at END,
-                   fingerprint = COALESCE($21, fingerprint),
-                   list_passed_at = CASE WHEN $21::text IS NULL THEN list_passed_at ELSE now() END,
-                   seats_used = COALESCE($22, seats_used), foreign_users = COALESCE($23, foreign_users),
-                   seats_counted_at = CASE WHEN $22::bigint IS NULL THEN seats_counted_at ELSE now() END,
-                   pruned_at = CASE WHEN pruned_at <= now() - LEAST($24, interval '1 day') THEN now() ELSE pruned_at END
+                   last_outcome = ended.outcome, last_error_kind = ended.error_kind, last_error = ended.error,
+                   last_success_at = CASE WHEN has_failed THEN a.last_success_at ELSE now() END,
+                   failing_since = CASE WHEN has_failed THEN COALESCE(a.failing_since, $6) END,
+                   error_reported_at = CASE WHEN NOT has_failed THEN NULL
+                       WHEN ended.reported_error THEN now() ELSE a.error_reported_at END,
+                   holds_reported_at = CASE WHEN ended.reported_holds THEN now() ELSE a.holds_reported_at END,
+                   eligible = COALESCE(ended.eligible, a.eligible), in_sync = COALESCE(ended.in_sync, a.in_sync),
+                   failing = COALESCE(ended.failing, a.failing), waiting_for_seat = COALESCE(ended.waiting_for_seat, a.waiting_for_seat),
+                   pending = COALESCE(ended.pending, a.pending), missing_ids = COALESCE(ended.missing_ids, a.missing_ids),
+                   waiting_ids = COALESCE(ended.waiting_ids, a.waiting_ids),
+                   list_read_at = CASE WHEN ended.had_list AND NOT has_failed THEN now() ELSE a.list_read_at END,
+                   fingerprint = CASE WHEN has_passed THEN ended.fingerprint ELSE a.fingerprint END,
+                   list_passed_at = CASE WHEN has_passed THEN now() ELSE a.list_passed_at END,
+                   seats_used = COALESCE(ended.seats_used, a.seats_used),
+                   foreign_users = COALESCE(ended.foreign_users, a.foreign_users),
+                   seats_counted_at = CASE WHEN ended.seats_used IS NULL THEN a.seats_counted_at ELSE now() END,
+                   pruned_at = CASE WHEN a.pruned_at <= now() - LEAST($7, interval '1 day') THEN now() ELSE a.pruned_at END
+               FROM jsonb_to_record($8) AS ended (outcome text, error_kind text, error text, reported_error boolean,
+                       reported_holds boolean, eligible bigint, in_sync bigint, failing bigint, waiting_for_seat bigint,
+                       pending bigint, missing_ids bigint, waiting_ids text[], had_list boolean, fingerprint text,
+                       seats_used bigint, foreign_users bigint),
+                   LATERAL (SELECT ended.outcome = 'failed' AS has_failed,
+                       ended.outcome <> 'failed' AND ended.fingerprint IS NOT NULL AS has_passed) AS result
                WHERE account = $1 AND lease_token = $2 AND lease_holder = $3
                RETURNING pruned_at = now() AS "is_prune_due!""#,
             self.account,
@@ -130,24 +138,8 @@ impl Transaction<'_> {
             interval(lease.duration),
             cycle.id,
             cycle.now.to_sqlx() as _,
-            finished.outcome.as_str(),
-            finished.error.as_ref().map(|error| error.kind),
-            finished.error.as_ref().map(|error| error.message.as_str()),
-            failed,
-            finished.reported_error,
-            finished.reported_holds,
-            count(|counts| counts.eligible),
-            count(|counts| counts.in_sync),
-            count(|counts| counts.failing),
-            count(|counts| counts.waiting_for_seat),
-            count(|counts| counts.pending),
-            count(|counts| counts.missing_ids),
-            finished.waiting_for_seat.as_ref().map(texts) as _,
-            finished.had_list,
-            fingerprint,
-            passed.and_then(|passed| passed.seats_used.map(stored_count)),
-            passed.and_then(|passed| passed.foreign_users.map(stored_count)),
-            keep.clone()
+            keep.clone(),
+            Json(finished) as _
         )
         .fetch_optional(self.executor())
         .await?;
@@ -158,19 +150,13 @@ impl Transaction<'_> {
         self.run(sqlx::query!(
             "INSERT INTO cycles (account, cycle_id, started_at, finished_at, outcome, error_kind, error, requests, \
                  added, adopted, updated, removed, held) \
-             VALUES ($1, $2, $3, now(), $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+             SELECT $1, $2, $3, now(), ended.* \
+             FROM jsonb_to_record($4) AS ended (outcome text, error_kind text, error text, requests bigint, \
+                 added bigint, adopted bigint, updated bigint, removed bigint, held bigint)",
             self.account,
             cycle.id,
             cycle.now.to_sqlx() as _,
-            finished.outcome.as_str(),
-            finished.error.as_ref().map(|error| error.kind),
-            finished.error.as_ref().map(|error| error.message.as_str()),
-            stored_count(finished.requests),
-            stored_count(finished.added),
-            stored_count(finished.adopted),
-            stored_count(finished.updated),
-            stored_count(finished.removed),
-            stored_count(finished.held)
+            Json(finished) as _
         ))
         .await
     }

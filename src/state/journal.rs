@@ -1,6 +1,6 @@
 //! The journal: a request is recorded in `in_flight` before it is sent; what was lost, in `lost` until it is settled.
 //!
-//! What an answer always takes is done by one function of the schema, `turn_journal` (see `migrations/`).
+//! What an answer always takes is done by one function of the schema, `advance_journal` (see `migrations/`).
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ impl State {
                 tx.fence(lease).await?;
                 tx.write_marks(cycle, marks).await?;
             }
-            tx.turn_journal(self, lease, cycle, &[], Loss::None, first).await
+            tx.advance_journal(self, lease, cycle, &[], Loss::None, first).await
         })
         .await
     }
@@ -37,7 +37,8 @@ impl State {
     pub async fn record(&self, lease: &Lease, cycle: OpenCycle, step: &Step) -> Result<(), Error> {
         self.under_lease(lease, "recording an answer", async |tx| {
             let (outcomes, next) = (&step.outcomes, step.next.as_ref());
-            tx.turn_journal(self, lease, cycle, outcomes, step.loss, next).await?;
+            tx.advance_journal(self, lease, cycle, outcomes, step.loss, next)
+                .await?;
             for outcome in outcomes {
                 match outcome {
                     Outcome::Failed(attempt) => tx.write_failed_attempt(attempt).await?,
@@ -54,7 +55,7 @@ impl State {
 
 impl Transaction<'_> {
     /// Renews the lease, records what became of the request in flight, and puts the next one in.
-    async fn turn_journal(
+    async fn advance_journal(
         &mut self,
         state: &State,
         lease: &Lease,
@@ -82,7 +83,7 @@ impl Transaction<'_> {
         };
         let (operation, entries) = next.and_then(journal_entries).unzip();
         let is_ours = sqlx::query_scalar!(
-            r#"SELECT turn_journal($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) AS "is_ours!""#,
+            r#"SELECT advance_journal($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) AS "is_ours!""#,
             self.account,
             lease.token,
             lease.holder,

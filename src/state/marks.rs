@@ -45,7 +45,7 @@ impl Transaction<'_> {
                  dropped_failures AS (DELETE FROM failures WHERE account = $1), \
                  dropped_holds AS (DELETE FROM holds WHERE account = $1) \
              UPDATE accounts SET fingerprint = NULL, list_passed_at = NULL, seats_used = NULL, foreign_users = NULL, \
-                 seats_limit = NULL, seats_counted_at = NULL, waiting_for_seat = '{}' \
+                 seats_limit = NULL, seats_counted_at = NULL, waiting_ids = '{}' \
              WHERE account = $1",
             self.account
         ))

@@ -372,7 +372,7 @@ impl App {
 
     /// Who waits for a seat.
     pub async fn waiting_for_seat(&self) -> Vec<String> {
-        let ids = sqlx::query_scalar("SELECT unnest(waiting_for_seat) FROM wazzup_sync.accounts ORDER BY 1");
+        let ids = sqlx::query_scalar("SELECT unnest(waiting_ids) FROM wazzup_sync.accounts ORDER BY 1");
         ids.fetch_all(&self.state).await.expect("the account")
     }
 

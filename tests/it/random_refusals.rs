@@ -80,7 +80,7 @@ async fn check(app: &App, poison: &BTreeMap<String, What>, seats: usize, seed: u
         );
     }
     // Each counts once.
-    let row = "SELECT eligible - in_sync - failing - waiting - pending FROM wazzup_sync.accounts";
+    let row = "SELECT eligible - in_sync - failing - waiting_for_seat - pending FROM wazzup_sync.accounts";
     assert_eq!(app.state_number(row).await, 0, "{context}");
     let pending = app.state_number("SELECT pending FROM wazzup_sync.accounts").await;
     assert_eq!(pending, 0, "{context}");

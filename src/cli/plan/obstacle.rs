@@ -1,7 +1,5 @@
 //! Why somebody is not sent, or stays in Wazzup, and what to do about it.
 
-use jiff::Timestamp;
-
 use super::{
     super::{
         page::Advice,
@@ -54,8 +52,7 @@ impl PlanView {
         match reason {
             StayReason::InGrace => {
                 let absent_since = user.and_then(|user| user.absent_since).unwrap_or(self.now);
-                let ends = absent_since.saturating_add(self.policy.grace).unwrap_or(Timestamp::MAX);
-                let removed = until(self.now, ends);
+                let removed = until(self.now, self.policy.grace_end(absent_since));
                 Advice::warning(format!("{NO_ACTIVE_ROW}; will be removed {removed} (removals.grace)"))
                     .with(format!("to keep the user, {TO_BE_THERE}"))
             }

@@ -29,7 +29,7 @@ async fn orders_are_taken_by_the_next_cycle() {
     fixture.record(cycle, Loss::None, vec![refused], None).await;
     let waiting = BTreeSet::from([id("4")]);
     let end = Finished {
-        waiting_for_seat: Some(waiting),
+        waiting_ids: Some(waiting),
         ..finished(CycleOutcome::Incomplete)
     };
     fixture.finish(cycle, &end, KEEP).await;

@@ -169,7 +169,7 @@ fn finished(outcome: CycleOutcome) -> Finished {
         updated: 0,
         removed: 0,
         held: 0,
-        waiting_for_seat: None,
+        waiting_ids: None,
         had_list: false,
         list_passed: None,
         reported_holds: false,

@@ -1,0 +1,31 @@
+//! What a process remembers from one cycle to the next. The rest is in the state, so that `once` knows it, too.
+
+use tokio::time::Instant;
+
+#[derive(Debug)]
+pub struct Memory {
+    /// This process has yet to read Wazzup's list.
+    pub(super) list_at_start: bool,
+    /// When the log last said that a cycle finished.
+    pub(super) finished_logged: Option<Instant>,
+    pub(super) state_failure: Option<StateFailure>,
+}
+
+/// Since when the state cannot be used, and when that was last said as an error.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StateFailure {
+    pub(super) since: Instant,
+    pub(super) kind: &'static str,
+    pub(super) reported_at: Option<Instant>,
+}
+
+impl Memory {
+    /// Nothing remembered yet. With `list_at_start` Wazzup's list is due in the first cycle.
+    pub fn new(list_at_start: bool) -> Self {
+        Self {
+            list_at_start,
+            finished_logged: None,
+            state_failure: None,
+        }
+    }
+}
