@@ -54,8 +54,12 @@ impl Reason {
                 format!("correct the role and the password in {key}, or allow the role in pg_hba.conf")
             }
             Some("3D000") => format!("name a database that exists at the end of {key}"),
+            Some("53300") => {
+                "raise the limit of connections of the server, the database or the role, or close some of them"
+                    .to_owned()
+            }
             Some(code) if code.starts_with("53") => {
-                "raise the server's limit of connections, or close some of them".to_owned()
+                "see the server's log: it has run out of disk space, memory or another resource".to_owned()
             }
             Some(_) => "see the server's log; the daemon tries again by itself".to_owned(),
             None => format!("check that the database is running and that {key} is right"),

@@ -42,6 +42,15 @@ async fn error_for(url: &str) -> String {
     error.to_string()
 }
 
+#[test]
+fn a_full_disk_is_no_matter_of_connections() {
+    let remedy = |code| Reason::new("", Some(code)).remedy("state.url");
+    assert!(remedy("53300").contains("limit of connections"));
+    for code in ["53000", "53100", "53200", "53400"] {
+        assert!(remedy(code).contains("disk space, memory"), "{code}");
+    }
+}
+
 #[tokio::test]
 async fn a_refused_connection_is_called_so() {
     let proxy = Proxy::start(server().port());
