@@ -79,7 +79,7 @@ fn alternatives(wanted: &str, found: &[String]) -> String {
 }
 
 /// Whether somebody may have meant `name` by `wanted`, quoted or not.
-pub(super) fn is_near(wanted: &str, name: &str) -> bool {
+pub(crate) fn is_near(wanted: &str, name: &str) -> bool {
     let (wanted, name) = (wanted.to_lowercase(), name.to_lowercase());
     let contains = |long: &str, short: &str| {
         let short = short.trim_matches('"');

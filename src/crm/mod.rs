@@ -24,14 +24,15 @@ use sqlx::{
     postgres::{PgConnectOptions, PgConnection},
 };
 
+pub(crate) use self::{
+    columns::is_near,
+    encoding::Unconvertible,
+    rights::{FoundTable, Role},
+    source::{Columns, Source, TableName},
+};
 use self::{
     encoding::StoredRow,
     select::{Select, Whose},
-};
-pub(crate) use self::{
-    encoding::Unconvertible,
-    rights::{Role, TableSchemas},
-    source::{Columns, Source, TableName},
 };
 use crate::{
     employee::{PhoneReader, Roster, RosterBuilder, Row},

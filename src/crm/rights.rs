@@ -1,7 +1,7 @@
 //! What `check` wants to know about the role and the table.
 
-use super::{Crm, Error, Source, TableName, columns::is_near};
-use crate::postgres::unnamed;
+use super::{Crm, Error, Source, TableName};
+use crate::postgres::{quoted, unnamed};
 
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub(crate) struct Role {
@@ -11,12 +11,24 @@ pub(crate) struct Role {
     pub(crate) can_write: bool,
 }
 
-/// The schemas with a table of the name that `crm.table` gives without a schema.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TableSchemas {
-    /// The schema whose table is read: the first in the role's `search_path`.
-    pub(crate) read: String,
-    pub(crate) others: Vec<String>,
+/// A table or view in the CRM's database.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct FoundTable {
+    pub(crate) schema: String,
+    pub(crate) name: String,
+    /// `crm.table` means this one. Without a schema in `crm.table`, the role's `search_path` decides.
+    pub(crate) is_read: bool,
+}
+
+impl FoundTable {
+    /// The table as `crm.table` takes it: `public.employees`, or `hr."Odd.Table"`.
+    pub(crate) fn as_configured(&self) -> String {
+        let part = |name: &str| {
+            let is_plain = !name.contains(['.', '"']) && name.trim() == name;
+            if is_plain { name.to_owned() } else { quoted(name) }
+        };
+        format!("{}.{}", part(&self.schema), part(&self.name))
+    }
 }
 
 impl Crm {
@@ -48,39 +60,8 @@ impl Crm {
         .await
     }
 
-    /// Tables and views whose names are close to that of `crm.table`, for one that is not there.
-    pub(crate) async fn similar_tables(&self) -> Result<Vec<String>, Error> {
-        let Source::Table { name, .. } = &self.source else {
-            return Ok(Vec::new());
-        };
-        let mut tables = self.tables(name).await?;
-        tables.retain(|table| is_near(name.table.as_str(), &table.name));
-        Ok(tables
-            .iter()
-            .map(|table| format!("{}.{}", table.schema, table.name))
-            .collect())
-    }
-
-    /// Which schema's table is read, if `crm.table` names none and there are several. A table that appears in a schema
-    /// earlier in the `search_path` would be read instead.
-    pub(crate) async fn ambiguous_schemas(&self) -> Result<Option<TableSchemas>, Error> {
-        let Source::Table { name, .. } = &self.source else {
-            return Ok(None);
-        };
-        let mut tables = self.tables(name).await?;
-        tables.retain(|table| table.name == name.table.as_str());
-        let (read, others): (Vec<_>, Vec<_>) = tables.into_iter().partition(|table| table.is_read);
-        match read.into_iter().next() {
-            Some(read) if name.schema.is_none() && !others.is_empty() => Ok(Some(TableSchemas {
-                read: read.schema,
-                others: others.into_iter().map(|table| table.schema).collect(),
-            })),
-            _ => Ok(None),
-        }
-    }
-
-    /// The tables and views that the role can name.
-    async fn tables(&self, configured: &TableName) -> Result<Vec<FoundTable>, Error> {
+    /// The tables and views that the role can name, for whoever compares them with the `configured` one.
+    pub(crate) async fn tables(&self, configured: &TableName) -> Result<Vec<FoundTable>, Error> {
         self.transaction("looking for tables", async |tx| {
             let tables = sqlx::query_as(
                 "SELECT n.nspname::text AS schema, c.relname::text AS name, \
@@ -98,12 +79,4 @@ impl Crm {
         })
         .await
     }
-}
-
-#[derive(sqlx::FromRow)]
-struct FoundTable {
-    schema: String,
-    name: String,
-    /// It is the one that `crm.table` means.
-    is_read: bool,
 }

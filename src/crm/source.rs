@@ -1,6 +1,6 @@
 //! Where the employees are, as the configuration says it.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use crate::postgres::Identifier;
 
@@ -26,8 +26,8 @@ pub(crate) struct Columns {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TableName {
-    pub(super) schema: Option<Identifier>,
-    pub(super) table: Identifier,
+    pub(crate) schema: Option<Identifier>,
+    pub(crate) table: Identifier,
 }
 
 impl Source {
@@ -66,15 +66,6 @@ impl FromStr for TableName {
             return Err("must be a table, or a schema and a table; quote a name that contains a dot".to_owned());
         }
         Ok(Self { schema, table })
-    }
-}
-
-impl fmt::Display for TableName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(schema) = &self.schema {
-            write!(f, "{schema}.")?;
-        }
-        self.table.fmt(f)
     }
 }
 

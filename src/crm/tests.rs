@@ -315,15 +315,24 @@ async fn a_slow_query_names_the_setting() {
 async fn says_which_of_several_tables_is_read() {
     let fixture = Fixture::new("crm_schemas", "CREATE TABLE employees (id int, name text)");
     let crm = fixture.crm(table("employees", None, None));
-    assert_eq!(crm.ambiguous_schemas().await.expect("an answer"), None);
     fixture.sql("CREATE SCHEMA postgres; CREATE TABLE postgres.employees (id int, name text)");
-    let expected = TableSchemas {
-        read: "postgres".into(),
-        others: vec!["public".into()],
+    let read = async |name: &str| {
+        let tables = crm.tables(&name.parse().expect("a name")).await.expect("an answer");
+        let found: Vec<_> = tables
+            .into_iter()
+            .map(|table| (table.as_configured(), table.is_read))
+            .collect();
+        found
     };
-    assert_eq!(crm.ambiguous_schemas().await.expect("an answer"), Some(expected));
-    let qualified = fixture.crm(table("public.employees", None, None));
-    assert_eq!(qualified.ambiguous_schemas().await.expect("an answer"), None);
+    let found = |in_postgres, in_public| {
+        [
+            ("postgres.employees".to_owned(), in_postgres),
+            ("public.employees".to_owned(), in_public),
+        ]
+    };
+    assert_eq!(read("employees").await, found(true, false));
+    assert_eq!(read("public.employees").await, found(false, true));
+    assert_eq!(read("staff").await, found(false, false));
 }
 
 #[tokio::test]

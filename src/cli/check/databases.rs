@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    crm::{Crm, CrmRows, Error as CrmError, Role, Source, TableSchemas, Unconvertible},
+    crm::{Crm, CrmRows, Error as CrmError, FoundTable, Role, Source, TableName, Unconvertible, is_near},
     employee::RowProblem,
     plan::{Operation, Plan},
     state::{Error as StateError, Peek, Rights, State},
@@ -50,13 +50,16 @@ pub(super) async fn check_crm(config: &Config, crm: &Crm) -> (Report, Option<Crm
     report.good("CRM", format!("the database at {} answers", config.crm_url.address()));
     // Where the table is not there, the query's error says so.
     if let Ok(role) = crm.role(config.schema.as_str()).await {
-        report_role(&mut report, &role);
+        report_role(&mut report, &role, &config.source);
     }
+    let table = match &config.source {
+        Source::Table { name, .. } => Some((name, crm.tables(name).await.unwrap_or_default())),
+        Source::Query(_) => None,
+    };
     match &read {
         Ok(rows) => {
-            let schemas = crm.ambiguous_schemas().await.unwrap_or_default();
-            if let (Some(schemas), Source::Table { name, .. }) = (schemas, &config.source) {
-                report_ambiguous_table(&mut report, &name.to_string(), &schemas);
+            if let Some((name, tables)) = &table {
+                report_ambiguous_table(&mut report, name, tables);
             }
             if let Some(unconvertible) = &rows.unconvertible {
                 report_unconvertible(&mut report, unconvertible);
@@ -66,38 +69,67 @@ pub(super) async fn check_crm(config: &Config, crm: &Crm) -> (Report, Option<Crm
             report.fail("CRM query", error);
             if let CrmError::Query(reason) = error
                 && let Some("42P01" | "3F000") = reason.sqlstate()
+                && let Some((name, tables)) = &table
             {
-                report_similar_tables(&mut report, &crm.similar_tables().await.unwrap_or_default());
+                report_similar_tables(&mut report, name, tables);
             }
         }
     }
     (report, read.ok())
 }
 
-pub(super) fn report_role(report: &mut Report, role: &Role) {
+pub(super) fn report_role(report: &mut Report, role: &Role, source: &Source) {
     let name = &role.name;
     if role.is_superuser || role.can_write {
         let reason = format!("\"{name}\" may do more than read the employees");
         let remedy = "use a role in crm.url that may SELECT and nothing else";
         report.warn("CRM role", reason, remedy);
     } else {
-        report.good("CRM role", format!("\"{name}\" may only read"));
+        // That is all that was asked.
+        let tables = match source {
+            Source::Table { .. } => "the employees' table",
+            Source::Query(_) => "any table of the CRM",
+        };
+        report.good("CRM role", format!("\"{name}\" cannot write {tables}"));
     }
 }
 
-/// What may be meant, where the table is not there.
-pub(super) fn report_similar_tables(report: &mut Report, tables: &[String]) {
-    if !tables.is_empty() {
-        let reason = format!("there are tables with similar names: {}", listed_ids(tables));
+/// What may be meant, where the `configured` table is not among the `tables`.
+pub(super) fn report_similar_tables(report: &mut Report, configured: &TableName, tables: &[FoundTable]) {
+    let is_similar = |table: &&FoundTable| is_near(configured.table.as_str(), &table.name);
+    let similar: Vec<String> = tables
+        .iter()
+        .filter(is_similar)
+        .map(FoundTable::as_configured)
+        .collect();
+    if !similar.is_empty() {
+        let reason = format!("there are tables with similar names: {}", listed_ids(similar));
         report.warn("CRM table", reason, "correct crm.table if one of them is meant");
     }
 }
 
-pub(super) fn report_ambiguous_table(report: &mut Report, table: &str, schemas: &TableSchemas) {
-    let (read, others) = (&schemas.read, listed_ids(&schemas.others));
-    let reason =
-        format!("crm.table names no schema: {read}.{table} is read, but there are also tables {table} in: {others}");
-    report.warn("CRM table", reason, format!("write `table = \"{read}.{table}\"`"));
+/// Which table is read, if the `configured` one has no schema and there are several. A table that appears in a schema
+/// earlier in the `search_path` would be read instead.
+pub(super) fn report_ambiguous_table(report: &mut Report, configured: &TableName, tables: &[FoundTable]) {
+    let name = configured.table.as_str();
+    let namesakes = tables.iter().filter(|table| table.name == name);
+    let (read, others): (Vec<_>, Vec<_>) = namesakes.partition(|table| table.is_read);
+    if configured.schema.is_some() || others.is_empty() {
+        return;
+    }
+    let Some(read) = read.first() else { return };
+    let (read, others) = (
+        read.as_configured(),
+        listed_ids(others.iter().map(|table| &table.schema)),
+    );
+    let reason = format!("crm.table names no schema: {read} is read, but there are also tables {name} in: {others}");
+    // As TOML; a JSON string is one in TOML, too.
+    let value = if read.contains('"') && !read.contains('\'') {
+        format!("'{read}'")
+    } else {
+        json!(read).to_string()
+    };
+    report.warn("CRM table", reason, format!("write `table = {value}`"));
 }
 
 pub(super) fn report_rows(report: &mut Report, context: &Context, plan: &Plan) {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    crm::{self as crm_source, Role, TableSchemas, Unconvertible},
+    crm::{self as crm_source, FoundTable, Role, TableName, Unconvertible},
     postgres::Reason,
     state::{ForeignOwner, Rights},
 };
@@ -51,6 +51,14 @@ impl Files {
     }
 }
 
+fn found(schema: &str, name: &str, is_read: bool) -> FoundTable {
+    FoundTable {
+        schema: schema.into(),
+        name: name.into(),
+        is_read,
+    }
+}
+
 fn rights() -> Rights {
     Rights {
         role: "syncer".into(),
@@ -78,7 +86,7 @@ fn working() -> Report {
         is_superuser: false,
         can_write: false,
     };
-    databases::report_role(&mut report, &role);
+    databases::report_role(&mut report, &role, &context.config.source);
     databases::report_rows(&mut report, &context, &view.plan);
     assert_eq!(databases::obstacle("wazzup_sync", &rights()), None);
     report.add_wazzup(&context, &Ok(()));
@@ -91,7 +99,11 @@ fn broken() -> Report {
     let mut report = Report::new();
     let reason = Reason::new("relation \"employees\" does not exist", Some("42P01"));
     report.fail("CRM query", &crm_source::Error::Query(reason));
-    databases::report_similar_tables(&mut report, &["hr.employee".into()]);
+    databases::report_similar_tables(
+        &mut report,
+        &"employees".parse().unwrap(),
+        &[found("hr", "employee", false)],
+    );
     let foreign_owner = ForeignOwner {
         schema: "wazzup_sync".into(),
         object: None,
@@ -132,7 +144,7 @@ fn broken() -> Report {
 #[test]
 fn everything_works() {
     insta::assert_snapshot!(shown(&working()), @r#"
-    CRM role        ✓ "reader" may only read
+    CRM role        ✓ "reader" cannot write the employees' table
     CRM query       ✓ 11 employees; all columns are there
     Rows            ! 1 employee with INVALID_NAME: the name is blank or longer than
                     200 characters (24)
@@ -168,12 +180,12 @@ fn much_is_suspicious() {
         is_superuser: false,
         can_write: true,
     };
-    databases::report_role(&mut report, &role);
-    let schemas = TableSchemas {
-        read: "public".into(),
-        others: vec!["archive".into()],
-    };
-    databases::report_ambiguous_table(&mut report, "employees", &schemas);
+    databases::report_role(&mut report, &role, &context.config.source);
+    let namesakes = [found("archive", "employees", false), found("public", "employees", true)];
+    databases::report_ambiguous_table(&mut report, &"employees".parse().unwrap(), &namesakes);
+    // None of these is ambiguous.
+    databases::report_ambiguous_table(&mut report, &"public.employees".parse().unwrap(), &namesakes);
+    databases::report_ambiguous_table(&mut report, &"employees".parse().unwrap(), &namesakes[1..]);
     let unconvertible = Unconvertible {
         encoding: "WIN1251".into(),
         ids: vec!["7".into()],
@@ -260,6 +272,22 @@ fn nothing_works() {
 
     8 items to correct; 2 warnings.
     "#);
+}
+
+/// What `check` suggests can be copied into the configuration.
+#[test]
+fn an_odd_name_is_suggested_as_the_configuration_takes_it() {
+    for (schema, name) in [("public", "staff"), ("My.Schema", "a \"b\" 'c'"), ("public ", "x.y")] {
+        let configured: TableName = format!("\"{}\"", name.replace('"', "\"\"")).parse().unwrap();
+        let tables = [found(schema, name, true), found("other", name, false)];
+        let mut report = Report::new();
+        databases::report_ambiguous_table(&mut report, &configured, &tables);
+        let remedy = report.items[0].advice.remedy.clone().unwrap();
+        let line = remedy.trim_start_matches("write `").trim_end_matches('`');
+        let written: toml::Table = line.parse().unwrap();
+        let read: TableName = written["table"].as_str().unwrap().parse().unwrap();
+        assert_eq!(read.quoted(), format!("\"{schema}\".{}", configured.quoted()));
+    }
 }
 
 #[test]
