@@ -9,7 +9,7 @@ use crate::{
     cycle::{CycleError, CycleReport, Memory, report_failure_without_state},
     daemon::{self, Once},
     events,
-    state::{Counts, CycleOutcome, Finished},
+    state::{Counts, CycleOutcome, Error, Finished},
 };
 
 pub(super) async fn once(context: &Context) -> anyhow::Result<Exit> {
@@ -62,6 +62,9 @@ fn sentence(report: &CycleReport, invocation: &Invocation) -> String {
         ..
     } = finished;
     let done = format!("{added} added, {adopted} adopted, {updated} changed, {removed} removed");
+    if report.lost_lease {
+        return format!("The cycle failed: {}. {done}.", Error::LeaseLost);
+    }
     if let Some(error) = &finished.error {
         return format!("The cycle failed: {}. {done}.", error.message);
     }

@@ -28,4 +28,14 @@ impl Memory {
             state_failure: None,
         }
     }
+
+    /// Wazzup's list is due in the next cycle: this process has not led for a while.
+    pub(crate) fn make_list_due(&mut self) {
+        self.list_at_start = true;
+    }
+
+    /// The state can be used again, although no cycle runs here.
+    pub(crate) fn forget_outage(&mut self) {
+        self.state_failure = None;
+    }
 }

@@ -77,8 +77,9 @@ pub fn stop_signal() -> std::io::Result<CancellationToken> {
 pub async fn run(engine: &SyncEngine, schedule: Schedule, mut listener: Listener, stop: &CancellationToken) {
     let holder = holder();
     events::daemon_started(crate::VERSION, &holder.name);
+    let mut memory = Memory::new(true);
     while !stop.is_cancelled() {
-        let mut memory = Memory::new(true);
+        memory.make_list_due();
         let Some(lease) = wait_for_lease(engine, schedule.lease, &holder, &mut memory, stop).await else {
             break;
         };
@@ -136,10 +137,11 @@ pub enum Once {
     Done(CycleReport),
     /// Another process holds the lease, for so long at least.
     HeldBy(Holder, SignedDuration),
-    /// A signal interrupted it.
+    /// A signal interrupted the cycle.
     Interrupted,
 }
 
+/// Runs one cycle. The error says that the state cannot be used, or that the lease was lost in the middle of the cycle.
 pub async fn once(engine: &SyncEngine, lease: Duration, stop: &CancellationToken) -> Result<Once, state::Error> {
     let holder = holder();
     engine.crm.connect_ahead();
@@ -153,8 +155,25 @@ pub async fn once(engine: &SyncEngine, lease: Duration, stop: &CancellationToken
     let mut memory = Memory::new(false);
     let cycle = async |tenure: &Tenure| run_cycle(engine, tenure, &mut memory).await;
     let report = within(tenure, cycle).await;
-    let finished = report.filter(|_| !stop.is_cancelled());
-    Ok(finished.map_or(Once::Interrupted, Once::Done))
+    outcome(report, stop.is_cancelled())
+}
+
+/// A cycle that came to its own end is done, even if a stop was asked for meanwhile. One that was broken off without a stop
+/// has lost the lease.
+fn outcome(report: Option<CycleReport>, is_stopped: bool) -> Result<Once, state::Error> {
+    match report {
+        Some(report) if is_stopped && was_broken_off(&report) => Ok(Once::Interrupted),
+        Some(report) => Ok(Once::Done(report)),
+        None if is_stopped => Ok(Once::Interrupted),
+        None => Err(state::Error::LeaseLost),
+    }
+}
+
+/// Whether the cycle stopped between two requests because the tenure was over.
+fn was_broken_off(report: &CycleReport) -> bool {
+    let finished = report.finished.as_ref();
+    let error = finished.and_then(|finished| finished.error.as_ref());
+    error.is_some_and(|error| error.kind == "interrupted")
 }
 
 /// Waits for the state database and for the lease. `None` if a stop came first.
@@ -174,6 +193,7 @@ async fn wait_for_lease(
             Ok(Acquired::Ours(lease)) => return Some(lease),
             Ok(Acquired::HeldBy { holder, expires_in }) => {
                 failures = Repeats::default();
+                memory.forget_outage();
                 if leader.as_ref() != Some(&holder.name) {
                     events::lease_standby(&holder.name, expires_in.as_secs());
                 }

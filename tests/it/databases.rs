@@ -80,6 +80,30 @@ async fn the_state_database_goes_and_comes_back() {
     app.state.close().await;
 }
 
+/// The end of the lease in the middle of it changes nothing: it is one outage.
+#[tokio::test]
+async fn an_outage_of_the_state_outlasts_the_lease() {
+    let mut app = app().await;
+    let own = Postgres::start().expect("a server of its own");
+    own.create_database("state").expect("created");
+    app.set("state.url", &own.url("state"))
+        .set("wazzup.timeout", "1s")
+        .set("state.lease", "3s");
+    app.hire_many(1).await;
+    let mut daemon = app.daemon();
+    daemon.is_in_sync().await;
+    own.stop().expect("stopped");
+    daemon.wait_for("lease.lost", |_| true).await;
+    let failed = daemon.wait_for("cycle.failed", |_| true).await;
+    assert!(failed["failing_for_s"].as_i64() >= Some(1), "{failed}");
+    own.start_again().expect("started");
+    daemon.is_in_sync().await;
+    daemon.stop().await;
+    app.state = connect(&own.url("state")).await;
+    app.settled().await;
+    app.state.close().await;
+}
+
 #[tokio::test]
 async fn the_crm_goes_and_comes_back() {
     let mut app = app().await;
