@@ -264,7 +264,7 @@ async fn follow(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
         Verb::Status { format } => status::status(context, format).await,
         Verb::Explain { id, format } => explain::explain(context, &id, format).await,
         Verb::Approve { ids, yes, expect } => approve::approve(context, &ids, yes, expect).await,
-        Verb::Retry { ids } => retry::retry(context, &ids).await,
+        Verb::Retry { ids } => retry::retry(context, ids).await,
         Verb::Erase { id } => erase::erase(context, &id).await,
         Verb::Healthcheck => healthcheck::healthcheck(context).await,
     }

@@ -10,7 +10,9 @@ use super::{
     text::{counted, listed_ids},
 };
 
-pub(super) async fn retry(context: &Context, ids: &[String]) -> anyhow::Result<Exit> {
+pub(super) async fn retry(context: &Context, mut ids: Vec<String>) -> anyhow::Result<Exit> {
+    ids.sort_unstable();
+    ids.dedup();
     let state = setup::state(&context.config);
     let snapshot = state.peek().await?.snapshot;
     let unknown: Vec<&String> = ids.iter().filter(|id| !snapshot.knows(id)).collect();
@@ -28,9 +30,9 @@ pub(super) async fn retry(context: &Context, ids: &[String]) -> anyhow::Result<E
         say("Nobody is failing or waiting for a seat: there is nothing to retry.")?;
         return Ok(Exit::Ok);
     }
-    state.order_retry(ids, &operator()).await?;
+    state.order_retry(&ids, &operator()).await?;
     say(&format!(
-        "The next cycle tries {} again.",
+        "The next cycle tries {} again, as far as holds and the CRM's rows allow.",
         counted(concerned, "employee")
     ))?;
     Ok(Exit::Ok)

@@ -63,7 +63,9 @@ async fn retry_of_one_tries_exactly_that_one() {
     let app = two_are_failing().await;
     app.wazzup.clear_faults();
     app.quiet(3).await;
-    app.run_exits(0, &["retry", "e003"]).await;
+    let run = app.run_exits(0, &["retry", "e003", "e003"]).await;
+    let answer = "The next cycle tries 1 employee again, as far as holds and the CRM's rows allow.";
+    assert_eq!(run.stdout.replace('\n', " ").trim(), answer, "{run}");
     app.once_exits(3).await;
     assert_eq!(app.take_writes(), ["POST 1"]);
     assert_eq!(app.failing().await, ["e007 upsert INVALID_USERS_DATA"]);
