@@ -27,11 +27,11 @@ pub(super) async fn approve(
     if let Some(expected) = expected
         && expected != holds.len()
     {
-        let found = counted(holds.len(), "hold");
-        bail!("nothing was approved: found {found}, and not {expected} as expected");
+        let (expected, found) = (counted(expected, "hold"), holds.len());
+        bail!("nothing was approved: expected {expected}, found {found}");
     }
     if holds.is_empty() {
-        say("Nothing waits for an approval. The next cycle holds what `plan` shows, and does what was approved.")?;
+        say("Nothing needs approval. What `plan` shows as held can be approved after the next cycle.")?;
         return Ok(Exit::Ok);
     }
     let mut page = Page::new();
@@ -54,7 +54,7 @@ pub(super) async fn approve(
     state.order_approvals(&approvals, &operator).await?;
     let approved = counted_holds(holds.iter().map(|(key, _)| *key));
     say(&format!(
-        "Approved by {operator}: {approved}. The next cycle does what was approved."
+        "Approved by {operator}: {approved}. The next cycle carries this out."
     ))?;
     Ok(Exit::Ok)
 }
@@ -66,7 +66,7 @@ fn select<'a>(snapshot: &'a Snapshot, ids: &[String]) -> anyhow::Result<Vec<(&'a
     let held: BTreeSet<&str> = snapshot.holds.keys().filter_map(HoldKey::concerned_user).collect();
     let unknown: Vec<&String> = ids.iter().filter(|id| !held.contains(id.as_str())).collect();
     if !unknown.is_empty() {
-        bail!("nothing was approved: nothing is held about {}", listed_ids(unknown));
+        bail!("nothing was approved: no hold concerns {}", listed_ids(unknown));
     }
     let mut holds: Vec<_> = snapshot.holds.iter().collect();
     holds.retain(|(_, hold)| hold.approved.is_none());
@@ -94,7 +94,9 @@ fn question(snapshot: &Snapshot, holds: &[(&HoldKey, &Hold)]) -> Question {
     let danger = if count(holds, HoldKind::Account) > 0 {
         Some(format!(" {users} of the old account will be forgotten."))
     } else if removals > 0 && removals + approved_removals.count() >= managed {
-        Some(format!(" This removes EVERYBODY from Wazzup: all {users}."))
+        Some(format!(
+            " This removes EVERY user that we manage in Wazzup ({managed})."
+        ))
     } else {
         None
     };
@@ -160,10 +162,7 @@ mod tests {
         assert_eq!(selected(&[]), "1 removal, 1 change, 1 take-over");
         assert_eq!(selected(&["3", "2"]), "1 change");
         let unknown = select(&snapshot, &owned(&["3", "7", "x y"])).unwrap_err();
-        assert_eq!(
-            unknown.to_string(),
-            "nothing was approved: nothing is held about 7, “x y”"
-        );
+        assert_eq!(unknown.to_string(), "nothing was approved: no hold concerns 7, “x y”");
         assert!(select(&snapshot, &owned(&[""])).is_err());
     }
 

@@ -191,6 +191,15 @@ pub(super) fn say(text: &str) -> io::Result<()> {
     page.print()
 }
 
+/// Writes a paragraph to standard error: what a question is about is no part of an answer, which may go into a file.
+pub(super) fn say_beside_answer(text: &str) -> io::Result<()> {
+    let mut page = Page::with_width(columns_of(&io::stderr()).unwrap_or(80));
+    page.paragraph(text);
+    let mut err = anstream::stderr().lock();
+    err.write_all(page.text.as_bytes())?;
+    err.flush()
+}
+
 /// Writes a note to standard error, beside an answer and not part of it; wrapped on a terminal only, since others search
 /// for it.
 pub(super) fn note(text: &str) -> io::Result<()> {

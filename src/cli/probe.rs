@@ -3,13 +3,16 @@
 //! Two users are created, changed and removed again. They are marked by their ids and names, so that a probe that was
 //! killed is cleaned up by the next one. What is printed has no personal data and no key.
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Context, Exit, Format, UsageError, page::say, question::Question, setup};
-use crate::wazzup::{Client, Error as WazzupError, HttpAnswer, Session};
+use super::{Context, Exit, Format, UsageError, page::say_beside_answer, question::Question, setup};
+use crate::{
+    employee::EmployeeId,
+    wazzup::{Client, Error as WazzupError, HttpAnswer, RemoteUser, Session},
+};
 
 /// The two users. No other user is ever changed or removed.
 const FIRST: &str = "wazzup-sync-probe-1";
@@ -46,7 +49,9 @@ pub(super) async fn probe(context: &Context, phone: Option<&str>, yes: bool, for
     refuse_without_seats(context).await?;
     let asked = probe.ask_everything(phone.as_deref()).await;
     // Whatever happened: nothing may be left behind.
-    probe.remove_users().await?;
+    probe.remove_users().await.map_err(|error| {
+        anyhow!("{error}; {FIRST} and {SECOND} may remain in Wazzup: run this again, or remove both by hand")
+    })?;
     asked?;
     let findings = probe.findings;
     format.print(&json!({"version": 1, "findings": findings}), |page| {
@@ -66,7 +71,7 @@ fn ask_for_consent(context: &Context, phone: Option<&str>) -> anyhow::Result<()>
         None => "They get no phone, so nothing is found out about phones: --phone NUMBER names one.".to_owned(),
     };
     let url = &context.config.wazzup.base_url;
-    say(&format!(
+    say_beside_answer(&format!(
         "This creates two users in the Wazzup account behind {url}: {FIRST} and {SECOND}, both with a name that begins with \
          “{NAME}”. It changes them, sends one request that should be refused, and removes both. {phone} For some seconds \
          they take two seats. No other user is changed or removed, and nothing is written into the state."
@@ -111,20 +116,21 @@ impl Probe<'_> {
     /// Fails if one of the two is somebody else's user. What a killed probe left behind is used again.
     async fn refuse_strangers(&self) -> anyhow::Result<()> {
         for id in [FIRST, SECOND] {
-            let user = self.user(id).await?;
-            let is_ours = user["name"].as_str().is_some_and(|name| name.starts_with(NAME));
-            if !user.is_null() && !is_ours {
+            let user = self.user(id).await;
+            let user = user.map_err(|error| anyhow!("nothing was probed: {error}"))?;
+            if user.is_some_and(|user| !user.name.starts_with(NAME)) {
                 bail!("nothing was probed: there is a user {id} in Wazzup who is not the probe's");
             }
         }
         Ok(())
     }
 
+    /// Fails unless Wazzup then says of each that there is no such user.
     async fn remove_users(&self) -> anyhow::Result<()> {
         self.bulk_delete(&[FIRST, SECOND]).await?;
         for id in [FIRST, SECOND] {
-            if !self.user(id).await?.is_null() {
-                bail!("the user {id} is still in Wazzup: run this again, or remove the user by hand");
+            if self.user(id).await?.is_some() {
+                bail!("the user {id} is still in Wazzup");
             }
         }
         Ok(())
@@ -173,7 +179,7 @@ impl Probe<'_> {
         let changed = format!("{NAME}, changed");
         let refused = self.upsert(&[(FIRST, &changed, None), (SECOND, "", None)]).await?;
         self.found("errors", shape(&refused));
-        let is_changed = self.user(FIRST).await?["name"] == *changed;
+        let is_changed = self.user(FIRST).await?.is_some_and(|user| user.name == changed);
         let answers = ["carried out", "refused with it"];
         self.found_whether("other entries of a refusal", is_changed, answers);
         Ok(())
@@ -182,7 +188,7 @@ impl Probe<'_> {
     async fn ask_about_phones(&mut self, phone: &str) -> Result<(), WazzupError> {
         let taken = self.upsert(&[(FIRST, NAME, Some(phone))]).await?;
         self.found("phone", shape(&taken));
-        if self.user(FIRST).await?["phone"] != *phone {
+        if !self.has_phone(FIRST, phone).await? {
             self.found("phone of a user", "not shown");
             return Ok(());
         }
@@ -194,15 +200,21 @@ impl Probe<'_> {
         let answers = ["accepted", &refused];
         self.found_whether("phone of another user", second.is_success(), answers);
         self.upsert(&[(FIRST, NAME, None)]).await?;
-        let is_kept = self.user(FIRST).await?["phone"] == *phone;
+        let is_kept = self.has_phone(FIRST, phone).await?;
         self.found_whether("phone that is left out", is_kept, ["kept", "cleared"]);
         Ok(())
     }
 
-    /// Null if there is no such user.
-    async fn user(&self, id: &str) -> Result<Value, WazzupError> {
-        let answer = self.get(&format!("users/{id}")).await?;
-        Ok(answer.json().filter(|_| answer.is_success()).unwrap_or_default())
+    /// `None` only if Wazzup says that there is no such user (404).
+    async fn user(&self, id: &str) -> Result<Option<RemoteUser>, WazzupError> {
+        let id = EmployeeId::parse(id).expect("the probe's own ids are valid");
+        self.session.user(&id).await
+    }
+
+    /// Whether Wazzup shows `phone` as the user's.
+    async fn has_phone(&self, id: &str, phone: &str) -> Result<bool, WazzupError> {
+        let user = self.user(id).await?;
+        Ok(user.and_then(|user| user.phone).as_deref() == Some(phone))
     }
 
     async fn get(&self, path: &str) -> Result<HttpAnswer, WazzupError> {

@@ -4,7 +4,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use anyhow::bail;
 
-use super::{UsageError, page::say};
+use super::{UsageError, page::say_beside_answer};
 
 #[derive(Debug)]
 pub(super) struct Question {
@@ -14,8 +14,9 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Asks, and fails unless the answer is a clear yes: `undone` says what was not done then, `instead` what is so
-    /// instead. `command` does it without asking.
+    /// Asks, and fails unless the answer confirms. The error consists of `undone`, which says what was not done, and of
+    /// `instead`, which says how things stand. `command` does it without asking. All of it goes to standard error, so that
+    /// an answer in a file does not hide the question.
     pub(super) fn ask(&self, undone: &str, instead: &str, command: &str) -> anyhow::Result<()> {
         let stdin = io::stdin();
         if !stdin.is_terminal() {
@@ -24,12 +25,11 @@ impl Question {
             )));
         }
         let prompt = if self.number.is_some() {
-            say(&self.text)?;
+            say_beside_answer(&self.text)?;
             "Type the number of users to approve: ".to_owned()
         } else {
             format!("{} [y/N] ", self.text)
         };
-        // Not to stdout: an answer that goes into a file must not hide the question.
         let mut err = io::stderr().lock();
         err.write_all(prompt.as_bytes())?;
         err.flush()?;

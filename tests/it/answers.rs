@@ -1,5 +1,7 @@
 //! What a person sees on a terminal: questions, colours, widths.
 
+use std::fs;
+
 use rstest::rstest;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -66,11 +68,11 @@ async fn approve_takes_what_is_named_or_expected() {
     let app = held(8).await;
     let screen = app.approve_with(&["--expect", "7"], "").await;
     assert_eq!(screen.code, 1, "{screen}");
-    let unexpected = "nothing was approved: found 8 holds, and not 7 as expected";
+    let unexpected = "nothing was approved: expected 7 holds, found 8";
     assert!(screen.words().contains(unexpected), "{screen}");
     let screen = app.approve_with(&["e001", "e020"], "").await;
     assert_eq!(screen.code, 1, "{screen}");
-    assert!(screen.words().contains("nothing is held about e020"), "{screen}");
+    assert!(screen.words().contains("no hold concerns e020"), "{screen}");
     let screen = app.approve_with(&["e001", "e002"], "y\n").await;
     assert_eq!(screen.code, 0, "{screen}");
     assert!(screen.words().contains("Approve 2 removals? [y/N]"), "{screen}");
@@ -93,7 +95,7 @@ async fn removing_everybody_needs_the_number() {
         let words = screen.words();
         assert!(words.contains("ALL 20 users"), "{screen}");
         assert!(
-            words.contains("This removes EVERYBODY from Wazzup: all 20 users."),
+            words.contains("This removes EVERY user that we manage in Wazzup (20)."),
             "{screen}"
         );
         assert!(words.contains("Type the number of users to approve:"), "{screen}");
@@ -113,6 +115,21 @@ async fn removing_everybody_needs_the_number() {
     app.once_exits(0).await;
     assert_eq!(app.users().len(), 0);
     app.settled().await;
+}
+
+#[tokio::test]
+async fn a_question_is_asked_in_full_when_the_answer_goes_into_a_file() {
+    let app = held(20).await;
+    let file = app.config_file().with_file_name("answer");
+    let mut terminal = app.on_terminal_into(&file, 80, &["approve"]);
+    terminal.asks().await;
+    terminal.types("n\n");
+    let screen = terminal.ended().await;
+    assert_eq!(screen.code, 1, "{screen}");
+    let question = "Approve 20 removals? This removes EVERY user that we manage in Wazzup (20).";
+    assert!(screen.words().contains(question), "{screen}");
+    let answer = fs::read_to_string(file).expect("an answer");
+    assert!(answer.contains("Employee 8") && !answer.contains("EVERY"), "{answer}");
 }
 
 #[tokio::test]

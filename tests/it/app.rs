@@ -2,8 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    path::PathBuf,
+    fs::{self, File},
+    path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -268,7 +268,13 @@ impl App {
 
     /// Starts a verb on a terminal of so many columns.
     pub fn on_terminal(&self, columns: u16, arguments: &[&str]) -> Terminal {
-        Terminal::start(&self.config_file(), &self.env, columns, arguments)
+        Terminal::start(&self.config_file(), &self.env, columns, arguments, None)
+    }
+
+    /// The same, with standard output in a file, as in `wazzup-sync approve >answer`.
+    pub fn on_terminal_into(&self, answer: &Path, columns: u16, arguments: &[&str]) -> Terminal {
+        let answer = File::create(answer).expect("a file");
+        Terminal::start(&self.config_file(), &self.env, columns, arguments, Some(answer))
     }
 
     /// One cycle.

@@ -1,5 +1,7 @@
 //! `check --probe`: two marked users tell how a live account behaves where its documentation is silent.
 
+use std::fs;
+
 use sandbox::{ErrorStyle, Fault, ListStyle, OmittedPhone, PostAnswer, Variant, What, When};
 use serde_json::Value;
 
@@ -154,6 +156,45 @@ async fn a_user_of_that_id_who_is_not_the_probes_stays_untouched() {
 }
 
 #[tokio::test]
+async fn nothing_is_changed_where_it_is_uncertain_whose_the_user_is() {
+    let app = account(|_| {}).await;
+    app.wazzup.seed_foreign("wazzup-sync-probe-1", "Somebody Else", None);
+    app.wazzup.order(Fault::new(When::GetUser, What::status(403)).always());
+    let run = app.run_exits(1, &["check", "--probe", "--yes"]).await;
+    assert!(run.stderr.contains("nothing was probed"), "{run}");
+    assert_eq!(app.wazzup.writing_requests().len(), 0);
+}
+
+#[tokio::test]
+async fn whoever_may_be_left_behind_is_named() {
+    let app = account(|_| {}).await;
+    app.wazzup
+        .order(Fault::new(When::GetUser, What::status(500)).skip(2).always());
+    app.wazzup
+        .order(Fault::new(When::BulkDelete, What::status(503)).always());
+    let run = app.run_exits(1, &["check", "--probe", "--yes"]).await;
+    assert_eq!(app.users().len(), 5, "both are still there");
+    let named = "wazzup-sync-probe-1 and wazzup-sync-probe-2 may remain in Wazzup";
+    assert!(run.stderr.contains(named), "{run}");
+}
+
+#[tokio::test]
+async fn only_the_answer_goes_into_a_file() {
+    let app = account(|_| {}).await;
+    let file = app.config_file().with_file_name("answer");
+    let mut terminal = app.on_terminal_into(&file, 80, &["check", "--probe", "--format", "json"]);
+    terminal.asks().await;
+    terminal.types("y\n");
+    let screen = terminal.ended().await;
+    assert_eq!(screen.code, 0, "{screen}");
+    let consent = "wazzup-sync-probe-1 and wazzup-sync-probe-2, both with a name";
+    assert!(screen.words().contains(consent), "{screen}");
+    let answer = fs::read_to_string(file).expect("an answer");
+    let answer: Value = serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"));
+    assert_eq!(answer["version"], 1);
+}
+
+#[tokio::test]
 async fn without_two_free_seats_nothing_is_created() {
     let app = account(|variant| variant.seats = 4).await;
     app.hire_many(3).await;
@@ -176,8 +217,9 @@ async fn nothing_is_done_without_consent() {
     let app = account(|_| {}).await;
     let run = app.run_exits(2, &["check", "--probe"]).await;
     assert!(
-        run.stdout.contains("wazzup-sync-probe-1"),
+        run.stderr.contains("wazzup-sync-probe-1"),
         "it says what it would do: {run}"
     );
+    assert_eq!(run.stdout, "");
     assert_eq!(app.wazzup.requests().len(), 0);
 }

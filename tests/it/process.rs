@@ -78,8 +78,9 @@ pub async fn run(config: &Path, env: &[(String, String)], arguments: &[&str]) ->
         .unwrap_or_else(|_| panic!("{arguments:?} does not end"))
         .expect("the binary runs");
     let stderr = String::from_utf8(output.stderr).expect("the log is text");
-    // After the log, a command says in plain words why it failed.
-    let is_log = |line: &&str| !line.starts_with("wazzup-sync: ") && !line.starts_with("error: ");
+    // After the log, a command says in plain words what it is about to do, or why it failed.
+    let prose = ["wazzup-sync: ", "error: ", "This creates two users "];
+    let is_log = |line: &&str| !prose.iter().any(|beginning| line.starts_with(beginning));
     let log = stderr.lines().take_while(is_log);
     let log = if arguments.contains(&"--help") {
         Vec::new()

@@ -34,7 +34,14 @@ pub struct Screen {
 }
 
 impl Terminal {
-    pub fn start(config: &Path, env: &[(String, String)], columns: u16, arguments: &[&str]) -> Self {
+    /// With `answer`, standard output goes there: what is on the screen was written to standard error.
+    pub fn start(
+        config: &Path,
+        env: &[(String, String)],
+        columns: u16,
+        arguments: &[&str],
+        answer: Option<File>,
+    ) -> Self {
         let (ours, theirs) = open(columns);
         let mut command = command(config, &[], arguments);
         for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLORTERM", "CI"] {
@@ -43,7 +50,8 @@ impl Terminal {
         command.env("TERM", "xterm-256color");
         command.envs(env.iter().map(|(name, value)| (name, value)));
         let stream = || Stdio::from(theirs.try_clone().expect("a copy"));
-        command.stdin(stream()).stdout(stream()).stderr(stream());
+        let stdout = answer.map_or_else(stream, Stdio::from);
+        command.stdin(stream()).stdout(stdout).stderr(stream());
         let child = command.spawn().expect("the binary runs");
         let (sender, screen) = watch::channel(String::new());
         let keyboard = ours.try_clone().expect("a copy");
