@@ -9,7 +9,7 @@ use super::{
     client::Session,
     error::Error,
     exchange::{Call, HttpAnswer},
-    failure::{Failure, unavailable},
+    failure::{AttemptFailure, unavailable},
     list::{FetchedList, ListBuilder},
     retry::Patience,
     user::{RemoteUser, parse_absent, parse_user},
@@ -52,7 +52,10 @@ impl Session<'_> {
                 let absent = |success: HttpAnswer| parse_absent(&success.into_body()?, user_ids);
                 self.deliver(&call, *attempts, absent).await
             }
-            Request::Ping => self.ping().await,
+            Request::Ping => Answer {
+                verdict: self.ping().await,
+                loss: Loss::None,
+            },
         }
     }
 
@@ -65,7 +68,7 @@ impl Session<'_> {
     ) -> Answer {
         let attempt = async || {
             let success = self.success(call).await?;
-            absent(success).ok_or_else(Failure::web_page)
+            absent(success).ok_or_else(AttemptFailure::web_page)
         };
         let patience = self.client.patience.for_attempts(attempts);
         let (result, loss) = self.retry(call, patience, attempt).await;
@@ -78,31 +81,30 @@ impl Session<'_> {
 
     /// Whether the service answers, and accepts the key.
     pub(crate) async fn confirm_usable(&self) -> Result<(), Error> {
-        match self.ping().await.verdict {
+        match self.ping().await {
             Verdict::Interrupted(interruption) => Err(interruption.into()),
             Verdict::Accepted { .. } | Verdict::Refused(_) | Verdict::NoDecision(_) => Ok(()),
         }
     }
 
     /// One attempt of `GET /users`, of which only the beginning is read.
-    async fn ping(&self) -> Answer {
+    async fn ping(&self) -> Verdict {
         let call = Call::get(USERS, USERS.to_owned(), BEGINNING);
         let attempt = async || {
             let success = self.success(&call).await?;
-            success.begins_like_list().then_some(()).ok_or_else(Failure::web_page)
+            success
+                .begins_like_list()
+                .then_some(())
+                .ok_or_else(AttemptFailure::web_page)
         };
         let (result, _) = self.retry(&call, Patience::ONE_ATTEMPT, attempt).await;
-        let verdict = match result {
+        match result {
             Ok(()) => Verdict::Accepted { absent: Vec::new() },
             Err(failure) if failure.status == Some(403) => Verdict::Interrupted(Interruption::Forbidden),
             Err(failure) => match failure.verdict {
                 Verdict::Interrupted(interruption) => Verdict::Interrupted(interruption),
                 _ => unavailable(&failure.reason),
             },
-        };
-        Answer {
-            verdict,
-            loss: Loss::None,
         }
     }
 
@@ -163,7 +165,7 @@ impl Session<'_> {
     }
 
     /// The body of a success, unless it is longer than the call's limit.
-    async fn read(&self, call: &Call) -> Result<Option<Vec<u8>>, Failure> {
+    async fn read(&self, call: &Call) -> Result<Option<Vec<u8>>, AttemptFailure> {
         let attempt = async || Ok(self.success(call).await?.into_body());
         let (result, _) = self.retry(call, self.client.patience, attempt).await;
         result

@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 use super::{
     error::Error,
     exchange::causes,
-    failure::Failure,
+    failure::AttemptFailure,
     gate::Gate,
     key::Key,
     retry::{Pacer, Patience},
@@ -64,11 +64,11 @@ impl Client {
     }
 
     /// What sends requests; set up by the first one.
-    pub(super) async fn http(&self) -> Result<&reqwest::Client, Failure> {
+    pub(super) async fn http(&self) -> Result<&reqwest::Client, AttemptFailure> {
         let client = self.http.get_or_try_init(async || self.build_http()).await;
         client.map_err(|error| {
             let reason = causes(&error);
-            Failure::unavailable(format!(
+            AttemptFailure::unavailable(format!(
                 "TLS cannot be set up (is there a CA store, or SSL_CERT_FILE?): {reason}"
             ))
         })

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::failure::Failure;
+use super::failure::AttemptFailure;
 use crate::delivery::{Interruption, Verdict};
 
 /// Why a call did not do what was asked. Neither `Display` nor `Debug` shows a name, a phone, the key or anything that
@@ -33,7 +33,7 @@ fn location(file: Option<&PathBuf>) -> String {
 
 impl Error {
     /// What `failure` means to somebody who asked `call`.
-    pub(super) fn from_failure(failure: Failure, call: &'static str) -> Self {
+    pub(super) fn from_failure(failure: AttemptFailure, call: &'static str) -> Self {
         match (failure.status, failure.verdict) {
             (Some(403), _) => Interruption::Forbidden.into(),
             (Some(404), _) => Self::NotFound { call },

@@ -9,10 +9,12 @@ use reqwest::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{client::Session, failure::Failure, refusal::read_refusal};
+use super::{client::Session, failure::AttemptFailure, refusal::read_refusal};
 
-/// More than any body of a refusal needs, and more blanks than any body begins with.
+/// More than any body of a refusal needs.
 const MAX_REFUSAL_BYTES: usize = 64 << 10;
+/// More blanks than any body begins with.
+const MAX_LEADING_BLANKS: usize = 64 << 10;
 
 pub(super) struct Call {
     pub method: Method,
@@ -61,7 +63,7 @@ pub(crate) struct HttpAnswer {
 
 impl Session<'_> {
     /// Sends `call` once, and takes nothing but a 2xx that is no web page.
-    pub(super) async fn success(&self, call: &Call) -> Result<HttpAnswer, Failure> {
+    pub(super) async fn success(&self, call: &Call) -> Result<HttpAnswer, AttemptFailure> {
         let answer = self.exchange(call).await?;
         match answer.failure() {
             Some(failure) => Err(failure),
@@ -70,7 +72,7 @@ impl Session<'_> {
     }
 
     /// Sends `call` once, whatever is answered.
-    pub(super) async fn exchange(&self, call: &Call) -> Result<HttpAnswer, Failure> {
+    pub(super) async fn exchange(&self, call: &Call) -> Result<HttpAnswer, AttemptFailure> {
         let url = format!("{}/{}", self.client.base_url, call.path);
         let http = self.client.http().await?;
         let mut request = http
@@ -85,7 +87,7 @@ impl Session<'_> {
 }
 
 impl HttpAnswer {
-    async fn read(mut response: Response, limit: usize) -> Result<Self, Failure> {
+    async fn read(mut response: Response, limit: usize) -> Result<Self, AttemptFailure> {
         let content_type = header(&response, &CONTENT_TYPE).unwrap_or_default();
         // The form with a date is not read: then the usual waits apply.
         let retry_after = header(&response, &RETRY_AFTER).and_then(|seconds| seconds.trim().parse().ok());
@@ -105,8 +107,8 @@ impl HttpAnswer {
         Ok(answer)
     }
 
-    async fn read_body(&mut self, response: &mut Response, limit: usize) -> Result<(), Failure> {
-        while self.body.trim_ascii_start().len() <= limit && self.body.len() <= limit + MAX_REFUSAL_BYTES {
+    async fn read_body(&mut self, response: &mut Response, limit: usize) -> Result<(), AttemptFailure> {
+        while self.body.trim_ascii_start().len() <= limit && self.body.len() <= limit + MAX_LEADING_BLANKS {
             let Some(part) = response.chunk().await? else {
                 self.is_whole = true;
                 return Ok(());
@@ -125,16 +127,16 @@ impl HttpAnswer {
     }
 
     /// What this means, unless it is a 2xx and no web page.
-    fn failure(&self) -> Option<Failure> {
+    fn failure(&self) -> Option<AttemptFailure> {
         if !self.is_success() {
             let refusal = read_refusal(self.status, &self.body, self.trace_id.as_deref());
-            return Some(Failure::from_status(self.status, refusal, self.retry_after));
+            return Some(AttemptFailure::from_status(self.status, refusal, self.retry_after));
         }
         let text = self.body.trim_ascii_start();
         let is_endless_blank = text.is_empty() && !self.is_whole;
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let is_web_page = self.is_html || is_endless_blank || text.trim_ascii_start().starts_with(b"<");
-        is_web_page.then(Failure::web_page)
+        is_web_page.then(AttemptFailure::web_page)
     }
 
     /// The body, unless it is longer than the limit of the call.
@@ -153,7 +155,7 @@ fn header<'r>(response: &'r Response, name: &HeaderName) -> Option<&'r str> {
     response.headers().get(name)?.to_str().ok()
 }
 
-impl From<reqwest::Error> for Failure {
+impl From<reqwest::Error> for AttemptFailure {
     fn from(error: reqwest::Error) -> Self {
         let error = error.without_url();
         if error.is_connect() {

@@ -1,4 +1,4 @@
-//! What follows when an attempt is not answered by a success.
+//! How an attempt failed, and what follows.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::delivery::{Interruption, Loss, NotSent, Refusal, RefusalCode, Verdict
 
 /// How an attempt failed, or a call after all its attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(super) struct AttemptFailure {
     /// The HTTP status, if it is the status that makes this a failure.
     pub status: Option<u16>,
     /// In words.
@@ -28,7 +28,7 @@ pub(super) enum Retry {
     AfterThrottling(Option<Duration>),
 }
 
-impl Failure {
+impl AttemptFailure {
     /// What a status other than 2xx means. `refusal` is what the service said with it.
     pub(super) fn from_status(status: u16, refusal: Refusal, retry_after: Option<Duration>) -> Self {
         let reason = match (status, &refusal.code) {

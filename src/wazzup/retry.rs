@@ -12,7 +12,7 @@ use tokio::{
 use super::{
     client::Session,
     exchange::Call,
-    failure::{Failure, Retry},
+    failure::{AttemptFailure, Retry},
 };
 use crate::{
     delivery::{Attempts, Loss},
@@ -114,8 +114,8 @@ impl Session<'_> {
         &self,
         call: &Call,
         patience: Patience,
-        attempt: impl AsyncFn() -> Result<T, Failure>,
-    ) -> (Result<T, Failure>, Loss) {
+        attempt: impl AsyncFn() -> Result<T, AttemptFailure>,
+    ) -> (Result<T, AttemptFailure>, Loss) {
         let mut loss = Loss::None;
         let mut back_off = patience.back_off.build();
         let mut throttling = patience.throttling.build();
@@ -137,7 +137,7 @@ impl Session<'_> {
                 }
                 break Err(failure);
             };
-            let Failure { status, reason, .. } = &failure;
+            let AttemptFailure { status, reason, .. } = &failure;
             events::request_retried(
                 call.method.as_str(),
                 call.template,
@@ -153,21 +153,21 @@ impl Session<'_> {
     }
 
     /// Waits until a request may start. `previous` is how the attempt before failed.
-    async fn admit(&self, previous: Option<&Failure>) -> Result<(), Failure> {
+    async fn admit(&self, previous: Option<&AttemptFailure>) -> Result<(), AttemptFailure> {
         let pacer = &self.client.pacer;
         let closed_for = pacer.closed_for();
         if previous.is_none() && !closed_for.is_zero() {
             let seconds = closed_for.as_secs() + 1;
             let reason = format!("HTTP 429, too many requests: to be left alone for {seconds} s more");
-            return Err(Failure::unavailable(reason));
+            return Err(AttemptFailure::unavailable(reason));
         }
         // Not by the first attempt itself: setting TLS up takes time, for which the lease may not last.
         self.client.http().await?;
         self.gate.stop.run_until_cancelled(pacer.limiter.until_ready()).await;
         let passed = self.gate.pass(self.client.timeout);
         passed.map_err(|reason| match previous {
-            None => Failure::not_sent(reason),
-            Some(failure) => Failure::unavailable(format!("{}; not tried again: {reason}", failure.reason)),
+            None => AttemptFailure::not_sent(reason),
+            Some(failure) => AttemptFailure::unavailable(format!("{}; not tried again: {reason}", failure.reason)),
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::employee::EmployeeId;
 #[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 pub struct RemoteUser {
     pub name: String,
-    /// That there is none proves nothing: the service may leave the phone out.
+    /// `None` proves nothing: the service may omit the phone.
     pub phone: Option<String>,
 }
 

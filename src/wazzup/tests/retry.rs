@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::{Client, Gate, Settings, exchange::Call, failure::Failure, retry::Patience},
+    super::{Client, Gate, Settings, exchange::Call, failure::AttemptFailure, retry::Patience},
     client_with, open_gate,
 };
 use crate::{
@@ -29,23 +29,23 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How an attempt fails, if it does.
-type Attempted = Option<Failure>;
+type Attempted = Option<AttemptFailure>;
 
 fn patient_client() -> Client {
     client_with("http://127.0.0.1:1", TIMEOUT, SecretSource::Literal("key".into()))
 }
 
-fn unreached() -> Failure {
-    Failure::unavailable("trouble".to_owned())
+fn unreached() -> AttemptFailure {
+    AttemptFailure::unavailable("trouble".to_owned())
 }
 
-fn lost() -> Failure {
-    Failure::no_answer("trouble".to_owned())
+fn lost() -> AttemptFailure {
+    AttemptFailure::no_answer("trouble".to_owned())
 }
 
-fn status(status: u16, retry_after: Option<u64>) -> Failure {
+fn status(status: u16, retry_after: Option<u64>) -> AttemptFailure {
     let refusal = RefusalCode::Status(status).into();
-    Failure::from_status(status, refusal, retry_after.map(Duration::from_secs))
+    AttemptFailure::from_status(status, refusal, retry_after.map(Duration::from_secs))
 }
 
 /// How a call went.
@@ -93,7 +93,7 @@ async fn play(script: &[Attempted]) -> Played {
 #[case::refused(status(400, None), 1, 0.0, 0.1)]
 #[tokio::test(start_paused = true)]
 async fn the_waits_between_attempts(
-    #[case] failure: Failure,
+    #[case] failure: AttemptFailure,
     #[case] attempts: usize,
     #[case] least: f64,
     #[case] most: f64,
