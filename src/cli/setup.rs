@@ -31,10 +31,8 @@ pub(super) fn gate() -> Gate {
 
 /// Says in the log which connections are encrypted and yet open to anybody on the way.
 pub(super) fn report_unverified_tls(config: &Config) {
-    for (key, url) in [("crm.url", &config.crm_url), ("state.url", &config.state_url)] {
-        if let Some(warning) = url.ssl_warning() {
-            events::tls_unverified(key, &url.address(), warning);
-        }
+    for (key, url, warning) in config.ssl_warnings() {
+        events::tls_unverified(key, &url.address(), warning);
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    net::Ipv6Addr,
     path::{Path, PathBuf},
     str::FromStr as _,
 };
@@ -13,7 +12,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use super::rules;
 use crate::{
-    postgres::{address, socket},
+    postgres::{address, ip_address, socket},
     secret::SecretSource,
 };
 
@@ -49,7 +48,7 @@ impl DatabaseUrl {
     }
 
     /// What is unsafe about the way the connection is encrypted.
-    pub(crate) fn ssl_warning(&self) -> Option<&'static str> {
+    pub(super) fn ssl_warning(&self) -> Option<&'static str> {
         let accepts_any_certificate = matches!(self.options.get_ssl_mode(), PgSslMode::Require);
         (accepts_any_certificate && is_remote(&self.options)).then_some(
             "sslmode=require accepts any certificate, so anybody on the way can pose as the database and read the \
@@ -114,9 +113,8 @@ fn is_remote(options: &PgConnectOptions) -> bool {
 
 /// A host's name or address, as far as its characters tell.
 fn is_host(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
     let is_name = host
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
-    !host.is_empty() && is_name || address.parse::<Ipv6Addr>().is_ok()
+    !host.is_empty() && is_name || ip_address(host).is_some()
 }

@@ -87,6 +87,13 @@ impl Config {
         Self::load_from(path, std::env::vars_os())
     }
 
+    /// What is unsafe about the way the databases' connections are encrypted, with the key of each URL.
+    pub(crate) fn ssl_warnings(&self) -> impl Iterator<Item = (&'static str, &DatabaseUrl, &'static str)> {
+        let urls = [("crm.url", &self.crm_url), ("state.url", &self.state_url)];
+        urls.into_iter()
+            .filter_map(|(key, url)| Some((key, url, url.ssl_warning()?)))
+    }
+
     fn load_from(
         path: &Path,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -130,7 +137,7 @@ impl Config {
             listen: reader.optional("schedule.listen", "employees_changed", str::parse),
             unhealthy_after: reader.text("schedule.unhealthy_after", "15m", rules::period),
             policy: Policy {
-                removes: reader.text("removals.policy", "remove", rules::removes),
+                removes: reader.text("removals.policy", "remove", rules::either("remove", "keep")),
                 removals: Limit {
                     above: reader.number("removals.hold_above", 5, 0..=u32::MAX).into(),
                     above_percent: reader.number("removals.hold_above_percent", 10, 0..=100).into(),
@@ -140,7 +147,7 @@ impl Config {
                     above: reader.number("updates.hold_above", 20, 0..=u32::MAX).into(),
                     above_percent: reader.number("updates.hold_above_percent", 30, 0..=100).into(),
                 },
-                always_takes_over: reader.text("takeovers.policy", "same_name", rules::always_takes_over),
+                always_takes_over: reader.text("takeovers.policy", "same_name", rules::either("always", "same_name")),
             },
             log_format: reader.optional("log.format", "json", rules::one_of),
             log_level: reader.text("log.level", "info", rules::one_of),

@@ -92,13 +92,9 @@ impl<'a> Reader<'a> {
             }
             (None, None) => {
                 let variable = unknown::variable(key);
-                let note = match key {
-                    "state.url" => "; it may be the CRM's database, with a role that may write there",
-                    _ => "",
-                };
                 self.reject(
                     key,
-                    &format!("is missing; set `{key}`, `{other}` or the variable {variable}{note}"),
+                    &format!("is missing; set `{key}`, `{other}` or the variable {variable}"),
                 );
             }
             _ => {}

@@ -1,13 +1,18 @@
 //! What a text must be to be the value of a key.
 
-use std::{net::IpAddr, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{ops::RangeInclusive, str::FromStr, time::Duration};
 
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use reqwest::Url;
 use rlibphonenumber::PHONE_NUMBER_UTIL;
 use strum::VariantNames;
 
-use crate::{employee::PhoneReader, postgres::Identifier, secret::SecretSource, wazzup::Key};
+use crate::{
+    employee::PhoneReader,
+    postgres::{Identifier, ip_address},
+    secret::SecretSource,
+    wazzup::Key,
+};
 
 const SHORTEST: SignedDuration = SignedDuration::from_millis(1);
 const A_DAY: SignedDuration = SignedDuration::from_hours(24);
@@ -49,19 +54,14 @@ pub(super) fn one_of<T: FromStr + VariantNames>(text: &str) -> Result<T, String>
         .map_err(|_| format!("must be one of: {}", T::VARIANTS.join(", ")))
 }
 
-pub(super) fn removes(text: &str) -> Result<bool, String> {
-    match text {
-        "remove" => Ok(true),
-        "keep" => Ok(false),
-        _ => Err("must be one of: remove, keep".to_owned()),
-    }
-}
-
-pub(super) fn always_takes_over(text: &str) -> Result<bool, String> {
-    match text {
-        "always" => Ok(true),
-        "same_name" => Ok(false),
-        _ => Err("must be one of: same_name, always".to_owned()),
+/// One of two words; true for `yes`.
+pub(super) fn either(yes: &'static str, no: &'static str) -> impl Fn(&str) -> Result<bool, String> {
+    move |text| {
+        if text == yes || text == no {
+            Ok(text == yes)
+        } else {
+            Err(format!("must be one of: {yes}, {no}"))
+        }
     }
 }
 
@@ -120,6 +120,5 @@ pub(super) fn base_url(text: &str) -> Result<Url, String> {
 }
 
 pub(super) fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost" || ip_address(host).is_some_and(|address| address.is_loopback())
 }

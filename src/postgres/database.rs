@@ -1,13 +1,13 @@
 //! One connection to a database, made when it is needed and used for one transaction after the other.
 
-use std::{fmt, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _,
     postgres::{PgConnectOptions, PgConnection},
 };
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::lookup_host,
     sync::{Mutex, MutexGuard},
     time::{Instant, timeout},
 };
@@ -15,6 +15,7 @@ use tokio::{
 use super::{
     ALIVE_LIMIT, CONNECT_LIMIT,
     error::{Reason, describe, seconds},
+    ip_address,
 };
 use crate::abort;
 
@@ -159,7 +160,7 @@ pub(crate) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, 
     }
 }
 
-/// `sqlx` says neither whom it asked nor, other than by text, whether the name or TLS failed, so this looks once more.
+/// `sqlx` says neither whom it asked nor, other than by text, whether the name was found, so this looks once more.
 async fn explain(options: &PgConnectOptions, error: &sqlx::Error) -> String {
     let (server, described) = (address(options), describe(error));
     match error {
@@ -173,12 +174,6 @@ async fn explain(options: &PgConnectOptions, error: &sqlx::Error) -> String {
                 );
             }
         }
-        sqlx::Error::Tls(_) if lacks_tls(options).await => {
-            return format!(
-                "the server at {server} does not offer TLS: enable TLS there or, only on a trusted private network, \
-                 add `sslmode=disable` to the URL"
-            );
-        }
         sqlx::Error::Database(error) if error.code().is_some_and(|code| code.starts_with("28")) => {
             let role = options.get_username();
             return format!("the server at {server} refuses the role \"{role}\": {described}");
@@ -190,28 +185,11 @@ async fn explain(options: &PgConnectOptions, error: &sqlx::Error) -> String {
 
 async fn look_up(options: &PgConnectOptions) -> Option<io::Error> {
     let host = options.get_host();
-    let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
-    if is_address {
+    if ip_address(host).is_some() {
         return None;
     }
     let looked_up = timeout(CONNECT_LIMIT, lookup_host((host, options.get_port()))).await;
     looked_up.ok()?.err()
-}
-
-/// Whether the server answers that it takes no TLS.
-async fn lacks_tls(options: &PgConnectOptions) -> bool {
-    /// `SSLRequest` of the protocol: the length, and the code 80877103.
-    const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
-    let ask = async {
-        let stream = TcpStream::connect((options.get_host(), options.get_port())).await?;
-        stream.writable().await?;
-        stream.try_write(&SSL_REQUEST)?;
-        stream.readable().await?;
-        let mut answer = [0];
-        stream.try_read(&mut answer)?;
-        io::Result::Ok(answer)
-    };
-    matches!(timeout(CONNECT_LIMIT, ask).await, Ok(Ok([b'N'])))
 }
 
 /// The directory or file of the socket, if the server is reached by one.

@@ -145,7 +145,8 @@ fn describe_tls(error: &(dyn std::error::Error + 'static)) -> String {
         .map(ToString::to_string)
         .collect();
     format!(
-        "TLS: {}; if the server's certificate comes from a private CA, name its file with `sslrootcert` in the URL",
+        "TLS: {}; if the server's certificate comes from a private CA, name its file with `sslrootcert` in the URL; if the \
+         server does not offer TLS, enable it there or, only on a trusted private network, add `sslmode=disable` to the URL",
         causes.join(": ")
     )
 }

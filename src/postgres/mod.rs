@@ -1,7 +1,7 @@
 //! What both databases have in common: how we connect, how long we wait, and what their errors may say.
 //!
 //! Nothing waits without a limit. A host that vanishes sends nothing, and `sqlx` sets no keep-alive, so every wait is
-//! bounded on our side too: all limits are here. A connection on which a limit fired is closed.
+//! bounded on our side too: the shared limits are here. A connection on which a limit fired is closed.
 
 mod database;
 mod error;
@@ -10,7 +10,7 @@ mod identifier;
 mod tests;
 mod unnamed;
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 pub(crate) use database::{Database, address, connect, socket, suitable};
 pub(crate) use error::{Reason, describe, seconds};
@@ -28,6 +28,11 @@ pub(crate) const STATE_LIMIT: Duration = Duration::from_mins(1);
 
 /// How much longer than `crm.query_timeout` a transaction on the CRM may take as a whole.
 pub(crate) const CRM_MARGIN: Duration = Duration::from_secs(5);
+
+/// The address that `host` is, if it is not a name. A URL writes an IPv6 address in brackets.
+pub(crate) fn ip_address(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
 
 /// `name` as an SQL identifier, whatever it consists of.
 pub(crate) fn quoted(name: &str) -> String {

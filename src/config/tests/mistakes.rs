@@ -125,7 +125,7 @@ fn what_is_wrong_is_refused_with_its_key(#[case] key: &str, #[case] value: &str)
 #[case::no_url(&[("crm.url", "")], &["`crm.url`", "`crm.url_file`"])]
 #[case::no_key(&[("wazzup.api_key", "")], &["`wazzup.api_key`", "WAZZUP_SYNC__WAZZUP__API_KEY"])]
 #[case::no_source(&[("crm.table", "")], &["`crm.table`", "`crm.query`"])]
-#[case::no_state(&[("state.url", "")], &["`state.url`", "`state.url_file`", "may be the CRM's database"])]
+#[case::no_state(&[("state.url", "")], &["`state.url`", "`state.url_file`"])]
 #[case::empty(
     &[("crm", ""), ("wazzup", ""), ("state", "")],
     &["`crm.url`", "`crm.table`", "`wazzup.api_key`", "`state.url`"]
