@@ -16,14 +16,14 @@ test: programs ## Run every test, with progress
 	cargo test --locked --workspace
 
 .PHONY: check
-check: programs ## Look at format, lints, docs and .sqlx
+check: programs ## Check format, lints, docs and .sqlx
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --workspace --no-deps --document-private-items
 	tests/sqlx.sh check
 
 .PHONY: sqlx
-sqlx: programs ## Write .sqlx anew after a change of our SQL or migrations
+sqlx: programs ## Regenerate .sqlx after our SQL or migrations changed
 	tests/sqlx.sh write
 
 .PHONY: simulation

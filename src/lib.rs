@@ -48,11 +48,11 @@ mod events;
 #[expect(clippy::must_use_candidate, missing_docs, reason = "public for the benches alone")]
 pub mod plan;
 mod postgres;
-mod printable;
 mod secret;
 mod state;
 mod telemetry;
 mod wazzup;
+mod wording;
 
 #[cfg(test)]
 #[path = "../tests/it/fake_postgres.rs"]

@@ -27,7 +27,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::printable::{printable, printable_json};
+use crate::wording::{printable, printable_json};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
@@ -72,7 +72,7 @@ pub(crate) fn init(format: Option<LogFormat>, level: LogLevel) {
     if let (true, Some(error)) = (installed, refused) {
         tracing::warn!(
             event = "log.filter_refused",
-            "RUST_LOG is not used: {error}; log.level is"
+            "RUST_LOG cannot be parsed, so log.level is used: {error}"
         );
     }
 }

@@ -1,6 +1,16 @@
-//! Text that cannot control a terminal or mislead a reader's eye, whoever wrote it.
+//! What all text for people has in common: counted nouns, and nothing in it that controls a terminal or misleads a reader's
+//! eye, whoever wrote it.
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::{
+    borrow::Cow,
+    fmt::{Display, Write as _},
+};
+
+/// `1 row`, `2 rows`.
+pub(crate) fn counted(count: impl Copy + Display + PartialEq + From<u8>, noun: &str) -> String {
+    let plural = if count == 1.into() { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
@@ -53,6 +63,14 @@ pub(crate) fn printable_json(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nouns_are_counted() {
+        assert_eq!(
+            [0_usize, 1, 2].map(|count| counted(count, "row")),
+            ["0 rows", "1 row", "2 rows"]
+        );
+    }
 
     #[test]
     fn nothing_harmful_is_printed() {

@@ -7,13 +7,15 @@ use anyhow::bail;
 use super::{
     Context, Exit,
     holds::{counted_holds, grouped},
-    invocation::operator,
     page::{Advice, Page, say},
     question::Question,
     setup,
     text::{counted, listed_ids},
 };
-use crate::plan::{Hold, HoldKey, HoldKind, Snapshot};
+use crate::{
+    daemon,
+    plan::{Hold, HoldKey, HoldKind, Snapshot},
+};
 
 pub(super) async fn approve(
     context: &Context,
@@ -48,7 +50,7 @@ pub(super) async fn approve(
         let command = context.invocation.command("approve --yes");
         question(&snapshot, &holds).ask("nothing was approved", "everything stays held", &command)?;
     }
-    let operator = operator();
+    let operator = daemon::operator();
     let approvals = holds.iter().map(|(key, hold)| ((*key).clone(), hold.content.clone()));
     let approvals: Vec<(HoldKey, String)> = approvals.collect();
     state.order_approvals(&approvals, &operator).await?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     invocation::Invocation,
     page::{Advice, CHANGE, Page, REMOVAL},
-    text::{counted, natural_order, value_in_words},
+    text::{ago, counted, in_words, natural_order, value_in_words},
 };
 use crate::{
     employee::Roster,
@@ -39,14 +39,6 @@ pub(super) fn holds_as_json(holds: &Holds) -> Value {
         })
     });
     holds.collect()
-}
-
-/// Rows without an id may be anybody's, so they hold removals.
-pub(super) fn missing_ids(count: usize, invocation: &Invocation) -> Advice {
-    let (rows, approve) = (counted(count, "row"), invocation.command("approve"));
-    Advice::warning(format!("{rows} without an id (MISSING_ID)")).with(format!(
-        "give each row an id: until then, nobody is removed without {approve}"
-    ))
 }
 
 /// Groups `holds`, in the order of the kinds.
@@ -150,6 +142,27 @@ impl HoldGroup<'_> {
             );
         }
     }
+}
+
+/// One hold by itself: what is held, for how long, why, and who approved it.
+pub(super) fn single_hold_in_words(
+    key: &HoldKey,
+    hold: &Hold,
+    acknowledged: Option<&Acknowledged>,
+    crm_name: Option<&str>,
+    now: Timestamp,
+) -> String {
+    let mut parts = vec![match now.duration_since(hold.since) {
+        duration if duration.is_zero() => format!("{}, from the next cycle on", noun_for_hold(key.kind)),
+        duration => format!("{}, for {}", noun_for_hold(key.kind), in_words(duration)),
+    }];
+    parts.push(hold_in_words(key.kind, hold, acknowledged, crm_name));
+    parts.push(hold.reason.clone());
+    if let Some(approval) = &hold.approved {
+        parts.push(format!("approved by {} {}", approval.by, ago(now, approval.at)));
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.join("; ")
 }
 
 /// What exactly is held about a user who is in Wazzup as `acknowledged`, and whom the CRM calls `crm_name`.

@@ -1,8 +1,6 @@
-//! Commands to suggest, as they have to be typed to mean this configuration; and who gave the one that runs.
+//! Commands to suggest, as they have to be typed to mean this configuration.
 
-use std::{borrow::Cow, env, path::Path};
-
-use crate::daemon;
+use std::{borrow::Cow, path::Path};
 
 /// How this program was called, as far as suggested commands depend on it.
 #[derive(Debug, Clone, Default)]
@@ -30,14 +28,6 @@ impl Invocation {
         let dashes = if id.starts_with('-') { "-- " } else { "" };
         self.command(&format!("{verb} {dashes}{}", shell_quoted(id)))
     }
-}
-
-/// Who gives an order: user and host. In a container the user often has no name.
-pub(super) fn operator() -> String {
-    let before_sudo = env::var("SUDO_USER").ok().filter(|name| !name.trim().is_empty());
-    let user = before_sudo.or_else(|| whoami::username().ok());
-    let user = user.unwrap_or_else(|| "somebody".to_owned());
-    format!("{user}@{}", daemon::holder().host)
 }
 
 /// `word` as a shell has to read it. No argument has the U+0000 that cannot be quoted.

@@ -86,7 +86,7 @@ enum Verb {
     },
     /// Test the set-up item by item; writes nothing
     Check {
-        /// Ask Wazzup what its documentation leaves open: creates two marked users and removes them, after a question
+        /// Ask Wazzup what its documentation leaves open; after a confirmation, creates two marked users and removes them
         #[arg(long)]
         probe: bool,
         /// A phone for the probe's two users; without it nothing is found out about phones
@@ -138,7 +138,7 @@ enum Verb {
         #[arg(allow_negative_numbers = true)]
         id: String,
     },
-    /// Tell whether this copy is healthy; for the container
+    /// Exit with 0 if this copy is healthy; for container health checks
     Healthcheck,
 }
 
@@ -239,13 +239,13 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         config_path,
         invocation,
     };
-    let exit = runtime.block_on(tracing::Instrument::instrument(follow(cli.verb, &context), span));
+    let exit = runtime.block_on(tracing::Instrument::instrument(run_verb(cli.verb, &context), span));
     // A connection that hangs must not hold up the end.
     runtime.shutdown_background();
     exit
 }
 
-async fn follow(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
+async fn run_verb(verb: Verb, context: &Context) -> anyhow::Result<Exit> {
     match verb {
         Verb::Run => Box::pin(run::run(context)).await,
         Verb::Once => once::once(context).await,

@@ -18,7 +18,7 @@ use textwrap::{Options, WordSplitter};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::text::{short_id, words_of};
-use crate::printable::{printable, printable_json};
+use crate::wording::{printable, printable_json};
 
 /// Somebody leaves Wazzup.
 pub(super) const REMOVAL: Style = AnsiColor::Red.on_default();

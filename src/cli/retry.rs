@@ -4,11 +4,11 @@ use anyhow::bail;
 
 use super::{
     Context, Exit,
-    invocation::operator,
     page::say,
     setup,
     text::{counted, listed_ids},
 };
+use crate::daemon;
 
 pub(super) async fn retry(context: &Context, mut ids: Vec<String>) -> anyhow::Result<Exit> {
     ids.sort_unstable();
@@ -30,7 +30,7 @@ pub(super) async fn retry(context: &Context, mut ids: Vec<String>) -> anyhow::Re
         say("Nobody is failing or waiting for a seat: there is nothing to retry.")?;
         return Ok(Exit::Ok);
     }
-    state.order_retry(&ids, &operator()).await?;
+    state.order_retry(&ids, &daemon::operator()).await?;
     say(&format!(
         "The next cycle tries {} again, as far as holds and the CRM's rows allow.",
         counted(concerned, "employee")

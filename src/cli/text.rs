@@ -1,11 +1,11 @@
-//! Words for people: counted nouns, times, lists of ids; and nothing in them that could control a terminal.
+//! Words for people: times, lists of ids, serialised values; and nothing in them that could control a terminal.
 
-use std::{cmp::Ordering, fmt::Display};
+use std::cmp::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-pub(super) use crate::printable::printable;
+pub(super) use crate::wording::{counted, printable};
 
 /// The order in which people look for ids: numbers within them by value, so that 2 comes before 10.
 pub(super) fn natural_order(left: &str, right: &str) -> Ordering {
@@ -41,12 +41,6 @@ pub(super) fn listed_ids<Id: AsRef<str>>(ids: impl IntoIterator<Item = Id>) -> S
         0 => shown,
         more => format!("{shown}, … and {more} more"),
     }
-}
-
-/// `1 row`, `2 rows`.
-pub(super) fn counted(count: impl Copy + Display + PartialEq + From<u8>, noun: &str) -> String {
-    let plural = if count == 1.into() { "" } else { "s" };
-    format!("{count} {noun}{plural}")
 }
 
 /// `12 s`, `3 min`, `1 h 30 min`, `12 h`, `2 days`.
@@ -225,14 +219,6 @@ mod tests {
         assert_eq!(short_id(&"x".repeat(200)).chars().count(), 40);
         assert_eq!(short_id("c\u{1b}[2J"), "c\\u{1b}[2J");
         assert_eq!(listed_ids(["7 ", "7"]), "7, “7 ”");
-    }
-
-    #[test]
-    fn nouns_are_counted() {
-        assert_eq!(
-            [0_usize, 1, 2].map(|count| counted(count, "row")),
-            ["0 rows", "1 row", "2 rows"]
-        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! From the bytes that the CRM's database has to text.
+//! Turns the bytes that the CRM's database stores into text.
 //!
 //! The values are read as bytes: a server that is to convert them refuses the whole SELECT because of one byte that the
 //! database's encoding does not define, or, where the encoding is `SQL_ASCII`, because of any byte that is no UTF-8.

@@ -39,8 +39,8 @@ use crate::{
     postgres::{self, CRM_MARGIN, Database, Reason, unnamed},
 };
 
-/// Values are cut by the SELECT itself, so that a few huge ones cost no memory. Of a name so many characters are read (bytes
-/// in a database that is `SQL_ASCII`): 800 bytes of 200 characters, and as many for blanks around them.
+/// The SELECT itself cuts values, so that huge ones cost no memory: names to this many characters (bytes under `SQL_ASCII`).
+/// 200 characters have 800 bytes at most; as many again are for blanks around them.
 const NAME_CUT: usize = 1_601;
 
 /// The same for a phone: one of more than 64 characters is not read.

@@ -9,6 +9,7 @@ mod tenure;
 mod tests;
 
 use std::{
+    env,
     hash::{BuildHasher as _, RandomState},
     panic::{AssertUnwindSafe, resume_unwind},
     time::Duration,
@@ -56,6 +57,14 @@ pub fn holder() -> Holder {
         name: format!("{host}/{process_id}/{random:08x}"),
         host,
     }
+}
+
+/// Who gives an order: user and host. In a container the user often has no name.
+pub fn operator() -> String {
+    let before_sudo = env::var("SUDO_USER").ok().filter(|name| !name.trim().is_empty());
+    let user = before_sudo.or_else(|| whoami::username().ok());
+    let user = user.unwrap_or_else(|| "somebody".to_owned());
+    format!("{user}@{}", holder().host)
 }
 
 /// Cancels the returned token at the first SIGTERM or SIGINT, and ends the process at the second.

@@ -10,7 +10,7 @@ use std::{fmt::Display, time::Duration};
 use tracing::Level;
 
 pub(crate) use self::users::*;
-use crate::{delivery::Refusal, state::Finished};
+use crate::{delivery::Refusal, state::Finished, wording::counted};
 
 /// `tracing` wants to know the level when the program is compiled; here it is known when the event happens.
 macro_rules! log {
@@ -68,16 +68,13 @@ pub(crate) fn lease_held_by_another(holder: &str, expires_in_s: i64) {
 }
 
 pub(crate) fn lease_lost() {
-    tracing::error!(
-        event = "lease.lost",
-        "Another process took the lease over: this one stands by"
-    );
+    tracing::error!(event = "lease.lost", "Another process took over the lease");
 }
 
 pub(crate) fn lease_expired() {
     tracing::warn!(
         event = "lease.lost",
-        "The lease expired because the state database did not answer: this process asks for it again"
+        "The lease expired because the state database did not answer"
     );
 }
 
@@ -119,7 +116,8 @@ pub(crate) fn cycle_finished(finished: &Finished, took: Duration, is_worth_info:
         held = finished.held,
         requests = finished.requests,
         added = finished.added,
-        updated = finished.updated + finished.adopted,
+        adopted = finished.adopted,
+        updated = finished.updated,
         removed = finished.removed,
         duration_ms = milliseconds(took),
         "Finished a cycle: {in_sync} of {eligible} in sync"
@@ -158,7 +156,7 @@ pub(crate) fn batch_delivered(operation: &str, entries: usize, absent: usize) {
     let what = if operation == "remove" {
         "Removed"
     } else {
-        "Wazzup took"
+        "Wazzup accepted"
     };
     tracing::info!(event = "batch.delivered", operation, entries, absent, "{what} {users}");
 }
@@ -170,7 +168,7 @@ pub(crate) fn batch_refused(entries: usize, refusal: &Refusal) {
         entries,
         code = %refusal.code,
         request_id = refusal.request_id.as_deref(),
-        "Wazzup did not take a request with {users}; the culprit is searched for, and the others are sent"
+        "Wazzup did not accept a request with {users}; whatever else can be delivered is still sent"
     );
 }
 

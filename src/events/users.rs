@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     crm::Unconvertible,
     plan::{Drift, HoldKind, Operation},
+    wording::counted,
 };
 
 const IDS_PER_LINE: usize = 100;
@@ -20,20 +21,14 @@ fn listed(ids: impl IntoIterator<Item: ToString>) -> String {
     shown.join(",")
 }
 
-/// `count` with the right form of a noun whose plural ends in `s`.
-pub(super) fn counted(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
-}
-
 pub(crate) fn employee_rejected(code: &str, ids: &BTreeSet<&str>) {
-    let rows = counted(ids.len(), "row");
+    let count = counted(ids.len(), "id");
     tracing::warn!(
         event = "employee.rejected",
         code,
         count = ids.len(),
         ids = listed(ids),
-        "{rows} of the CRM cannot be synced; a user who is in Wazzup already stays there"
+        "The CRM's rows of {count} cannot be synced; a user who is in Wazzup already stays there"
     );
 }
 
@@ -65,16 +60,19 @@ pub(crate) fn rows_without_id(count: usize) {
         code = "MISSING_ID",
         count,
         ids = "",
-        "{rows} of the CRM without an id; while there is one, nobody is removed without approval"
+        "The CRM has {rows} without an id; until every row has one, nobody is removed without approval"
     );
 }
 
 pub(crate) fn employee_failing(operation: Operation, code: &str, ids: &BTreeSet<&str>) {
-    let employees = counted(ids.len(), "employee");
-    let what = match operation {
-        Operation::Upsert => "cannot be synced",
-        Operation::Remove => "cannot be removed",
-        Operation::Phone => "synced, but not with the phone of the CRM",
+    let message = match operation {
+        Operation::Upsert => format!("{} cannot be synced", counted(ids.len(), "employee")),
+        Operation::Remove => format!("{} cannot be removed", counted(ids.len(), "user")),
+        Operation::Phone => {
+            let were = if ids.len() == 1 { "was" } else { "were" };
+            let employees = counted(ids.len(), "employee");
+            format!("{employees} {were} synced without the phone of the CRM")
+        }
     };
     tracing::warn!(
         event = "employee.failing",
@@ -82,7 +80,7 @@ pub(crate) fn employee_failing(operation: Operation, code: &str, ids: &BTreeSet<
         code,
         count = ids.len(),
         ids = listed(ids),
-        "{employees} {what}"
+        "{message}"
     );
 }
 
@@ -92,7 +90,7 @@ pub(crate) fn employee_recovered(ids: &BTreeSet<&str>) {
         event = "employee.recovered",
         count = ids.len(),
         ids = listed(ids),
-        "{employees} no longer failing"
+        "{employees} recovered"
     );
 }
 
@@ -115,21 +113,22 @@ pub(crate) fn held(kind: HoldKind, ids: &BTreeSet<&str>, reason: &str, in_grace:
             count,
             ids,
             reason,
-            "Removals look like a mistake and will be held when the grace is over; everything else goes on"
+            "Removals that look like a mistake are held; this becomes an ERROR if the users are still missing when the grace is \
+             over. Everything else continues"
         ),
         HoldKind::Remove => tracing::error!(
             event = "removals.held",
             count,
             ids,
             reason,
-            "Removals are held until somebody approves them (`wazzup-sync approve`); everything else goes on"
+            "Removals are held until somebody approves them (`wazzup-sync approve`); everything else continues"
         ),
         HoldKind::Update => tracing::error!(
             event = "updates.held",
             count,
             ids,
             reason,
-            "Updates are held until somebody approves them (`wazzup-sync approve`); everything else goes on"
+            "Updates are held until somebody approves them (`wazzup-sync approve`); everything else continues"
         ),
         HoldKind::Takeover => tracing::error!(
             event = "takeovers.held",
@@ -192,7 +191,7 @@ pub(crate) fn seats_exhausted(limit: Option<usize>, waiting: usize) {
         event = "seats.exhausted",
         limit,
         waiting,
-        "The Wazzup account is full: {employees} waiting for a seat"
+        "The Wazzup account is full: {employees} must wait for a seat"
     );
 }
 
@@ -213,7 +212,7 @@ pub(crate) fn verify_proved_nothing(reason: &str) {
         event = "verify.finished",
         complete = false,
         reason,
-        "Wazzup's list proves nothing and changes nothing"
+        "Wazzup's list is not known to be complete: nobody counts as missing because of it"
     );
 }
 

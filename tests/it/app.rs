@@ -395,7 +395,7 @@ impl App {
         let number = |key: &str| status[key].as_u64().unwrap_or_else(|| panic!("no {key}: {status}"));
         let entries = |key: &str| status[key].as_array().unwrap_or_else(|| panic!("no {key}: {status}"));
         let waiting: BTreeSet<&str> = entries("waiting_for_seat").iter().filter_map(Value::as_str).collect();
-        // Whose removal fails is no employee.
+        // A user whose removal fails is no longer an employee.
         let employees = entries("failing").iter().filter(|entry| entry["operation"] != "remove");
         let failing: BTreeSet<&str> = employees.filter_map(|entry| entry["user_id"].as_str()).collect();
         let rest = waiting.union(&failing).count() as u64;

@@ -85,7 +85,10 @@ async fn an_employee_who_is_there_already_is_adopted_and_keeps_the_role() {
     app.wazzup.put("e001", " EMPLOYEE  1", None);
     app.wazzup.edit("e001", |user| user.role = "manager".into());
     app.hire_many(2).await;
-    app.once_exits(0).await;
+    let run = app.once_exits(0).await;
+    let finished = run.events("cycle.finished")[0];
+    let counts = ["added", "adopted", "updated"].map(|field| &finished[field]);
+    assert_eq!(counts, [&1.into(), &1.into(), &0.into()], "{run}");
     assert_eq!(app.take_writes(), ["POST 2"]);
     assert_eq!(app.name_of("e001"), "Employee 1");
     assert_eq!(app.wazzup.user("e001").expect("still there").role, "manager");

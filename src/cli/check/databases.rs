@@ -7,8 +7,8 @@ use serde_json::json;
 use super::{
     super::{
         Context,
-        holds::missing_ids,
         page::Advice,
+        plan::obstacle::missing_ids,
         text::{counted, listed_ids, value_in_words},
     },
     Report,
@@ -24,10 +24,9 @@ use crate::{
 /// What the connections of both URLs have to do with each other, and whether they are safe.
 pub(super) fn report_urls(report: &mut Report, config: &Config) {
     let (crm, state) = (&config.crm_url, &config.state_url);
-    for (label, key, url) in [("CRM", "crm.url", crm), ("State", "state.url", state)] {
-        if let Some(warning) = url.ssl_warning() {
-            report.add(label, Advice::warning(format!("{key}: {warning}")));
-        }
+    for (key, _, warning) in config.ssl_warnings() {
+        let label = if key == "crm.url" { "CRM" } else { "State" };
+        report.add(label, Advice::warning(format!("{key}: {warning}")));
     }
     let role = crm.options.get_username();
     if crm.address() == state.address() && role == state.options.get_username() {
@@ -223,11 +222,11 @@ pub(super) fn obstacle(schema: &str, rights: &Rights) -> Option<Advice> {
     } else if rights.read_only {
         (
             "the database takes no changes: it is a standby, or set to be read-only".to_owned(),
-            "let state.url lead to the primary".to_owned(),
+            "point state.url at the primary".to_owned(),
         )
     } else if !rights.may_create && rights.schema_exists {
         (
-            format!("\"{role}\" may not use the schema {schema}, or not create tables in it"),
+            format!("\"{role}\" lacks the right to use the schema {schema} or to create tables in it"),
             format!("run `GRANT USAGE, CREATE ON SCHEMA \"{schema}\" TO \"{role}\"`"),
         )
     } else if !rights.may_create {
@@ -238,7 +237,7 @@ pub(super) fn obstacle(schema: &str, rights: &Rights) -> Option<Advice> {
     } else if !rights.may_change {
         (
             format!("\"{role}\" may not read and change all tables of the schema {schema}"),
-            format!("let the tables belong to the role: `ALTER TABLE … OWNER TO \"{role}\"`"),
+            format!("make the role the owner of the tables: `ALTER TABLE … OWNER TO \"{role}\"`"),
         )
     } else {
         return None;

@@ -133,7 +133,7 @@ impl Report {
     /// What the next cycle would do, if that can be told.
     fn add_outlook(&mut self, context: &Context, view: Option<&PlanView>) {
         let Some(view) = view else {
-            let reason = "what the next cycle would do cannot be told yet";
+            let reason = "it is not known yet what the next cycle would do";
             self.warn("Next cycle", reason, "first correct the items above");
             return;
         };

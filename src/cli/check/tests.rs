@@ -250,16 +250,16 @@ fn nothing_works() {
                       run `ALTER SCHEMA "wazzup_sync" OWNER TO "syncer"`
     State           ✗ the database takes no changes: it is a standby, or set to be
                     read-only
-                    → let state.url lead to the primary
-    State           ✗ "syncer" may not use the schema wazzup_sync, or not create
-                    tables in it
+                    → point state.url at the primary
+    State           ✗ "syncer" lacks the right to use the schema wazzup_sync or to
+                    create tables in it
                     → run `GRANT USAGE, CREATE ON SCHEMA "wazzup_sync" TO "syncer"`
     State           ✗ the schema wazzup_sync does not exist, and "syncer" may not
                     create it
                     → run `CREATE SCHEMA "wazzup_sync" AUTHORIZATION "syncer"`
     State           ✗ "syncer" may not read and change all tables of the schema
                     wazzup_sync
-                    → let the tables belong to the role:
+                    → make the role the owner of the tables:
                       `ALTER TABLE … OWNER TO "syncer"`
     API key         ✗ https://api.wazzup24.com/v3: Wazzup does not accept the API
                     key (401): replace it with an API key from the account's
@@ -267,7 +267,7 @@ fn nothing_works() {
     Wazzup          ✗ https://api.wazzup24.com/v3: Wazzup is unavailable: no answer;
                     if this lasts, check the network, wazzup.base_url and Wazzup's
                     status
-    Next cycle      ! what the next cycle would do cannot be told yet
+    Next cycle      ! it is not known yet what the next cycle would do
                     → first correct the items above
 
     8 items to correct; 2 warnings.

@@ -13,7 +13,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Context, Exit, Format, UsageError, holds::holds_as_json, invocation::Invocation, page::Page, plan::PlanView,
+    Context, Exit, Format, UsageError,
+    holds::{holds_as_json, single_hold_in_words},
+    invocation::Invocation,
+    page::Page,
+    plan::PlanView,
 };
 use crate::{
     crm::CrmRow,
@@ -113,9 +117,20 @@ impl Findings {
             match key.as_str() {
                 "version" | "verdict" => {}
                 "snapshot" => page.field("known", value, self.now),
+                "held" => self.write_held(page),
                 _ => page.field(key, value, self.now),
             }
         }
         page.advice("verdict", &verdict::of(self));
+    }
+
+    fn write_held(&self, page: &mut Page) {
+        let user = self.snapshot.as_ref();
+        let acknowledged = user.and_then(|user| user.acknowledged.as_ref());
+        let crm_name = self.to_send.as_ref().map(|wanted| wanted.name.as_str());
+        for (key, hold) in &self.held {
+            let text = single_hold_in_words(key, hold, acknowledged, crm_name, self.now);
+            page.line("held", &text);
+        }
     }
 }

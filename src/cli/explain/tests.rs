@@ -283,7 +283,7 @@ fn shown(findings: &Findings) -> String {
 
 #[test]
 fn something_in_every_section() {
-    insta::assert_snapshot!(shown(&everything()), @r#"
+    insta::assert_snapshot!(shown(&everything()), @r"
     id              7
     rows            Anna, phone 8 926 123-45-67, active
     similar ids     “ 7”, “7 ”
@@ -299,9 +299,9 @@ fn something_in_every_section() {
                     next attempt in 5 min
     failures        user id 7, phone, INVALID_PHONE, our own words for this code, in
                     crm, first 1 h ago, last 1 h ago
-    held            user id 7, update, {"name":"true","phone":null}, 39 of 40 users
-                    would get another name or phone in one cycle, since 1 h ago,
-                    approved, approved by boris@crm-host, approved 0 s ago
+    held            change, for 1 h; name “Anna” → “true”; 39 of 40 users would get
+                    another name or phone in one cycle; approved by boris@crm-host 0
+                    s ago
     history         1 h ago, cycle id 41, update, approved by boris@crm-host, name
                     before Ann, phone before 79261234500, name after Anna, phone
                     after 79261234567
@@ -312,7 +312,7 @@ fn something_in_every_section() {
                     Wazzup
                     → if the CRM's values are right: `wazzup-sync approve 7`;
                       otherwise, correct the CRM's rows or crm.columns
-    "#);
+    ");
 }
 
 #[test]
@@ -327,8 +327,8 @@ fn an_outage_of_everything() {
     crm error       the CRM database is unavailable: connection refused
     state error     the state database is unavailable: connection refused
     wazzup          unknown, Wazzup is unavailable: no answer
-    verdict         ✗ what comes next cannot be told without both the CRM and the
-                    state
+    verdict         ✗ the next step cannot be determined without both the CRM and
+                    the state
                     → `wazzup-sync check` says what to do about that
     ");
 }
@@ -442,12 +442,10 @@ fn each_way_ends_in_its_verdict() {
     insta::assert_snapshot!(page.plain_text(), @r"
     ✓ in sync: Wazzup has what the CRM wants
     ✓ in sync as far as we know: Wazzup could not be asked
-    ✗ somebody deleted the user in Wazzup
-    → `wazzup-sync retry 7` corrects that in the next cycle; the next comparison with Wazzup's list does,
-      too
-    ✗ somebody renamed the user in Wazzup
-    → `wazzup-sync retry 7` corrects that in the next cycle; the next comparison with Wazzup's list does,
-      too
+    ✗ Wazzup no longer has this user
+    → the next comparison with Wazzup's list corrects this; `wazzup-sync retry 7` does so in the next cycle
+    ✗ Wazzup has this user under another name
+    → the next comparison with Wazzup's list corrects this; `wazzup-sync retry 7` does so in the next cycle
     ! not in Wazzup yet; the next cycle adds the user
     → nothing, if a daemon is running; otherwise, `wazzup-sync once` runs one cycle
     ! in Wazzup already under the same name; the next cycle adopts the user
@@ -455,11 +453,11 @@ fn each_way_ends_in_its_verdict() {
     ! changed in the CRM; the next cycle sends the change
     → nothing, if a daemon is running; otherwise, `wazzup-sync once` runs one cycle
     ✗ refused (HTTP_500), tried again in 5 min
-    → correct the row in the CRM, which is sent in the next cycle then; `wazzup-sync retry 7` sends the row
-      as it is
+    → if the row is wrong, correct it in the CRM: the next cycle sends it; `wazzup-sync retry 7` sends it
+      unchanged
     ✗ refused (INVALID_USERS_DATA), tried again in 5 min
-    → correct the row in the CRM, which is sent in the next cycle then; `wazzup-sync retry 7` sends the row
-      as it is
+    → if the row is wrong, correct it in the CRM: the next cycle sends it; `wazzup-sync retry 7` sends it
+      unchanged
     ! in Wazzup, but not with the phone of the CRM (INVALID_PHONE)
     → correct the phone in the CRM; if it is right, see whether another user in Wazzup has it
     ! in Wazzup, but not with the phone of the CRM (DUPLICATE_PHONE_NUMBER)

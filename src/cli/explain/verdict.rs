@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn of(findings: &Findings) -> Advice {
     let invocation = &findings.invocation;
     let (Some(crm), Some(view)) = (&findings.crm, &findings.view) else {
-        let reason = "what comes next cannot be told without both the CRM and the state";
+        let reason = "the next step cannot be determined without both the CRM and the state";
         return Advice::bad(reason).with(format!("{} says what to do about that", invocation.command("check")));
     };
     if let Some(problem) = crm.rejected {
@@ -69,14 +69,14 @@ fn sent(findings: &Findings, change: Change) -> Advice {
 fn in_wazzup(findings: &Findings, crm: &InCrm) -> Advice {
     let wanted = findings.to_send.as_ref().map(|wanted| wanted.name.as_str());
     let edit = match &findings.wazzup {
-        Live::Absent => Some("somebody deleted the user in Wazzup"),
-        Live::There(user) if wanted != Some(user.name.trim()) => Some("somebody renamed the user in Wazzup"),
+        Live::Absent => Some("Wazzup no longer has this user"),
+        Live::There(user) if wanted != Some(user.name.trim()) => Some("Wazzup has this user under another name"),
         Live::There(_) | Live::Unknown { .. } => None,
     };
     if let Some(edit) = edit {
         let retry = findings.invocation.command_for("retry", &findings.id);
         return Advice::bad(edit).with(format!(
-            "{retry} corrects that in the next cycle; the next comparison with Wazzup's list does, too"
+            "the next comparison with Wazzup's list corrects this; {retry} does so in the next cycle"
         ));
     }
     if let Some(failure) = findings.failure(Operation::Phone) {

@@ -6,11 +6,12 @@ use strum::{EnumIter, IntoEnumIterator as _, IntoStaticStr};
 
 use super::{
     super::{
-        holds::{changes, counted_holds, grouped, missing_ids, shown_name},
+        holds::{changes, counted_holds, grouped, shown_name},
         page::{ADDITION, CHANGE, PLAIN, Page, REMOVAL},
         text::{counted, natural_order, value_in_words},
     },
     PlanView,
+    obstacle::missing_ids,
 };
 use crate::{
     employee::{Employee, FullName, RowProblem},

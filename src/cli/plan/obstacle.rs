@@ -1,9 +1,10 @@
-//! Why somebody is not sent, or stays in Wazzup, and what to do about it.
+//! Why somebody is not sent, or not removed, and what to do about it.
 
 use super::{
     super::{
+        invocation::Invocation,
         page::Advice,
-        text::{short_id, until},
+        text::{counted, short_id, until},
     },
     PlanView,
 };
@@ -11,6 +12,14 @@ use crate::plan::{FailureKey, NextStep, Operation, StayReason};
 
 pub(in super::super) const NO_ACTIVE_ROW: &str = "no active row in the CRM";
 pub(in super::super) const TO_BE_THERE: &str = "let the CRM have an active row with exactly this id";
+
+/// Rows without an id may be anybody's, so they hold removals.
+pub(in super::super) fn missing_ids(count: usize, invocation: &Invocation) -> Advice {
+    let (rows, approve) = (counted(count, "row"), invocation.command("approve"));
+    Advice::warning(format!("{rows} without an id (MISSING_ID)")).with(format!(
+        "give each row an id: until then, nobody is removed without {approve}"
+    ))
+}
 
 impl PlanView {
     /// Why `step` is not what the CRM wants of `id`.
@@ -34,7 +43,7 @@ impl PlanView {
                 ))
             }
             NextStep::BackOff => Advice::bad(self.refusal(id, Operation::Upsert)).with(format!(
-                "correct the row in the CRM, which is sent in the next cycle then; {retry} sends the row as it is"
+                "if the row is wrong, correct it in the CRM: the next cycle sends it; {retry} sends it unchanged"
             )),
             NextStep::Pend if !self.is_account_known() => {
                 Advice::warning("nothing is sent until it is certain which Wazzup account this is")

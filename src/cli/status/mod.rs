@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use super::{
     Context, Exit, Format,
-    holds::{grouped, holds_as_json, missing_ids, noun_for_hold},
+    holds::{grouped, holds_as_json, noun_for_hold},
     invocation::Invocation,
     page::{Advice, Mark, Page},
+    plan::obstacle::missing_ids,
     setup,
     text::{ago, counted, in_words, listed_ids, until},
 };
@@ -140,7 +141,7 @@ impl StatusView<'_> {
         if !added.is_empty() {
             let (users, ids) = (counted(added.len(), "user"), listed_ids(added));
             page.line("added lately", &format!("{users} in 7 days: {ids}"));
-            page.remedy("give each of them a role in Wazzup: without one, nobody sees a chat");
+            page.remedy("give each of them a role in Wazzup: without a role, a user sees no chats");
         }
         for cycle in overview.recent_cycles.iter().take(CYCLES_SHOWN) {
             page.field("recent_cycles", &json!(cycle), now);
@@ -189,7 +190,7 @@ impl StatusView<'_> {
                 counted(group.holds.len(), noun_for_hold(group.kind)),
                 listed_ids(group.ids()),
             );
-            let text = format!("{what}, which the next cycle carries out as far as still due: {ids}");
+            let text = format!("{what}; carried out in the next cycle if still due: {ids}");
             page.line("approved", &text);
         }
     }
@@ -205,7 +206,7 @@ impl StatusView<'_> {
             let (users, operation) = (counted(failures.len(), "user"), operation.as_str());
             page.advice(
                 "failing",
-                &Advice::bad(format!("{users}, {operation}: {code}: {detail}")),
+                &Advice::bad(format!("{users} ({operation}), {code}: {detail}")),
             );
             page.line("", &who_and_when(self.overview.account.now, &failures));
         }

@@ -187,8 +187,8 @@ fn everything_in_sync() {
     list passed at  30 min ago
     lease           crm-host/7/0a1b, host crm-host, expires in 80 s
     added lately    2 users in 7 days: e9, e10
-                    → give each of them a role in Wazzup: without one, nobody sees a
-                      chat
+                    → give each of them a role in Wazzup: without a role, a user
+                      sees no chats
     recent cycles   id 40, started 1 h ago, finished 1 h ago, in sync, requests 2,
                     added 2, updated 1
     ");
@@ -220,17 +220,17 @@ fn a_screen_with_everything() {
                     → if this is the same person: `wazzup-sync approve`; otherwise,
                       give the employee another id in the CRM
                     h2
-    approved        1 change, which the next cycle carries out as far as still due:
-                    h3
+    approved        1 change; carried out in the next cycle if still due: h3
     waiting         ! 2 employees for a seat: w2, w10
                     → remove users in Wazzup or book more seats; `wazzup-sync retry`
                       then tries in the next cycle
-    failing         ✗ 1 user, upsert: INVALID_USERS_DATA: our own words for this
+    failing         ✗ 1 user (upsert), INVALID_USERS_DATA: our own words for this
                     code
                     u1; tried again in 5 min
-    failing         ✗ 1 user, remove: HTTP_500\u{1b}[2J: our own words for this code
+    failing         ✗ 1 user (remove), HTTP_500\u{1b}[2J: our own words for this
+                    code
                     u2; tried again in the next cycle
-    failing         ✗ 12 users, phone: INVALID_PHONE: our own words for this code
+    failing         ✗ 12 users (phone), INVALID_PHONE: our own words for this code
                     e0, e1, e2, e3, e4, e5, e6, e7, … and 4 more; synced as soon as
                     the CRM is corrected
                     → `wazzup-sync explain e0` says what to do about one of them

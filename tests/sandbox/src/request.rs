@@ -38,7 +38,7 @@ pub struct Request {
     pub ids: Vec<String>,
     /// Whether it may change users: a `POST`, `DELETE` or `bulk_delete`.
     pub writing: bool,
-    /// The status answered; `None` for good if there was no answer.
+    /// The status answered; stays `None` if there was no answer.
     pub status: Option<u16>,
     /// Whether it was carried out: the key was right and nothing was refused. Also true if the answer was lost, and
     /// for a request that was held back once it landed.

@@ -114,7 +114,7 @@ impl Wazzup {
         self.state().faults.clear();
     }
 
-    /// Does all requests that are held back, in the order in which they came. Returns how many they were.
+    /// Does all requests that are held back, in the order in which they came. Returns how many there were.
     pub fn land_late(&self) -> usize {
         self.state().land_late()
     }
@@ -194,7 +194,7 @@ impl Wazzup {
         self.account().foreign_touched.iter().cloned().collect()
     }
 
-    /// Requests that neither were answered nor lost their connection yet.
+    /// Requests that have been neither answered nor cut off.
     pub fn in_flight(&self) -> usize {
         self.state().in_flight
     }
