@@ -1,7 +1,7 @@
 -- The state of wazzup-sync. Every table has the account's name: many accounts share one database.
 -- Times are on this database's clock. No foreign keys: every write of a cycle holds the account's row by the lease, and a
--- check for each row would make recording a batch a third dearer. Keys begin with the user: by the account first, a planner without
--- statistics would look at all users of the account for each batch.
+-- check for each row would make recording a batch a third slower. Keys start with the user id: a planner without statistics
+-- would otherwise scan all users of the account for each batch.
 
 CREATE TABLE accounts (
     account             text PRIMARY KEY,
@@ -64,7 +64,6 @@ CREATE TABLE users (
 -- removal are {id}.
 CREATE TABLE in_flight (
     account             text PRIMARY KEY,
-    cycle_id            bigint NOT NULL,
     started_at          timestamptz NOT NULL,
     -- How long after a loss the request may still act.
     lands_within        interval NOT NULL,
@@ -73,8 +72,8 @@ CREATE TABLE in_flight (
 );
 
 CREATE VIEW in_flight_entries AS
-    SELECT request.account, request.cycle_id, request.started_at, request.lands_within, request.operation,
-        entry.id AS user_id, entry.name, entry.phone, entry.phone_spelling, entry.change
+    SELECT request.account, request.lands_within, request.operation, entry.id AS user_id, entry.name, entry.phone,
+        entry.phone_spelling, entry.change
     FROM in_flight AS request
     CROSS JOIN LATERAL jsonb_to_recordset(request.entries)
         AS entry (id text, name text, phone text, phone_spelling text, change text);
@@ -132,10 +131,9 @@ CREATE TABLE inbox (
     id                  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     account             text NOT NULL,
     at                  timestamptz NOT NULL DEFAULT now(),
-    verb                text NOT NULL CHECK (verb IN ('approve', 'retry')),
     -- NULL: a retry of everybody.
     user_id             text,
-    -- Of approvals: exactly what was shown.
+    -- Of approvals: which hold, and exactly what was shown; NULL: a retry.
     kind                text,
     content             text,
     given_by            text NOT NULL
@@ -176,11 +174,11 @@ CREATE TABLE history (
     phone_after         text
 );
 
--- For the brake, which every cycle asks. Who looks for anything else may wait: an index would cost each delivered change.
+-- For the brake, which every cycle asks. Only its query has an index: any other would slow down each delivery.
 CREATE INDEX history_of_removals ON history (account, at) WHERE operation = 'remove';
 
 -- The journal. In functions, whose plans a session keeps: a batch takes one call, and nothing is planned for it. Rows are
--- looked up by their keys alone, since a plan that was made while the tables were empty would read them whole ever after.
+-- looked up by their keys alone: a plan that was made while the tables were empty would otherwise keep scanning them.
 
 -- Takes the request in flight out of the journal, with what became of it, and puts the next one in, if there is one. Before
 -- that it renews the lease and counts seats; it returns false, and does nothing else, if another process has the lease. `loss`: NULL, 'over' or 'may_land'.
@@ -210,10 +208,10 @@ BEGIN
     IF next_operation IS NULL THEN
         DELETE FROM in_flight WHERE account = of_account;
     ELSE
-        INSERT INTO in_flight (account, cycle_id, started_at, lands_within, operation, entries)
-        VALUES (of_account, in_cycle, now(), next_lands_within, next_operation, next_entries)
-        ON CONFLICT (account) DO UPDATE SET cycle_id = excluded.cycle_id, started_at = excluded.started_at,
-            lands_within = excluded.lands_within, operation = excluded.operation, entries = excluded.entries;
+        INSERT INTO in_flight (account, started_at, lands_within, operation, entries)
+        VALUES (of_account, now(), next_lands_within, next_operation, next_entries)
+        ON CONFLICT (account) DO UPDATE SET started_at = excluded.started_at, lands_within = excluded.lands_within,
+            operation = excluded.operation, entries = excluded.entries;
     END IF;
     RETURN true;
 END $$;

@@ -1,6 +1,6 @@
-//! What a cycle says in the log, once and at the right level.
+//! What a cycle logs, once and at the right level.
 //!
-//! What was said when is kept in the state, so that `once` does not repeat itself either; the little that is not is in
+//! What was logged when is kept in the state, so that `once` does not repeat itself either; the little that is not is in
 //! [`Memory`].
 
 use std::{
@@ -26,7 +26,7 @@ use crate::{
     state::{CycleOutcome, Finished, Opening},
 };
 
-/// What needs a human is said again after this time.
+/// What needs a human is logged again after this time.
 const REMIND_AFTER: SignedDuration = SignedDuration::from_hours(1);
 /// A quiet daemon logs a heartbeat this often.
 const HEARTBEAT: Duration = Duration::from_mins(10);
@@ -44,9 +44,6 @@ pub(super) struct CycleLog<'c> {
 
 impl<'c> CycleLog<'c> {
     pub(super) fn new(memory: &'c mut Memory, engine: &'c SyncEngine, opening: &'c Opening) -> Self {
-        for (key, approval) in &opening.orders.dropped {
-            events::order_dropped(key.kind, &key.user_id, &approval.by);
-        }
         Self {
             memory,
             engine,
@@ -56,12 +53,12 @@ impl<'c> CycleLog<'c> {
         }
     }
 
-    /// How long ago something was last said.
+    /// How long ago something was last logged.
     fn ago(&self, reported_at: Option<Timestamp>) -> Option<SignedDuration> {
         reported_at.map(|reported_at| self.opening.cycle.now.duration_since(reported_at))
     }
 
-    /// Says what the plan found.
+    /// Logs what the plan found.
     pub(super) fn planned(
         &mut self,
         plan: &Plan,
@@ -105,13 +102,20 @@ impl<'c> CycleLog<'c> {
         for key in &plan.marks.closed_failures {
             self.known_failures.remove(key);
         }
+        if plan.marks.forgets_account {
+            self.known_failures.clear();
+        }
         let local = plan.local_failures.iter().map(|failure| failure.key.clone());
         self.known_failures.extend(local);
     }
 
     fn report_released(&self, plan: &Plan, roster: &Roster) {
+        for (key, approval) in &self.opening.orders.dropped {
+            events::order_dropped(key.kind, &key.user_id, &approval.by);
+        }
         let mut released: BTreeMap<(HoldKind, &str, Option<&str>), BTreeSet<&str>> = BTreeMap::new();
-        for (key, approval) in &self.opening.orders.approved {
+        for (key, hold) in &self.opening.orders.approved {
+            let Some(approval) = &hold.approved else { continue };
             if is_followed(plan, key) {
                 let group = released.entry((key.kind, "approved", Some(&approval.by)));
                 group.or_default().insert(&key.user_id);
@@ -148,7 +152,7 @@ impl<'c> CycleLog<'c> {
         }
     }
 
-    /// Holds are said when they appear or change, when their grace ends, and then hourly.
+    /// Holds are logged when they appear or change, when their grace ends, and then hourly.
     fn is_news(&self, key: &HoldKey, hold: &Hold) -> bool {
         let reported_at = self.opening.account.holds_reported_at;
         let known = self.opening.snapshot.holds.get(key);
@@ -164,7 +168,7 @@ impl<'c> CycleLog<'c> {
         absent_since.map_or(Timestamp::MIN, |since| self.engine.policy.grace_end(since))
     }
 
-    /// Says what a step of the delivery came to.
+    /// Logs what a step of the delivery came to.
     pub(super) fn recorded(&mut self, request: &Request, step: &Step) {
         let mut newly_failed = Vec::new();
         for outcome in &step.outcomes {
@@ -188,27 +192,46 @@ impl<'c> CycleLog<'c> {
         }
     }
 
-    /// Says what the delivery came to and how the cycle ended, and notes in `finished` what was said.
-    pub(super) fn ended(
-        &mut self,
-        error: Option<&CycleError>,
-        report: &Report,
-        finished: &mut Finished,
-        took: Duration,
-    ) {
-        report_delivered(report);
+    /// Logs who was added, who recovered and who waits for a seat.
+    pub(super) fn delivered(report: &Report) {
+        let delivered = report.delivered.iter();
+        let added = delivered.filter(|delivered| delivered.change == Change::Add);
+        let added: BTreeSet<&str> = added.map(|delivered| delivered.id.as_str()).collect();
+        if !added.is_empty() {
+            events::users_added(&added);
+        }
+        report_recovered_employees(&report.recovered);
+        if report.seats_exhausted {
+            events::seats_exhausted(report.seats_limit, report.waiting_for_seat.len());
+        }
+    }
+
+    /// Notes in `finished` what the log has reported, and whether it will report the failure as an error.
+    pub(super) fn note_reports(&self, error: Option<&CycleError>, finished: &mut Finished) {
         finished.reported_holds = self.reported_holds;
+        let level = error.map(|error| self.streak().level(error, self.engine.unhealthy_after));
+        finished.reported_error = level == Some(Level::ERROR);
+    }
+
+    /// Logs how the cycle ended, once that is recorded.
+    pub(super) fn ended(&mut self, error: Option<&CycleError>, finished: &Finished, took: Duration) {
         let Some(error) = error else {
             return self.succeeded(finished, took);
         };
+        let streak = self.streak();
+        let level = streak.level(error, self.engine.unhealthy_after);
+        events::cycle_failed(level, error.kind(), error, seconds(streak.lasts), finished.requests);
+    }
+
+    /// The failed cycles, of which this is the latest if it failed.
+    fn streak(&self) -> FailureStreak<'_> {
         let account = &self.opening.account;
         let last = account.last_cycle.as_ref();
-        let failing = Failing {
+        FailureStreak {
             lasts: account.failing_for(self.opening.cycle.now),
             last_kind: last.and_then(|last| last.error_kind.as_deref()),
             reported_ago: self.ago(account.error_reported_at),
-        };
-        finished.reported_error = failing.report(error, finished.requests, self.engine.unhealthy_after);
+        }
     }
 
     fn succeeded(&mut self, finished: &Finished, took: Duration) {
@@ -222,7 +245,7 @@ impl<'c> CycleLog<'c> {
         events::cycle_finished(finished, took, is_worth_info);
     }
 
-    /// Says that cycles succeed again, if the last one failed. Returns whether it did.
+    /// Logs that cycles succeed again, if the last one failed. Returns whether it did.
     fn report_cycles_recovered(&mut self) -> bool {
         let account = &self.opening.account;
         let last = account.last_cycle.as_ref();
@@ -247,7 +270,7 @@ fn is_followed(plan: &Plan, approved: &HoldKey) -> bool {
     is_approved_in_plan || is_account_replaced
 }
 
-/// Says that a request was refused, or got no decision.
+/// Logs that a request was refused, or got no decision.
 pub(super) fn report_refusal(request: &Request, answer: &Answer) {
     if let Verdict::Refused(refusal) | Verdict::NoDecision(refusal) = &answer.verdict
         && request.is_writing()
@@ -256,40 +279,28 @@ pub(super) fn report_refusal(request: &Request, answer: &Answer) {
     }
 }
 
-/// Says who was added, who recovered and who waits for a seat.
-fn report_delivered(report: &Report) {
-    let delivered = report.delivered.iter();
-    let added = delivered.filter(|delivered| delivered.change == Change::Add);
-    let added: BTreeSet<&str> = added.map(|delivered| delivered.id.as_str()).collect();
-    if !added.is_empty() {
-        events::users_added(&added);
-    }
-    report_recovered_employees(&report.recovered);
-    if report.seats_exhausted {
-        events::seats_exhausted(report.seats_limit, report.waiting_for_seat.len());
-    }
-}
-
-/// Says that a cycle failed of which the state knows nothing.
+/// Logs that a cycle failed of which the state knows nothing.
 pub(crate) fn report_failure_without_state(error: &CycleError, memory: &mut Memory, unhealthy_after: SignedDuration) {
     let earlier = memory.state_failure;
     let since = earlier.map_or_else(Instant::now, |earlier| earlier.since);
     let reported_at = earlier.and_then(|earlier| earlier.reported_at);
-    let failing = Failing {
+    let streak = FailureStreak {
         lasts: elapsed(since),
         last_kind: earlier.map(|earlier| earlier.kind),
         reported_ago: reported_at.map(elapsed),
     };
-    let is_reported = failing.report(error, 0, unhealthy_after);
+    let level = streak.level(error, unhealthy_after);
+    events::cycle_failed(level, error.kind(), error, seconds(streak.lasts), 0);
+    let is_error = level == Level::ERROR;
     memory.state_failure = Some(StateFailure {
         since,
         kind: error.kind(),
-        reported_at: if is_reported { Some(Instant::now()) } else { reported_at },
+        reported_at: if is_error { Some(Instant::now()) } else { reported_at },
     });
 }
 
-/// Cycles that fail.
-struct Failing<'a> {
+/// Cycles that failed one after the other.
+struct FailureStreak<'a> {
     lasts: SignedDuration,
     /// What the last cycle failed with, if it did.
     last_kind: Option<&'a str>,
@@ -297,24 +308,22 @@ struct Failing<'a> {
     reported_ago: Option<SignedDuration>,
 }
 
-impl Failing<'_> {
+impl FailureStreak<'_> {
     /// What may pass by itself is an error only if it lasts; what needs a human is one at once, and when it changes. Both are
-    /// errors once an hour. Returns whether this is one.
-    fn report(&self, error: &CycleError, requests: usize, unhealthy_after: SignedDuration) -> bool {
+    /// errors once an hour.
+    fn level(&self, error: &CycleError, unhealthy_after: SignedDuration) -> Level {
         let (kind, class) = error.kind_and_class();
-        let level = match class {
+        match class {
             FailureClass::Stopping => Level::INFO,
             FailureClass::Transient if self.lasts < unhealthy_after / 3 => Level::WARN,
             FailureClass::NeedsHuman if self.last_kind != Some(kind) => Level::ERROR,
             FailureClass::Transient | FailureClass::NeedsHuman if is_due(self.reported_ago) => Level::ERROR,
             FailureClass::Transient | FailureClass::NeedsHuman => Level::WARN,
-        };
-        events::cycle_failed(level, kind, error, seconds(self.lasts), requests);
-        level == Level::ERROR
+        }
     }
 }
 
-/// Whether what was last said so long ago, if ever, is to be said again.
+/// Whether what was last logged so long ago, if ever, is to be logged again.
 fn is_due(reported_ago: Option<SignedDuration>) -> bool {
     reported_ago.is_none_or(|reported_ago| reported_ago >= REMIND_AFTER)
 }

@@ -1,8 +1,8 @@
-//! One cycle: the whole story of the product on one screen.
+//! One cycle, from opening it to recording its end.
 //!
 //! [`SyncEngine::run_cycle`] opens a cycle, reads the CRM meanwhile, and closes the cycle; in between `SyncEngine::sync` plans,
 //! and sends one request after the other. What is asked of Wazzup before the plan is final is in `questions`, how far a cycle
-//! got and how employees are counted in `progress`, what is said about it in `log`.
+//! got and how employees are counted in `progress`, what is logged about it in `log`.
 
 mod error;
 mod log;
@@ -27,11 +27,11 @@ use crate::{
     employee::PhoneReader,
     events,
     plan::Policy,
-    state::{CycleOutcome, Finished, Lease, Opening, State},
+    state::{self, CycleOutcome, Finished, Lease, Opening, State},
     wazzup::{Client, Gate},
 };
 
-/// What is kept in step with what, and how.
+/// Everything that a cycle works with.
 #[derive(Debug)]
 pub struct SyncEngine {
     pub crm: Crm,
@@ -42,7 +42,8 @@ pub struct SyncEngine {
     /// How often Wazzup's list is read.
     pub verify_every: SignedDuration,
     pub keep_history: SignedDuration,
-    /// After this time without success the copy counts as unhealthy.
+    /// After this time without a successful cycle the process counts as unhealthy; after a third of it, a failure that may pass
+    /// by itself is logged as an error.
     pub unhealthy_after: SignedDuration,
 }
 
@@ -98,18 +99,26 @@ impl SyncEngine {
         let mut progress = Progress::default();
         let result = self.sync(lease, gate, &opening, rows, &mut progress, &mut log).await;
         let error = result.err();
-        let mut lost_lease = error.as_ref().is_some_and(CycleError::is_lost_lease);
         let waiting_before = &opening.account.facts.waiting_for_seat;
         let (mut finished, report) = progress.finish(error.as_ref(), waiting_before);
-        log.ended(error.as_ref(), &report, &mut finished, began.elapsed());
-        let recorded = self
-            .state
-            .finish_cycle(lease, opening.cycle, &finished, self.keep_history);
-        if let Err(error) = recorded.await {
-            let error = CycleError::from(error);
-            lost_lease |= error.is_lost_lease();
-            report_failure_without_state(&error, log.memory, self.unhealthy_after);
-            finished.outcome = CycleOutcome::Failed;
+        CycleLog::delivered(&report);
+        log.note_reports(error.as_ref(), &mut finished);
+        let recorded = if error.as_ref().is_some_and(CycleError::is_lost_lease) {
+            Err(state::Error::LeaseLost)
+        } else {
+            let finishing = self
+                .state
+                .finish_cycle(lease, opening.cycle, &finished, self.keep_history);
+            finishing.await
+        };
+        let lost_lease = matches!(recorded, Err(state::Error::LeaseLost));
+        match recorded {
+            Ok(()) => log.ended(error.as_ref(), &finished, began.elapsed()),
+            Err(unrecorded) => {
+                let error = error.unwrap_or(unrecorded.into());
+                report_failure_without_state(&error, log.memory, self.unhealthy_after);
+                finished.outcome = CycleOutcome::Failed;
+            }
         }
         CycleReport {
             outcome: finished.outcome,
@@ -137,7 +146,7 @@ impl SyncEngine {
             cycle,
             snapshot,
             account,
-            ..
+            orders,
         } = opening;
         let roster = rows.roster(self.phone_reader.knowing(snapshot.known_phones()));
         let list_is_due = log.memory.list_at_start || self.is_list_due(account, &wazzup.fingerprint, cycle.now);
@@ -150,7 +159,7 @@ impl SyncEngine {
         (progress.plan, progress.list) = (plan, list);
         let mut next = delivery.start();
         self.state
-            .record_start(lease, *cycle, &progress.plan.marks, next.as_ref())
+            .record_start(lease, *cycle, orders, &progress.plan.marks, next.as_ref())
             .await?;
         while let Some(request) = next {
             abort::step();

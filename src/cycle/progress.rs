@@ -49,11 +49,12 @@ impl Progress {
             None => CycleOutcome::Incomplete,
         };
         let waiting = &report.waiting_for_seat;
-        let is_waiting_changed = is_planned && waiting != waiting_before;
+        let is_waiting_changed = is_planned && (waiting != waiting_before || plan.marks.forgets_account);
+        let adopted = report.count(&[Change::Adopt, Change::TakeOver]);
         let list_passed = plan.account_proven.then(|| ListPassed {
             fingerprint: list.fingerprint.clone(),
             seats_used: report.seats_used.filter(|_| list.is_complete()),
-            foreign_users: list.is_complete().then_some(plan.drift.foreign),
+            foreign_users: list.is_complete().then_some(plan.drift.foreign.saturating_sub(adopted)),
         });
         let finished = Finished {
             outcome,
@@ -64,7 +65,7 @@ impl Progress {
             counts,
             requests: report.requests,
             added: report.count(&[Change::Add]),
-            adopted: report.count(&[Change::Adopt, Change::TakeOver]),
+            adopted,
             updated: report.count(&[Change::Update, Change::Release, Change::Resend]),
             removed: report.removed,
             held: plan.unapproved_holds().count(),

@@ -6,7 +6,7 @@ use super::{CycleError, SyncEngine};
 use crate::{
     delivery::Interruption,
     employee::{EmployeeId, Roster},
-    plan::{Plan, RemoteList, Snapshot},
+    plan::{Coverage, Plan, RemoteList, Snapshot},
     state::Account,
     wazzup::{self, Session},
 };
@@ -50,7 +50,12 @@ impl SyncEngine {
             }
             let users: Vec<&EmployeeId> = plan.questions.users.iter().take(LOOK_UPS - look_ups).collect();
             if users.is_empty() {
-                return Ok((plan, list));
+                return match list.coverage() {
+                    Coverage::Unavailable(reason) if plan.questions.for_account => {
+                        Err(Interruption::Unavailable(reason.clone()).into())
+                    }
+                    _ => Ok((plan, list)),
+                };
             }
             look_ups += users.len();
             look_up(wazzup, &mut list, &users, plan.questions.for_account).await?;

@@ -219,7 +219,7 @@ fn count_additions(items: &[Item]) -> usize {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
     pub seats: Seats,
-    /// Users who are ours: the fewest that the account can have.
+    /// Users who are ours, as far as is known: about the fewest that the account can have.
     managed: usize,
     /// How many more additions may be sent; `None` while no limit is known.
     left: Option<usize>,
@@ -261,6 +261,7 @@ impl Room {
     /// Removals were accepted.
     pub(super) fn free_seats(&mut self, seats: usize, outcomes: &mut Vec<Outcome>) {
         if seats > 0 {
+            self.managed = self.managed.saturating_sub(seats);
             self.seats.used = self.seats.used.map(|used| used.saturating_sub(seats));
             self.return_seats(seats);
             outcomes.push(Outcome::SeatsTaken(-count(seats)));
@@ -272,6 +273,7 @@ impl Room {
         if seats == 0 {
             return;
         }
+        self.managed += seats;
         self.seats.used = self.seats.used.map(|used| used + seats);
         outcomes.push(Outcome::SeatsTaken(count(seats)));
         if let (Some(used), Some(limit)) = (self.seats.used, self.seats.limit)

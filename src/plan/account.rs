@@ -66,10 +66,17 @@ fn judge_by_names(input: Input<'_>, acknowledged: &[(&EmployeeId, &Acknowledged)
         let sample: Vec<&EmployeeId> = can_be_asked.take(SAMPLE).collect();
         let unasked = sample.iter().filter(|id| !list.needs_no_look_up(id.as_str()));
         let unasked = unasked.map(|id| (*id).clone()).collect();
-        let number = sample.len();
+        if sample.is_empty() && !list.was_answered() {
+            // Nothing can be asked before Wazzup answers with a list.
+            return ask(Vec::new());
+        }
+        let asked = match sample.len() {
+            0 => String::new(),
+            number => format!("{number} of "),
+        };
         (
             unasked,
-            format!("none of {number} of our users is in Wazzup under the acknowledged name"),
+            format!("none of {asked}our users is in Wazzup under the acknowledged name"),
         )
     };
     if unasked.is_empty() {

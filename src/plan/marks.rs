@@ -64,13 +64,19 @@ impl Plan {
         }
         let local: BTreeSet<&FailureKey> = self.local_failures.iter().map(|local| &local.key).collect();
         let sent = self.upserts.iter().map(PlannedUpsert::id);
-        let not_sent = self.backing_off.iter().chain(&self.pending);
-        let not_in_sync: BTreeSet<&str> = sent.chain(not_sent).map(EmployeeId::as_str).collect();
+        let released = self.releases.iter().map(|release| &release.employee.id);
+        let not_sent = self
+            .backing_off
+            .iter()
+            .chain(&self.waiting_for_seat)
+            .chain(&self.pending);
+        let wanted = sent.chain(released).chain(not_sent);
+        let wanted_upserts: BTreeSet<&str> = wanted.map(EmployeeId::as_str).collect();
         let is_wanted = |key: &FailureKey, failure: &Failure| {
             let id = &*key.user_id;
             match key.operation {
                 _ if failure.is_local || local.contains(key) => local.contains(key),
-                Operation::Upsert => not_in_sync.contains(id),
+                Operation::Upsert => wanted_upserts.contains(id),
                 Operation::Remove => {
                     let leaver = leavers.all.binary_search_by(|leaver| leaver.id.as_str().cmp(id));
                     leaver.is_ok_and(|index| !leavers.all[index].is_gone())

@@ -159,7 +159,7 @@ pub struct Marks {
     /// Users who are back: `absent_since` becomes NULL.
     pub returned: Vec<EmployeeId>,
     /// Holds that are new or changed, as they are to be stored.
-    pub opened_holds: Vec<(HoldKey, Hold)>,
+    pub opened_holds: Holds,
     /// Holds that are over.
     pub closed_holds: Vec<HoldKey>,
     /// Failures in the CRM's own rows that are not stored yet.

@@ -263,7 +263,7 @@ fn drift(input: Input<'_>, missing: usize) -> Drift {
 fn seats(input: Input<'_>) -> Seats {
     let account = &input.snapshot.account;
     let counted = input.list.is_complete().then(|| input.list.users().count());
-    let tries_beyond = account.retry_seats || (input.list.scheduled && input.list.was_requested());
+    let tries_beyond = account.retry_seats || input.list.scheduled;
     Seats {
         used: counted.or(account.seats_used),
         limit: account.seats_limit,

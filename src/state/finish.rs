@@ -112,7 +112,7 @@ impl Transaction<'_> {
                    failing_since = CASE WHEN has_failed THEN COALESCE(a.failing_since, $6) END,
                    error_reported_at = CASE WHEN NOT has_failed THEN NULL
                        WHEN ended.reported_error THEN now() ELSE a.error_reported_at END,
-                   holds_reported_at = CASE WHEN ended.reported_holds THEN now() ELSE a.holds_reported_at END,
+                   holds_reported_at = CASE WHEN ended.reported_holds THEN $6 ELSE a.holds_reported_at END,
                    eligible = COALESCE(ended.eligible, a.eligible), in_sync = COALESCE(ended.in_sync, a.in_sync),
                    failing = COALESCE(ended.failing, a.failing), waiting_for_seat = COALESCE(ended.waiting_for_seat, a.waiting_for_seat),
                    pending = COALESCE(ended.pending, a.pending), missing_ids = COALESCE(ended.missing_ids, a.missing_ids),

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Error, Lease, OpenCycle, State, Transaction, interval, texts};
+use super::{Error, Lease, OpenCycle, State, Transaction, interval, orders::AppliedOrders, texts};
 use crate::{
     delivery::{Loss, Outcome, Request, Step},
     employee::EmployeeId,
@@ -12,23 +12,23 @@ use crate::{
 };
 
 impl State {
-    /// Writes down what the plan marks, and the first request before it is sent. Does nothing if there is neither.
+    /// Writes down the operators' orders, what the plan marks, and the first request before it is sent. Does nothing if there
+    /// is none of it.
     pub async fn record_start(
         &self,
         lease: &Lease,
         cycle: OpenCycle,
+        orders: &AppliedOrders,
         marks: &Marks,
         first: Option<&Request>,
     ) -> Result<(), Error> {
-        if marks.is_empty() && !first.is_some_and(Request::is_writing) {
+        if orders.is_empty() && marks.is_empty() && !first.is_some_and(Request::is_writing) {
             return Ok(());
         }
         self.under_lease(lease, "writing down what a cycle is about to do", async |tx| {
-            if !marks.is_empty() {
-                tx.fence(lease).await?;
-                tx.write_marks(cycle, marks).await?;
-            }
-            tx.advance_journal(self, lease, cycle, &[], Loss::None, first).await
+            tx.advance_journal(self, lease, cycle, &[], Loss::None, first).await?;
+            tx.write_applied_orders(orders).await?;
+            tx.write_marks(cycle, marks).await
         })
         .await
     }

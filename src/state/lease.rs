@@ -89,8 +89,10 @@ impl State {
     /// Renews the lease, while another transaction of ours may be under way.
     pub async fn renew(&self, lease: &Lease) -> Result<(), Error> {
         let asked_at = Instant::now();
-        self.transaction_in(&self.renewals, "renewing the lease", async |tx| tx.fence(lease).await)
-            .await?;
+        self.transaction_in(&self.renewals, "renewing the lease", async |tx| {
+            tx.renew_lease(lease).await
+        })
+        .await?;
         lease.renewed(asked_at);
         Ok(())
     }
@@ -112,7 +114,7 @@ impl State {
     }
 
     /// A transaction that writes under the lease: `work` begins with a statement that renews it, such as
-    /// [`Transaction::fence`]. This process counts the renewed lease from before the transaction began, as the database does.
+    /// [`Transaction::renew_lease`]. This process counts the renewed lease from before the transaction began, as the database does.
     pub(super) async fn under_lease<T>(
         &self,
         lease: &Lease,
@@ -167,7 +169,7 @@ impl Transaction<'_> {
         })
     }
 
-    pub(super) async fn fence(&mut self, lease: &Lease) -> Result<(), Error> {
+    pub(super) async fn renew_lease(&mut self, lease: &Lease) -> Result<(), Error> {
         let renewed = sqlx::query!(
             "UPDATE accounts SET lease_expires_at = now() + $4 \
              WHERE account = $1 AND lease_token = $2 AND lease_holder = $3",

@@ -8,7 +8,7 @@ use sqlx::types::Json;
 use super::{Error, OpenCycle, Transaction, texts};
 use crate::{
     employee::EmployeeId,
-    plan::{Hold, HoldKey, Marks},
+    plan::{Hold, HoldKey, Holds, Marks},
 };
 
 impl Transaction<'_> {
@@ -41,7 +41,6 @@ impl Transaction<'_> {
         self.run(sqlx::query!(
             "WITH dropped_users AS (DELETE FROM users WHERE account = $1), \
                  dropped_losses AS (DELETE FROM lost WHERE account = $1), \
-                 dropped_request AS (DELETE FROM in_flight WHERE account = $1), \
                  dropped_failures AS (DELETE FROM failures WHERE account = $1), \
                  dropped_holds AS (DELETE FROM holds WHERE account = $1) \
              UPDATE accounts SET fingerprint = NULL, list_passed_at = NULL, seats_used = NULL, foreign_users = NULL, \
@@ -65,7 +64,7 @@ impl Transaction<'_> {
         .await
     }
 
-    pub(super) async fn open_holds(&mut self, opened: &[(HoldKey, Hold)]) -> Result<(), Error> {
+    pub(super) async fn open_holds(&mut self, opened: &Holds) -> Result<(), Error> {
         if opened.is_empty() {
             return Ok(());
         }

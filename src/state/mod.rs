@@ -44,6 +44,8 @@ pub use finish::{CycleFailure, Finished, ListPassed};
 pub use history::{Erasure, HistoryEntry, HistoryOperation};
 pub use lease::{Acquired, Holder, Lease};
 pub use opening::{OpenCycle, Opening, Peek};
+#[cfg(test)]
+pub use orders::AppliedOrders;
 pub use overview::Overview;
 #[cfg(test)]
 pub use overview::PastCycle;

@@ -36,7 +36,8 @@ pub struct Peek {
 }
 
 impl State {
-    /// Opens a cycle: numbers it, notes what was in flight as lost, loads the snapshot and applies the operators' orders.
+    /// Opens a cycle: numbers it, notes what was in flight as lost, loads the snapshot and applies the operators' orders to
+    /// it. [`State::record_start`] writes them down: the orders of a cycle that fails before it has a plan stay in the inbox.
     pub async fn open_cycle(&self, lease: &Lease) -> Result<Opening, Error> {
         self.under_lease(lease, "opening a cycle", async |tx| tx.open(lease).await)
             .await
@@ -116,8 +117,7 @@ impl Transaction<'_> {
         };
         let mut orders = AppliedOrders::default();
         if row.orders {
-            orders = apply_orders(self.take_orders().await?, &mut snapshot, cycle.now);
-            self.write_applied_orders(&orders, &snapshot).await?;
+            orders = apply_orders(self.load_orders().await?, &mut snapshot, cycle.now);
         }
         Ok(Opening {
             cycle,

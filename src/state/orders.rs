@@ -1,14 +1,15 @@
 //! The inbox: what operators ask for with `approve` and `retry`. They only insert, so no order is lost to a race.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use sqlx::types::Json;
 
 use super::{Error, State, Transaction};
-use crate::plan::{Approval, Hold, HoldKey, HoldKind, LostContent, LostEntry, Snapshot};
+use crate::plan::{Approval, HoldKey, HoldKind, Holds, LostContent, LostEntry, Snapshot};
 
 pub(super) struct Order {
+    id: i64,
     at: Timestamp,
     given_by: String,
     /// Of a retry, `None`: everybody.
@@ -20,17 +21,27 @@ pub(super) struct Order {
 
 #[derive(Debug, Default)]
 pub struct AppliedOrders {
-    pub approved: BTreeMap<HoldKey, Approval>,
+    /// The rows of the inbox.
+    ids: Vec<i64>,
+    /// The holds that were approved.
+    pub approved: Holds,
     /// Approvals that match no hold any more.
     pub dropped: Vec<(HoldKey, Approval)>,
     retried: BTreeSet<String>,
     retries_everybody: bool,
 }
 
+impl AppliedOrders {
+    pub(super) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
 /// Has `snapshot` follow the orders `now`: holds are approved, failures are due, and an acknowledged user is sent again.
 pub(super) fn apply_orders(orders: Vec<Order>, snapshot: &mut Snapshot, now: Timestamp) -> AppliedOrders {
     let mut applied = AppliedOrders::default();
     for order in orders {
+        applied.ids.push(order.id);
         match (order.user_id, order.kind) {
             (Some(user_id), Some(kind)) => {
                 // A kind that this version does not know could only be a newer one's.
@@ -42,8 +53,8 @@ pub(super) fn apply_orders(orders: Vec<Order>, snapshot: &mut Snapshot, now: Tim
                 };
                 match snapshot.holds.get_mut(&key) {
                     Some(hold) if Some(&hold.content) == order.content.as_ref() => {
-                        hold.approved = Some(approval.clone());
-                        applied.approved.insert(key, approval);
+                        hold.approved = Some(approval);
+                        applied.approved.insert(key, hold.clone());
                     }
                     _ => applied.dropped.push((key, approval)),
                 }
@@ -91,32 +102,24 @@ impl Transaction<'_> {
     pub(super) async fn load_orders(&mut self) -> Result<Vec<Order>, Error> {
         let orders = sqlx::query_as!(
             Order,
-            "SELECT at, given_by, user_id, kind, content FROM inbox WHERE account = $1 ORDER BY id",
+            "SELECT id, at, given_by, user_id, kind, content FROM inbox WHERE account = $1 ORDER BY id",
             self.account
         );
         Ok(orders.fetch_all(self.executor()).await?)
     }
 
-    pub(super) async fn take_orders(&mut self) -> Result<Vec<Order>, Error> {
-        let orders = sqlx::query_as!(
-            Order,
-            "DELETE FROM inbox WHERE account = $1 RETURNING at, given_by, user_id, kind, content",
-            self.account
-        );
-        Ok(orders.fetch_all(self.executor()).await?)
-    }
-
-    /// Writes down what [`apply_orders`] did to `snapshot`.
-    pub(super) async fn write_applied_orders(
-        &mut self,
-        applied: &AppliedOrders,
-        snapshot: &Snapshot,
-    ) -> Result<(), Error> {
-        let mut approved: Vec<(HoldKey, Hold)> = Vec::new();
-        for key in applied.approved.keys() {
-            approved.push((key.clone(), snapshot.holds[key].clone()));
+    /// Writes down what [`apply_orders`] did to the snapshot, and takes the orders out of the inbox.
+    pub(super) async fn write_applied_orders(&mut self, applied: &AppliedOrders) -> Result<(), Error> {
+        if applied.is_empty() {
+            return Ok(());
         }
-        self.open_holds(&approved).await?;
+        self.run(sqlx::query!(
+            "DELETE FROM inbox WHERE account = $1 AND id = ANY($2)",
+            self.account,
+            &applied.ids
+        ))
+        .await?;
+        self.open_holds(&applied.approved).await?;
         let user_ids: Vec<String> = applied.retried.iter().cloned().collect();
         self.run(sqlx::query!(
             "UPDATE failures SET next_attempt_at = now() \
@@ -145,8 +148,8 @@ impl State {
     pub async fn order_approvals(&self, approvals: &[(HoldKey, String)], given_by: &str) -> Result<(), Error> {
         self.transaction("ordering approvals", async |tx| {
             tx.run(sqlx::query!(
-                "INSERT INTO inbox (account, verb, kind, user_id, content, given_by) \
-                 SELECT $1, 'approve', entry -> 0 ->> 'kind', entry -> 0 ->> 'user_id', entry ->> 1, $3 \
+                "INSERT INTO inbox (account, kind, user_id, content, given_by) \
+                 SELECT $1, entry -> 0 ->> 'kind', entry -> 0 ->> 'user_id', entry ->> 1, $3 \
                  FROM jsonb_array_elements($2) AS entry",
                 self.account,
                 Json(approvals) as _,
@@ -165,7 +168,7 @@ impl State {
         }
         self.transaction("ordering a retry", async |tx| {
             tx.run(sqlx::query!(
-                "INSERT INTO inbox (account, verb, user_id, given_by) SELECT $1, 'retry', unnest($2::text[]), $3",
+                "INSERT INTO inbox (account, user_id, given_by) SELECT $1, unnest($2::text[]), $3",
                 self.account,
                 rows as _,
                 given_by

@@ -112,7 +112,8 @@ impl Overview {
         self.managed = managed.clone().count() as u64;
         let is_held = |id: &EmployeeId| {
             let hold = HoldKey::new(HoldKind::Remove, id.as_str());
-            snapshot.holds.contains_key(&hold)
+            let hold = snapshot.holds.get(&hold);
+            hold.is_some_and(|hold| hold.approved.is_none())
         };
         let leaving = managed.filter(|(id, user)| user.absent_since.is_some() && !is_held(id));
         self.leaving = leaving.count() as u64;

@@ -71,6 +71,30 @@ async fn who_comes_back_after_the_approval_stays() {
 }
 
 #[tokio::test]
+async fn an_approval_during_an_outage_is_carried_out_and_logged_when_it_is_over() {
+    let app = synced(20).await;
+    app.fire(&ids(1..=10)).await;
+    app.once_exits(4).await;
+    app.sql("ALTER TABLE employees RENAME TO away").await;
+    app.run_exits(0, &["approve", "--yes"]).await;
+    for _ in 0..2 {
+        let run = app.once_exits(1).await;
+        assert_eq!(run.events("holds.released").len(), 0, "{run}");
+    }
+    app.sql("ALTER TABLE away RENAME TO employees").await;
+    let run = app.once_exits(0).await;
+    let released = run.events("holds.released");
+    assert_eq!(
+        (released.len(), &released[0]["reason"]),
+        (1, &"approved".into()),
+        "{run}"
+    );
+    assert!(released[0]["approved_by"].is_string(), "{run}");
+    assert_eq!(app.users().len(), 10);
+    app.settled().await;
+}
+
+#[tokio::test]
 async fn held_is_sticky() {
     let app = synced(20).await;
     app.fire(&ids(1..=10)).await;

@@ -105,6 +105,38 @@ async fn an_outage_of_the_state_outlasts_the_lease() {
 }
 
 #[tokio::test]
+async fn a_cycle_that_cannot_be_recorded_is_logged_once() {
+    let app = App::synced(3).await;
+    app.state_sql(
+        "CREATE FUNCTION public.refuse_the_end() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             IF NEW.last_finished_at IS DISTINCT FROM OLD.last_finished_at THEN \
+                 RAISE EXCEPTION 'disk full' USING ERRCODE = '53100'; \
+             END IF; \
+             RETURN NEW; END $$; \
+         CREATE TRIGGER refuse_the_end BEFORE UPDATE ON wazzup_sync.accounts \
+             FOR EACH ROW EXECUTE FUNCTION public.refuse_the_end()",
+    )
+    .await;
+    let run = app.once_exits(1).await;
+    let failed = run.events("cycle.failed");
+    assert_eq!(
+        (failed.len(), &failed[0]["error_kind"]),
+        (1, &"state_unavailable".into()),
+        "{run}"
+    );
+    assert_eq!(run.events("cycle.finished").len(), 0, "{run}");
+    // What failed before that is what the log names.
+    app.sql("ALTER TABLE employees RENAME TO away").await;
+    let run = app.once_exits(1).await;
+    let failed = run.events("cycle.failed");
+    assert_eq!(
+        (failed.len(), &failed[0]["error_kind"]),
+        (1, &"crm_query".into()),
+        "{run}"
+    );
+}
+
+#[tokio::test]
 async fn the_crm_goes_and_comes_back() {
     let mut app = app().await;
     let own = Postgres::start().expect("a server of its own");

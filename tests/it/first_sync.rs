@@ -92,6 +92,7 @@ async fn an_employee_who_is_there_already_is_adopted_and_keeps_the_role() {
     assert_eq!(app.take_writes(), ["POST 2"]);
     assert_eq!(app.name_of("e001"), "Employee 1");
     assert_eq!(app.wazzup.user("e001").expect("still there").role, "manager");
+    assert_eq!(app.status_json().await["seats"]["foreign"], 0);
     app.settled().await;
 }
 

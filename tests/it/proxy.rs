@@ -3,7 +3,8 @@
 //! It runs in a thread of its own, so that a test that blocks does not stop it.
 
 use std::{
-    net::{Ipv4Addr, TcpListener as StdListener},
+    net::{Ipv4Addr, SocketAddr},
+    sync::mpsc,
     thread,
     time::Duration,
 };
@@ -45,16 +46,21 @@ pub struct Proxy {
 impl Proxy {
     /// Forwards connections to `target_port` of the loopback.
     pub fn start(target_port: u16) -> Self {
-        let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        listener.set_nonblocking(true).expect("a socket");
-        let port = listener.local_addr().expect("an address").port();
         let (behaviour, orders) = watch::channel(Behaviour::Forward);
+        let (port_sender, port) = mpsc::channel();
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime
-                .expect("a runtime")
-                .block_on(serve(listener, target_port, orders));
+            let serving = async move {
+                // Bound, and not listening: nobody else gets the port while the proxy refuses connections.
+                let reserved = bind((Ipv4Addr::LOCALHOST, 0).into());
+                let address = reserved.local_addr().expect("an address");
+                let listener = listen(address);
+                port_sender.send(address.port()).expect("the test waits for the port");
+                serve(listener, address, target_port, orders).await;
+            };
+            runtime.expect("a runtime").block_on(serving);
         });
+        let port = port.recv().expect("the proxy listens");
         Self { port, behaviour }
     }
 
@@ -69,33 +75,31 @@ impl Proxy {
     }
 }
 
-/// The port stays the proxy's: nobody else gets it while it is closed.
-enum Port {
-    Open(TcpListener),
-    /// Bound, and not listening.
-    Closed(TcpSocket),
+/// Several sockets of this process can have one port.
+fn bind(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("a socket");
+    socket.set_reuseport(true).expect("a socket");
+    socket.bind(address).expect("the port is ours");
+    socket
 }
 
-async fn serve(listener: StdListener, target_port: u16, mut orders: watch::Receiver<Behaviour>) {
-    let address = listener.local_addr().expect("an address");
-    let mut port = Port::Open(TcpListener::from_std(listener).expect("a listener"));
+fn listen(address: SocketAddr) -> TcpListener {
+    bind(address).listen(1024).expect("the port is ours")
+}
+
+async fn serve(listener: TcpListener, address: SocketAddr, target_port: u16, mut orders: watch::Receiver<Behaviour>) {
+    let mut listener = Some(listener);
     loop {
         let refuses = *orders.borrow_and_update() == Behaviour::Refuse;
-        port = match port {
-            Port::Open(listener) if refuses => {
-                drop(listener);
-                let socket = TcpSocket::new_v4().expect("a socket");
-                socket.set_reuseaddr(true).expect("a socket");
-                socket.bind(address).expect("the port is free");
-                Port::Closed(socket)
-            }
-            Port::Closed(socket) if !refuses => Port::Open(socket.listen(1024).expect("the port is ours")),
-            unchanged => unchanged,
-        };
+        if refuses {
+            listener = None;
+        }
+        let listening = (!refuses).then(|| listener.get_or_insert_with(|| listen(address)));
         let accepted = async {
-            match &port {
-                Port::Open(listener) => listener.accept().await,
-                Port::Closed(_) => std::future::pending().await,
+            match listening {
+                Some(listener) => listener.accept().await,
+                None => std::future::pending().await,
             }
         };
         tokio::select! {

@@ -74,6 +74,27 @@ async fn a_list_that_proves_nothing_changes_nothing(
     app.settled().await;
 }
 
+/// Ids with a slash cannot be looked up, so the list alone can show whose account it is.
+#[tokio::test]
+async fn a_new_key_is_not_judged_before_there_is_a_list() {
+    let app = App::new().await;
+    for id in ["a/1", "a/2", "a/3"] {
+        app.hire(id, &format!("Employee {id}"), None).await;
+    }
+    app.once_exits(0).await;
+    app.wazzup.set_key("a-new-key-of-the-same-account");
+    app.write_key("a-new-key-of-the-same-account");
+    app.wazzup.order(Fault::new(When::List, What::status(500)).always());
+    app.rename("a/1", "Renamed").await;
+    app.take_writes();
+    let run = app.once_exits(1).await;
+    assert_eq!((run.error_kind(), app.take_writes().len()), ("wazzup_unavailable", 0));
+    assert_eq!(app.state_number("SELECT count(*) FROM wazzup_sync.holds").await, 0);
+    app.wazzup.clear_faults();
+    app.once_exits(0).await;
+    app.settled().await;
+}
+
 #[tokio::test]
 async fn a_list_that_does_not_exist_ends_the_cycle() {
     let app = App::synced(3).await;

@@ -104,7 +104,7 @@ fn a_full_account_that_names_its_limit_gets_as_many_as_fit() {
 #[test]
 fn where_the_limit_is_unknown_additions_are_halved_until_one_is_refused() {
     // Where nobody counted them, there are at least as many users as we manage.
-    for (counted, remembered) in [(Some(7), 10), (None, 2)] {
+    for (counted, remembered) in [(Some(7), 10), (None, 5)] {
         let mut plan = adding_with(6, counted, None, 0);
         plan.managed = 2;
         plan.upserts.insert(0, upsert("a", None, false));

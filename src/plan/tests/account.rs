@@ -62,6 +62,22 @@ fn another_key_is_judged_by_a_list_or_by_five_users() {
 }
 
 #[test]
+fn where_nobody_can_be_looked_up_the_list_is_waited_for() {
+    let mut world = World::new();
+    world.snapshot.account.fingerprint = Some("before".to_owned());
+    for id in ["a/1", "a/2"] {
+        world.wants(id, "Employee", None);
+        world.has(id, "Employee", None);
+    }
+    world.shows(&[], Coverage::Unavailable("no answer".to_owned()));
+    let plan = world.plan();
+    assert!(plan.questions.for_account && !plan.doubts_account());
+    world.shows(&[("x", "Somebody")], Coverage::Incomplete("cut short".to_owned()));
+    let hold = &world.plan().holds[&HoldKey::account()];
+    assert!(hold.reason.starts_with("none of our users"), "{}", hold.reason);
+}
+
+#[test]
 fn a_known_key_needs_no_proof_where_there_is_no_list() {
     let mut world = World::with_users(5);
     assert!(world.plan().questions == Questions::default() && !world.plan().account_proven);

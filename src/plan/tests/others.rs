@@ -68,7 +68,6 @@ fn as_many_additions_are_sent_as_there_are_seats_and_a_batch_more_after_a_due_li
     assert_eq!(ids(&world.plan().upserts).len(), 5);
     // Without a list, the seats are those that were counted last.
     world.list = RemoteList::unread("ours");
-    world.list.scheduled = true;
     world.snapshot.account.retry_seats = false;
     let seats = world.plan().seats;
     assert_eq!((seats.used, seats.tried_beyond, seats.free()), (Some(20), 0, Some(0)));
@@ -219,6 +218,29 @@ fn a_refused_release_is_an_open_failure_while_the_user_is_to_have_another_phone(
     world.wants("e1", "Employee 1", Some(PHONE));
     let plan = world.plan();
     assert_eq!((plan.marks.closed_failures.len(), plan.open_failures.len()), (1, 0));
+}
+
+#[test]
+fn a_refusal_stays_open_while_the_employee_waits_for_a_seat_or_only_gives_up_a_phone() {
+    const PHONE: u64 = 79_260_000_001;
+    let mut world = World::with_users(5);
+    world.snapshot.account.seats_used = Some(5);
+    world.snapshot.account.seats_limit = Some(5);
+    world.wants("new", "Newly Hired", None);
+    world.refused("new", Operation::Upsert, "Newly Hired", None, SignedDuration::ZERO);
+    world.has("e1", "Employee 1", Some(PHONE));
+    world.refused(
+        "e1",
+        Operation::Upsert,
+        "Employee 1",
+        None,
+        SignedDuration::from_hours(1),
+    );
+    world.wants("e2", "Employee 2", Some(PHONE));
+    let plan = world.plan();
+    assert_eq!(plan.waiting_for_seat, [employee_id("new")]);
+    assert_eq!((plan.releases.len(), ids(&plan.upserts)), (1, vec!["e2"]));
+    assert_eq!((plan.marks.closed_failures.len(), plan.open_failures.len()), (0, 2));
 }
 
 #[test]

@@ -10,10 +10,10 @@ async fn orders_are_taken_by_the_next_cycle() {
     let update = HoldKey::new(HoldKind::Update, "1");
     let takeover = HoldKey::new(HoldKind::Takeover, "2");
     let marks = Marks {
-        opened_holds: vec![
+        opened_holds: Holds::from([
             (update.clone(), hold("Anne", None)),
             (takeover.clone(), hold("Boris", None)),
-        ],
+        ]),
         ..Marks::default()
     };
     fixture.record_start(cycle, &marks, None).await;
@@ -64,6 +64,16 @@ async fn orders_are_taken_by_the_next_cycle() {
     let known = ["1", "2", "3", "4", "9"].map(|user_id| opening.snapshot.knows(user_id));
     assert_eq!(known, [true, true, true, true, false]);
     assert_eq!(opening.orders.dropped[0].0, takeover);
+    assert_eq!(
+        fixture.sql("SELECT count(*) FROM wazzup_sync.inbox"),
+        "6",
+        "a cycle without a plan leaves them"
+    );
+    let marks = Marks::default();
+    let begun = fixture
+        .state
+        .record_start(&fixture.lease, opening.cycle, &opening.orders, &marks, None);
+    begun.await.expect("the orders are written down");
     assert_eq!(
         fixture.sql("SELECT next_attempt_at <= now() FROM wazzup_sync.failures"),
         "t"
@@ -252,6 +262,7 @@ async fn a_failed_cycle_leaves_the_list_due() {
         had_list: true,
         list_passed: Some(list),
         reported_error: true,
+        reported_holds: true,
         ..finished(CycleOutcome::Failed)
     };
     fixture.finish(cycle, &failed, KEEP).await;
@@ -261,6 +272,8 @@ async fn a_failed_cycle_leaves_the_list_due() {
         (Some(cycle.now), None)
     );
     assert!(account.error_reported_at.is_some() && account.list_read_at.is_none());
+    // The grace of a hold may end while the cycle runs.
+    assert_eq!(account.holds_reported_at, Some(cycle.now));
     assert_eq!((account.facts.fingerprint, account.seats.used), (None, Some(3)));
     let good = Finished {
         noteworthy: false,

@@ -28,7 +28,9 @@ async fn the_fence_compares_token_and_holder() {
     let end = finished(CycleOutcome::InSync);
     let refused = [
         state.open_cycle(lease).await.map(|_| ()),
-        state.record_start(lease, cycle, &marks, Some(&request)).await,
+        state
+            .record_start(lease, cycle, &AppliedOrders::default(), &marks, Some(&request))
+            .await,
         state.record(lease, cycle, &step).await,
         state.finish_cycle(lease, cycle, &end, KEEP).await,
         state.renew(lease).await,

@@ -18,7 +18,7 @@ use super::*;
 use crate::{
     delivery::{Attempts, BatchEntry, Change, FailedAttempt, Loss, Outcome, Request, Step},
     employee::{Employee, EmployeeId, FullName, Phone, RowProblem, Spelling},
-    plan::{Approval, FailureKey, Hold, HoldKey, HoldKind, LocalFailure, LostContent, Marks, Operation},
+    plan::{Approval, FailureKey, Hold, HoldKey, HoldKind, Holds, LocalFailure, LostContent, Marks, Operation},
 };
 
 const LEASE: Duration = Duration::from_secs(90);
@@ -50,8 +50,9 @@ impl Fixture {
     }
 
     async fn record_start(&self, cycle: OpenCycle, marks: &Marks, first: Option<&Request>) {
-        let begun = self.state.record_start(&self.lease, cycle, marks, first).await;
-        begun.expect("the intent is written");
+        let orders = AppliedOrders::default();
+        let begun = self.state.record_start(&self.lease, cycle, &orders, marks, first);
+        begun.await.expect("the intent is written");
     }
 
     async fn record(&self, cycle: OpenCycle, loss: Loss, outcomes: Vec<Outcome>, next: Option<Request>) {

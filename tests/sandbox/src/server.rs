@@ -1,5 +1,6 @@
 //! The listening side, with a runtime of its own: a test may block while the sandbox goes on.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum_server::tls_rustls::RustlsConfig;
 use parking_lot::Mutex;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio::runtime::{Builder, Runtime};
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -28,28 +29,35 @@ pub(crate) struct Server {
     pub(crate) tls: Option<RustlsConfig>,
     pub(crate) state: Shared,
     runtime: Mutex<Option<Runtime>>,
+    /// Bound, and not listening: nobody else gets the port while the server is stopped.
+    _reserved: Socket,
 }
 
 impl Server {
     pub(crate) fn start(address: SocketAddr, tls: Option<RustlsConfig>) -> anyhow::Result<Self> {
-        let mut server = Self {
-            address,
+        let in_use = || format!("cannot listen on {address}: choose another port");
+        // Another sandbox would share its port.
+        drop(TcpListener::bind(address).with_context(in_use)?);
+        let reserved = bind(address).with_context(in_use)?;
+        let server = Self {
+            address: reserved.local_addr()?.as_socket().context("it is an IP address")?,
             tls,
             state: Shared::default(),
             runtime: Mutex::default(),
+            _reserved: reserved,
         };
-        server.address = server.start_again()?;
+        server.start_again()?;
         Ok(server)
     }
 
-    /// Listens again on the same port. Returns the address.
-    pub(crate) fn start_again(&self) -> anyhow::Result<SocketAddr> {
-        let listener = TcpListener::bind(self.address);
-        let listener = listener.with_context(|| format!("cannot listen on {}: choose another port", self.address))?;
+    /// Listens, again on the same port.
+    pub(crate) fn start_again(&self) -> anyhow::Result<()> {
+        let socket = bind(self.address)?;
+        socket.listen(1024)?;
+        let listener = TcpListener::from(socket);
         // Inherited by its connections. A client closes them first, so one that the server closes is a lost one, and is reset.
         SockRef::from(&listener).set_linger(Some(Duration::ZERO))?;
         SockRef::from(&listener).set_tcp_nodelay(true)?;
-        let address = listener.local_addr()?;
         let router = control::routes().fallback(handle).with_state(Arc::clone(&self.state));
         let tls = self.tls.clone();
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -61,7 +69,7 @@ impl Server {
             }
         });
         *self.runtime.lock() = Some(runtime);
-        Ok(address)
+        Ok(())
     }
 
     pub(crate) fn stop(&self) {
@@ -77,6 +85,15 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Several sockets of this process can have one port.
+fn bind(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 /// What a server needs for HTTPS, from a certificate chain and its private key in one PEM text.

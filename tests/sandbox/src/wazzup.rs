@@ -46,7 +46,7 @@ impl Wazzup {
 
     /// Listens again on the same port after [`Wazzup::stop`].
     pub fn start_again(&self) -> anyhow::Result<()> {
-        self.server.start_again().map(drop)
+        self.server.start_again()
     }
 
     /// `http://127.0.0.1:PORT/v3`, or `https`.

@@ -59,19 +59,21 @@ pub struct Finished {
 }
 
 impl State {
-    /// `opening.rs`: what was in flight is lost, orders are taken, the snapshot is loaded.
+    /// `opening.rs`: what was in flight is lost, the snapshot is loaded, and the orders are applied to it alone.
     pub fn open_cycle(&mut self, now: Timestamp) -> Snapshot {
         self.lose_entries_in_flight(now, true);
         self.in_flight = None;
-        let retries_seats = self.take_orders(now);
-        let mut snapshot = self.tables.clone();
+        let mut opened = self.clone();
+        let retries_seats = opened.take_orders(now);
+        let mut snapshot = opened.tables;
         snapshot.recent_removals = self.recent_removals(now);
         snapshot.account.retry_seats = retries_seats;
         snapshot
     }
 
-    /// `journal.rs`: what the plan marks, and the first request before it is sent.
+    /// `journal.rs`: the orders, what the plan marks, and the first request before it is sent.
     pub fn begin(&mut self, now: Timestamp, cycle_began: Timestamp, marks: &Marks, first: Option<&Request>) {
+        self.take_orders(now);
         if marks.is_empty() && !first.is_some_and(Request::is_writing) {
             return;
         }
