@@ -1,4 +1,4 @@
-//! The command line: one file for each verb. Answers go to stdout, logs and notes to stderr.
+//! The command line: one file for each verb. Answers go to stdout; logs, notes and questions to stderr.
 
 mod approve;
 mod check;

@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use sandbox::{Request, Wazzup};
+use sandbox::{Request, User, Wazzup};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgPool, Row as _, postgres::PgPoolOptions};
 use tempfile::TempDir;
@@ -328,7 +328,17 @@ impl App {
 
     /// As [`Self::settled`], where something stays undone, so that `once` ends with this exit code.
     pub async fn quiet(&self, code: i32) {
-        self.losses_are_settled().await;
+        self.quiet_but_for_overlaps(code).await;
+        self.assert_unharmed();
+    }
+
+    /// As [`Self::settled`], after a process was killed: its last request may have overlapped with the next one's first.
+    pub async fn settled_but_for_overlaps(&self) {
+        self.quiet_but_for_overlaps(0).await;
+    }
+
+    async fn quiet_but_for_overlaps(&self, code: i32) {
+        self.settle_losses().await;
         self.wazzup.clear_log();
         let run = self.once_exits(code).await;
         let requests = self.wazzup.requests();
@@ -337,35 +347,24 @@ impl App {
             "a cycle too many made requests: {run}\n{}",
             self.requests_as_text()
         );
-        self.unharmed();
-        self.counts_balance().await;
-    }
-
-    /// As [`Self::settled`], after a process was killed: its last request may have overlapped with the next one's first.
-    pub async fn settled_but_for_overlaps(&self) {
-        self.losses_are_settled().await;
-        self.wazzup.clear_log();
-        let run = self.once_exits(0).await;
-        assert!(self.wazzup.requests().is_empty(), "{run}\n{}", self.requests_as_text());
-        assert_eq!(self.wazzup.violations(), Vec::<String>::new());
-        assert_eq!(self.wazzup.foreign_touched(), Vec::<String>::new());
+        self.assert_nothing_forbidden();
         self.counts_balance().await;
     }
 
     /// Lets the time pass until no lost request can land any more, and settles them.
-    async fn losses_are_settled(&self) {
+    async fn settle_losses(&self) {
         let has_table = "SELECT count(*) FROM pg_tables WHERE schemaname = 'wazzup_sync' AND tablename = 'lost'";
         if self.state_number(has_table).await == 0 {
             return;
         }
         if self.state_number("SELECT count(*) FROM wazzup_sync.lost").await > 0 {
-            self.nothing_can_land().await;
+            self.expire_losses().await;
             self.once().await;
         }
     }
 
-    /// Twice the time-out of each lost request is over.
-    pub async fn nothing_can_land(&self) {
+    /// Lets twice the time-out of each lost request pass.
+    pub async fn expire_losses(&self) {
         self.state_sql("UPDATE wazzup_sync.lost SET may_land_until = now()")
             .await;
     }
@@ -383,10 +382,14 @@ impl App {
     }
 
     /// What no client may ever do.
-    pub fn unharmed(&self) {
+    pub fn assert_unharmed(&self) {
+        self.assert_nothing_forbidden();
+        assert!(self.wazzup.max_in_flight() <= 1, "one request at a time");
+    }
+
+    fn assert_nothing_forbidden(&self) {
         assert_eq!(self.wazzup.violations(), Vec::<String>::new());
         assert_eq!(self.wazzup.foreign_touched(), Vec::<String>::new());
-        assert!(self.wazzup.max_in_flight() <= 1, "one request at a time");
     }
 
     /// What `status` says adds up: each employee counts once.
@@ -443,17 +446,16 @@ impl App {
     }
 
     pub fn name_of(&self, id: &str) -> String {
-        self.wazzup
-            .user(id)
-            .unwrap_or_else(|| panic!("{id} is not in Wazzup"))
-            .name
+        self.user(id).name
     }
 
     pub fn phone_of(&self, id: &str) -> Option<String> {
-        self.wazzup
-            .user(id)
-            .unwrap_or_else(|| panic!("{id} is not in Wazzup"))
-            .phone
+        self.user(id).phone
+    }
+
+    fn user(&self, id: &str) -> User {
+        let user = self.wazzup.user(id);
+        user.unwrap_or_else(|| panic!("{id} is not in Wazzup"))
     }
 
     /// The open failures as `id operation code`.
@@ -465,13 +467,13 @@ impl App {
     }
 
     /// Makes the comparison with Wazzup's list due, as time would.
-    pub async fn verification_is_due(&self) {
+    pub async fn make_verification_due(&self) {
         self.state_sql("UPDATE wazzup_sync.accounts SET list_read_at = NULL")
             .await;
     }
 
     /// Makes every failure due, as time would.
-    pub async fn failures_are_due(&self) {
+    pub async fn make_failures_due(&self) {
         self.state_sql("UPDATE wazzup_sync.failures SET next_attempt_at = now() WHERE next_attempt_at IS NOT NULL")
             .await;
     }

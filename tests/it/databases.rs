@@ -40,7 +40,7 @@ async fn it_waits_for_databases_that_are_not_up_yet() {
     let failed = daemon.wait_for("cycle.failed", |_| true).await;
     assert_eq!(failed["error_kind"], "state_unavailable");
     app.server.create_database(&late).expect("created");
-    daemon.is_in_sync().await;
+    daemon.wait_until_in_sync().await;
     daemon.stop().await;
     app.state = connect(&app.server.url(&late)).await;
     app.settled().await;
@@ -54,7 +54,7 @@ async fn the_state_database_goes_and_comes_back() {
     app.set("state.url", &own.url("state"));
     app.hire_many(5).await;
     let mut daemon = app.daemon();
-    daemon.is_in_sync().await;
+    daemon.wait_until_in_sync().await;
 
     own.restart_immediate().expect("restarted");
     app.rename("e001", "After The Restart").await;
@@ -91,13 +91,13 @@ async fn an_outage_of_the_state_outlasts_the_lease() {
         .set("state.lease", "3s");
     app.hire_many(1).await;
     let mut daemon = app.daemon();
-    daemon.is_in_sync().await;
+    daemon.wait_until_in_sync().await;
     own.stop().expect("stopped");
     daemon.wait_for("lease.lost", |_| true).await;
     let failed = daemon.wait_for("cycle.failed", |_| true).await;
     assert!(failed["failing_for_s"].as_i64() >= Some(1), "{failed}");
     own.start_again().expect("started");
-    daemon.is_in_sync().await;
+    daemon.wait_until_in_sync().await;
     daemon.stop().await;
     app.state = connect(&own.url("state")).await;
     app.settled().await;
@@ -150,7 +150,7 @@ async fn the_crm_goes_and_comes_back() {
         .set("crm.url", &own.url("crm"));
     app.unset("crm.columns.phone").unset("crm.columns.active");
     let mut daemon = app.daemon();
-    daemon.is_in_sync().await;
+    daemon.wait_until_in_sync().await;
     own.stop().expect("stopped");
     daemon
         .wait_for("cycle.failed", |event| event["error_kind"] == "crm_unavailable")

@@ -120,7 +120,7 @@ async fn whoever_has_not_left_is_refused() {
     refused(&app, "is part of a request that got no answer").await;
     assert_eq!(app.tables_with(NAME).await, before, "nothing was changed");
     app.wazzup.clear_faults();
-    app.nothing_can_land().await;
+    app.expire_losses().await;
     app.once_exits(0).await;
     assert_eq!(app.erase("17").await.code, 0);
     assert_eq!(app.tables_with(NAME).await, [""; 0]);

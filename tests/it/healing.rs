@@ -110,10 +110,10 @@ async fn heals(trouble: Trouble) -> Healing {
         }
         if cycle == 1 {
             app.wazzup.land_late();
-            app.nothing_can_land().await;
-            app.verification_is_due().await;
+            app.expire_losses().await;
+            app.make_verification_due().await;
         }
-        app.failures_are_due().await;
+        app.make_failures_due().await;
         app.once().await;
     }
     unreachable!("the loop ends by itself")

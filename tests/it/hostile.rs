@@ -34,7 +34,7 @@ async fn hostile_answers_are_survived(
     app.wazzup.clear_faults();
 
     // Something for each call: a list, a lookup of one never acknowledged, a removal, an update.
-    app.verification_is_due().await;
+    app.make_verification_due().await;
     app.fire(&["new", "e001"]).await;
     app.rename("e002", "Renamed").await;
     app.wazzup.order(Fault::new(when, what).always());

@@ -21,7 +21,7 @@ async fn a_late_removal_of_somebody_who_came_back_is_healed() {
     assert!(app.wazzup.user("e001").is_some());
     app.wazzup.land_late();
     assert!(app.wazzup.user("e001").is_none(), "the sandbox did act");
-    app.nothing_can_land().await;
+    app.expire_losses().await;
     app.once_exits(0).await;
     assert_eq!(app.name_of("e001"), "Employee 1");
     app.settled().await;
@@ -39,7 +39,7 @@ async fn a_late_update_does_not_beat_a_newer_one() {
     app.once_exits(0).await;
     app.wazzup.land_late();
     assert_eq!(app.name_of("e001"), "Older", "the sandbox did act");
-    app.nothing_can_land().await;
+    app.expire_losses().await;
     app.once_exits(0).await;
     assert_eq!((app.name_of("e001"), app.phone_of("e001")), ("Newer".into(), None));
     app.settled().await;
@@ -61,7 +61,7 @@ async fn removals_that_fail_do_not_stop_the_upserts_and_are_charged() {
             [format!("e001 remove {code}"), format!("e002 remove {code}")]
         );
         app.wazzup.clear_faults();
-        app.failures_are_due().await;
+        app.make_failures_due().await;
         app.once_exits(0).await;
         app.settled().await;
     }
@@ -119,7 +119,7 @@ async fn a_web_page_is_no_removal() {
     assert!(matches!(run.code, 1 | 3), "{run}");
     assert!(app.wazzup.user("e001").is_some());
     app.wazzup.clear_faults();
-    app.failures_are_due().await;
+    app.make_failures_due().await;
     app.once_exits(0).await;
     assert!(app.wazzup.user("e001").is_none());
     app.settled().await;
@@ -139,7 +139,7 @@ async fn updates_over_the_user_limit_cost_few_requests_and_nobody_waits_for_a_se
     assert!(app.wazzup.writing_requests().len() <= 40, "{}", app.requests_as_text());
     assert_eq!(app.waiting_for_seat().await, [""; 0]);
     app.wazzup.vary(|variant| variant.seats = 1_000);
-    app.failures_are_due().await;
+    app.make_failures_due().await;
     app.once_exits(0).await;
     app.settled().await;
 }
@@ -167,7 +167,7 @@ async fn an_id_that_no_url_can_name_does_not_stop_the_healing_of_others() {
     app.once_exits(0).await;
     app.wazzup.remove(".");
     app.wazzup.remove("plain");
-    app.verification_is_due().await;
+    app.make_verification_due().await;
     app.once_exits(0).await;
     assert!(app.wazzup.user(".").is_some() && app.wazzup.user("plain").is_some());
     app.settled().await;

@@ -118,7 +118,7 @@ async fn fourteen_deaths_at_random_moments_converge() {
         drop(daemon);
     }
     let mut daemon = app.daemon();
-    daemon.is_in_sync().await;
+    daemon.wait_until_in_sync().await;
     daemon.stop().await;
     app.once_exits(0).await;
     let employees: Vec<String> = sqlx::query_scalar("SELECT id FROM employees ORDER BY id COLLATE \"C\"")

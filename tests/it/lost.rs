@@ -61,7 +61,7 @@ impl App {
         assert_eq!(self.wazzup.land_late(), 1);
         assert!(self.wazzup.user(id).is_some(), "the sandbox did act");
         // Twice the time-out of a request is over.
-        self.nothing_can_land().await;
+        self.expire_losses().await;
         let run = self.once_exits(0).await;
         assert!(self.wazzup.user(id).is_none(), "an orphan");
         assert!(run.events("removals.released").is_empty(), "nobody approved it: {run}");
@@ -136,7 +136,7 @@ async fn a_lost_removal_is_settled_by_the_next_cycle() {
     app.wazzup.order(Fault::new(When::BulkDelete, What::CutAfter).always());
     app.once_exits(3).await;
     app.wazzup.clear_faults();
-    app.failures_are_due().await;
+    app.make_failures_due().await;
     app.once_exits(0).await;
     assert_eq!(app.users().len(), 8);
     app.settled().await;
@@ -180,7 +180,7 @@ async fn a_kill_in_the_middle_of_a_request_is_healed() {
     assert_eq!(daemon.ended().await, None);
     app.fire(&["e150"]).await;
     let mut daemon = app.daemon();
-    daemon.is_in_sync().await;
+    daemon.wait_until_in_sync().await;
     daemon.stop().await;
     assert_eq!(app.users().len(), 149);
     app.wazzup_reaches(|wazzup| wazzup.in_flight() == 0).await;

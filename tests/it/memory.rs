@@ -49,7 +49,7 @@ async fn no_answer_of_wazzup_fills_the_memory(#[case] answer: What) {
     // Something for each call: the list, a removal, an update.
     app.rename("e001", "Renamed").await;
     app.fire(&["e002"]).await;
-    app.verification_is_due().await;
+    app.make_verification_due().await;
     app.wazzup.order(Fault::new(When::Any, answer).always());
     let mut daemon = app.daemon();
     daemon.end_of_cycle().await;

@@ -100,7 +100,7 @@ async fn a_refused_key_costs_at_most_two_requests_and_a_new_file_heals_it(#[case
     let failed = daemon.wait_for("cycle.failed", |_| true).await;
     assert_eq!(failed["error_kind"], "wazzup_unauthorized");
     app.write_key(&app.wazzup.key());
-    daemon.is_in_sync().await;
+    daemon.wait_until_in_sync().await;
     daemon.stop().await;
     assert_eq!(app.users().len(), 150);
     app.settled().await;

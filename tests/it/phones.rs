@@ -72,7 +72,7 @@ async fn where_an_omitted_phone_stays_it_does_not_go_round_in_circles() {
         "{failing:?}"
     );
     app.quiet(3).await;
-    app.failures_are_due().await;
+    app.make_failures_due().await;
     app.once().await;
     let run = app.once().await;
     app.quiet(run.code).await;
@@ -185,7 +185,7 @@ async fn a_phone_that_a_foreign_user_has(#[case] omitted: OmittedPhone) {
     app.quiet(3).await;
 
     app.wazzup.remove("boss");
-    app.failures_are_due().await;
+    app.make_failures_due().await;
     app.once_exits(0).await;
     assert_eq!(app.phone_of("e003"), Some(phone(2)));
     app.settled().await;

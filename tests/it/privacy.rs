@@ -96,8 +96,8 @@ async fn a_busy_day_at_trace_level_tells_nothing_about_anybody() {
         app.wazzup.order(Fault::new(When::Any, what));
     }
     ears.every_verb(&app).await;
-    app.verification_is_due().await;
-    app.failures_are_due().await;
+    app.make_verification_due().await;
+    app.make_failures_due().await;
     ears.every_verb(&app).await;
 
     // The key is refused; the service is away.

@@ -130,7 +130,7 @@ impl Daemon {
             let mut stderr = BufReader::new(stderr).lines();
             while let Ok(Some(line)) = stderr.next_line().await {
                 let mut log = copy.lock().unwrap_or_else(PoisonError::into_inner);
-                // A line that is no JSON shows where the log is looked at.
+                // A line that is not JSON fails the test when the log is read.
                 log.push(serde_json::from_str(&line).unwrap_or(Value::String(line)));
                 count.send_replace(log.len());
             }
@@ -194,7 +194,7 @@ impl Daemon {
     }
 
     /// Waits for the next cycle that leaves nothing undone.
-    pub async fn is_in_sync(&mut self) {
+    pub async fn wait_until_in_sync(&mut self) {
         self.wait_for("cycle.finished", |event| event["outcome"] == "in_sync")
             .await;
     }

@@ -86,5 +86,5 @@ async fn check(app: &App, poison: &BTreeMap<String, What>, seats: usize, seed: u
     assert_eq!(pending, 0, "{context}");
     let waiting = app.waiting_for_seat().await;
     assert!(seats < 1_000 || waiting.is_empty(), "{context}");
-    app.unharmed();
+    app.assert_unharmed();
 }

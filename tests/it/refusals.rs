@@ -35,7 +35,7 @@ async fn three_of_250_are_refused_by_index() {
     app.quiet(3).await;
 
     app.wazzup.clear_faults();
-    app.failures_are_due().await;
+    app.make_failures_due().await;
     app.once_exits(0).await;
     assert_eq!(app.take_writes(), ["POST 2"]);
     app.settled().await;
@@ -77,7 +77,7 @@ async fn one_poison_entry_in_200_is_found(#[case] reply: What) {
         app.quiet(3).await;
 
         app.wazzup.clear_faults();
-        app.failures_are_due().await;
+        app.make_failures_due().await;
         let run = app.once_exits(0).await;
         assert_eq!(run.events("employee.recovered").len(), 1, "{run}");
         assert_eq!(app.take_writes(), ["POST 1"]);
@@ -94,7 +94,7 @@ async fn an_answer_that_misleads_costs_the_others_nothing_for_long(#[case] reply
     app.wazzup.poison(["e010", "e060"], reply);
     app.once_exits(3).await;
     assert!(app.users().len() >= 116, "{}", app.users().len());
-    app.failures_are_due().await;
+    app.make_failures_due().await;
     app.once_exits(3).await;
     assert_eq!(app.users().len(), 118);
     assert!(app.wazzup.user("e010").is_none() && app.wazzup.user("e060").is_none());
@@ -145,7 +145,7 @@ async fn refusals_in_every_style_concern_only_those_refused(
 
     app.wazzup.clear_faults();
     app.set_phone("e033", None).await;
-    app.failures_are_due().await;
+    app.make_failures_due().await;
     app.once_exits(0).await;
     assert_eq!(app.users().len(), 151);
     app.settled().await;
@@ -211,7 +211,7 @@ async fn where_only_the_phone_is_named_the_employee_goes_without() {
     assert_eq!(app.failing().await, ["e002 phone INVALID_USERS_DATA"]);
     assert!(!run.stderr.contains("7926"), "{run}");
     app.quiet(3).await;
-    app.failures_are_due().await;
+    app.make_failures_due().await;
     app.once_exits(0).await;
     assert_eq!(app.phone_of("e002"), Some("79260000002".into()));
     app.settled().await;

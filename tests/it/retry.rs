@@ -40,7 +40,7 @@ async fn the_ladder_is_climbed() {
     for rung in [1, 5, 30, 120, 360, 1440, 1440] {
         let next = app.state_number(minutes).await;
         assert_eq!(next, rung);
-        app.failures_are_due().await;
+        app.make_failures_due().await;
         app.once_exits(3).await;
         assert!(!app.take_writes().is_empty());
         app.quiet(3).await;

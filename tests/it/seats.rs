@@ -62,13 +62,13 @@ async fn a_seat_that_a_verification_finds_free_is_taken_in_the_same_cycle() {
     app.quiet(3).await;
     app.wazzup.remove("foreign-1");
     app.quiet(3).await;
-    app.verification_is_due().await;
+    app.make_verification_due().await;
     app.once_exits(3).await;
     assert!(app.user_ids().contains(&id(11)));
     assert_eq!(app.waiting_for_seat().await, ["e012"]);
     app.quiet(3).await;
     app.wazzup.remove("foreign-2");
-    app.verification_is_due().await;
+    app.make_verification_due().await;
     app.once_exits(0).await;
     app.settled().await;
 }

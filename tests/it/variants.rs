@@ -255,8 +255,8 @@ async fn lost_answers_heal(app: &App) {
     app.hire("e020", "Employee 20", None).await;
     app.once().await;
     app.wazzup.land_late();
-    app.nothing_can_land().await;
-    app.verification_is_due().await;
+    app.expire_losses().await;
+    app.make_verification_due().await;
     settle(app).await;
     assert_eq!(app.name_of("e010"), "Renamed Unheard");
     assert_eq!(app.name_of("e020"), "Employee 20");

@@ -18,7 +18,7 @@ async fn what_was_deleted_or_renamed_by_hand_is_healed(
     app.wazzup.remove("e001");
     app.wazzup.edit("e002", |user| user.name = "Renamed By Hand".into());
     app.settled().await;
-    app.verification_is_due().await;
+    app.make_verification_due().await;
     let run = app.once_exits(0).await;
     // An array of fewer pages than there are users cannot prove that it is whole.
     if style == ListStyle::ArrayPaged && count == 250 && app.wazzup.user("e001").is_none() {
@@ -32,7 +32,7 @@ async fn what_was_deleted_or_renamed_by_hand_is_healed(
     );
     assert_eq!(run.events("verify.finished").len(), 1, "{run}");
     app.settled().await;
-    app.verification_is_due().await;
+    app.make_verification_due().await;
     app.once_exits(0).await;
     assert_eq!(app.take_writes(), [""; 0]);
     app.settled().await;
@@ -60,7 +60,7 @@ async fn a_list_that_proves_nothing_changes_nothing(
     app.hire_many(120).await;
     app.once_exits(0).await;
     app.wazzup.clear_log();
-    app.verification_is_due().await;
+    app.make_verification_due().await;
     app.wazzup.order(Fault::new(When::List, what).always());
     app.rename("e050", "Delivered All The Same").await;
     let run = app.once_exits(0).await;
@@ -98,7 +98,7 @@ async fn a_new_key_is_not_judged_before_there_is_a_list() {
 #[tokio::test]
 async fn a_list_that_does_not_exist_ends_the_cycle() {
     let app = App::synced(3).await;
-    app.verification_is_due().await;
+    app.make_verification_due().await;
     app.rename("e001", "Not Sent To A Wrong Address").await;
     app.wazzup.order(Fault::new(When::List, What::status(404)).always());
     app.wazzup.clear_log();
