@@ -27,8 +27,8 @@
 //! | `events`, [`postgres`] | every log event; what both databases share |
 //!
 //! Who may name whom: `employee` nobody; `plan` only `employee`; `delivery` those two; `crm`, `state` and `wazzup` those,
-//! never each other; `cycle` all of these; `daemon` also `cycle`, `state` and `wazzup::Gate`; everybody may name `events`,
-//! `postgres`, `secret`. `config` reads the settings of all of these, and `cli` alone names `config` and wires it up.
+//! never each other; `cycle` all of these; `daemon` also `cycle`, `state` and `wazzup::Gate`; everything but the pure modules
+//! may name `events` and `postgres`. `config` reads the settings of all of these, and `cli` alone names `config` and wires it up.
 
 mod abort;
 pub mod cli;

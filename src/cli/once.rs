@@ -106,7 +106,7 @@ mod tests {
             held: 0,
             waiting_ids: None,
             had_list: true,
-            list_passed: None,
+            account_proof: None,
             reported_holds: false,
             reported_error: false,
             noteworthy: true,

@@ -22,7 +22,7 @@ impl From<Interruption> for CycleError {
     }
 }
 
-/// Decides who is told of a failure, and when.
+/// Decides at which level a failure is logged, and how often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FailureClass {
     /// The process was asked to stop.

@@ -7,7 +7,7 @@ use crate::{
     delivery::{Change, Delivery, Interruption, Report},
     employee::EmployeeId,
     plan::{Operation, Plan, RemoteList, StayReason},
-    state::{Counts, CycleFailure, CycleOutcome, Finished, ListPassed},
+    state::{AccountProof, Counts, CycleFailure, CycleOutcome, Finished},
 };
 
 /// What is left of a cycle, wherever it failed.
@@ -26,7 +26,7 @@ impl Progress {
         if let Some(interruption) = report.and_then(|report| report.interruption.clone()) {
             return Err(interruption.into());
         }
-        match self.list.unavailable_reason() {
+        match self.list.look_up_failure() {
             Some(reason) => Err(Interruption::Unavailable(reason.to_owned()).into()),
             None => Ok(()),
         }
@@ -51,7 +51,7 @@ impl Progress {
         let waiting = &report.waiting_for_seat;
         let is_waiting_changed = is_planned && (waiting != waiting_before || plan.marks.forgets_account);
         let adopted = report.count(&[Change::Adopt, Change::TakeOver]);
-        let list_passed = plan.account_proven.then(|| ListPassed {
+        let account_proof = plan.account_proven.then(|| AccountProof {
             fingerprint: list.fingerprint.clone(),
             seats_used: report.seats_used.filter(|_| list.is_complete()),
             foreign_users: list.is_complete().then_some(plan.drift.foreign.saturating_sub(adopted)),
@@ -71,7 +71,7 @@ impl Progress {
             held: plan.unapproved_holds().count(),
             waiting_ids: is_waiting_changed.then(|| waiting.clone()),
             had_list: list.was_answered(),
-            list_passed,
+            account_proof,
             reported_holds: false,
             reported_error: false,
             noteworthy: error.is_some() || report.requests > 0 || !plan.marks.is_empty(),

@@ -26,7 +26,7 @@ impl SyncEngine {
 
     /// Plans, asks what the plan has to know, and plans again, until nothing is left to ask. A list that is due is read
     /// first. Fails if Wazzup refuses the key, or has no list at all (404: the address is wrong), or if the account cannot be
-    /// judged.
+    /// judged since Wazzup is unavailable.
     pub(crate) async fn plan_with_answers(
         &self,
         roster: &Roster,
@@ -86,7 +86,7 @@ async fn look_up(
             Ok(user) => list.add_look_up(id.as_str(), user.map(|user| user.name)),
             Err(wazzup::Error::Interrupted(Interruption::Unavailable(reason))) if !for_account => {
                 is_answering = false;
-                list.add_unavailable(reason);
+                list.add_look_up_failure(reason);
                 list.add_unanswered(id.as_str());
             }
             Err(error @ wazzup::Error::Interrupted(_)) => return Err(error.into()),

@@ -36,12 +36,11 @@ use self::{
     queue::Queue,
 };
 
-/// How many writing requests a cycle may spend beyond those that the plan needs, a control aside.
+/// How many writing requests a cycle may spend beyond those that the plan needs, not counting a control.
 pub const EXTRA_REQUESTS: usize = 120;
-/// The limit while nothing was accepted: the service is then likelier to be at fault than the entries. One request is
-/// kept for the control: one user in sync who is sent again when failures are unjudged and nothing was accepted after
-/// them, so that a service that fails on every write charges nobody.
-pub const EXTRA_REQUESTS_BEFORE_ACCEPTANCE: usize = 16;
+/// The same while nothing was accepted: the service is then likelier to be at fault than the entries. With the control, which
+/// shows that, there are 16.
+pub const EXTRA_REQUESTS_BEFORE_ACCEPTANCE: usize = 15;
 
 /// A delivery under way.
 #[derive(Debug)]
@@ -63,7 +62,7 @@ pub struct Delivery {
     /// How many entries failed alone since the search last turned to another place.
     lone_failures: usize,
     /// A whole group got no decision, and nothing was accepted since: retrying each further one costs too much.
-    is_doubtful: bool,
+    service_may_fail: bool,
     /// What follows from the last answer.
     outcomes: Vec<Outcome>,
     report: Report,
@@ -95,7 +94,7 @@ impl Delivery {
             refusals_over_limit: 0,
             accepted_something: false,
             lone_failures: 0,
-            is_doubtful: false,
+            service_may_fail: false,
             outcomes: Vec::new(),
         }
     }
@@ -110,7 +109,7 @@ impl Delivery {
         let Answer { verdict, loss } = answer;
         if let Some(under_way) = self.under_way.take() {
             let is_writing = !matches!(under_way, UnderWay::Ping { .. });
-            self.report.requests += usize::from(is_writing && verdict.was_sent());
+            self.report.requests += usize::from(is_writing && verdict.was_attempted());
             self.judge(under_way, verdict);
         }
         Step {
@@ -154,7 +153,7 @@ impl Delivery {
 
     fn accepted(&mut self, group: Group, absent: Vec<EmployeeId>) {
         self.accepted_something = true;
-        self.is_doubtful = false;
+        self.service_may_fail = false;
         if group.is_removal() {
             let freed = group.items.len().saturating_sub(absent.len());
             self.outcomes.push(Outcome::Removed { absent });
@@ -297,7 +296,7 @@ impl Delivery {
         if let Some(UnderWay::Ping { .. }) = &self.under_way {
             return Some(Request::Ping);
         }
-        let attempts = if self.is_doubtful {
+        let attempts = if self.service_may_fail {
             Attempts::One
         } else {
             Attempts::Several
@@ -330,7 +329,7 @@ impl Delivery {
         let most = if self.accepted_something {
             EXTRA_REQUESTS
         } else {
-            EXTRA_REQUESTS_BEFORE_ACCEPTANCE - 1
+            EXTRA_REQUESTS_BEFORE_ACCEPTANCE
         };
         self.extra_requests < most
     }

@@ -203,6 +203,7 @@ impl Queue {
     }
 
     fn stop_additions_put_back(&mut self) {
+        // Where an answer named some entries, the others have to go first, to show that it was right.
         for group in self.put_back.iter_mut().filter(|group| group.aside.is_empty()) {
             let additions = group.items.extract_if(.., |item| item.takes_seat);
             self.waiting_for_seat.extend(additions.map(|item| item.id));
@@ -231,7 +232,7 @@ impl Room {
         Self {
             seats,
             managed: plan.managed,
-            left: seats.free().map(|free| free + seats.tried_beyond),
+            left: seats.room(),
         }
     }
 

@@ -63,7 +63,7 @@ pub struct FailedAttempt {
 /// The result of a delivery.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Writing requests that were sent, whatever the answer.
+    /// Writing requests that were attempted, whatever the answer.
     pub requests: usize,
     /// In the order of delivery.
     pub delivered: Vec<Delivered>,

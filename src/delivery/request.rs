@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     employee::{EmployeeId, Phone},
-    plan::BatchEntry,
+    plan::{BatchEntry, Operation},
 };
 
 /// What to send next. At most one is under way.
@@ -86,7 +86,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    pub(super) fn was_sent(&self) -> bool {
+    pub(super) fn was_attempted(&self) -> bool {
         !matches!(self, Self::Interrupted(Interruption::NotSent(_)))
     }
 }
@@ -184,4 +184,21 @@ pub enum RefusalCode {
     NoAnswer,
     /// A success whose body is a web page, or not what the service answers.
     WebPage,
+}
+
+impl RefusalCode {
+    /// Our own words for a refusal: the service's description can contain a phone.
+    pub(super) fn detail(&self, operation: Operation) -> &'static str {
+        match (self, operation) {
+            (Self::DuplicatePhoneNumber, _) => "another user in Wazzup has this phone; everything else is synced",
+            (_, Operation::Phone) => "Wazzup refuses this change of the phone; everything else is synced",
+            (Self::UserLimitExceeded, _) => "the account has more users than seats",
+            (Self::InvalidUsersData, _) => "Wazzup finds this entry invalid",
+            (Self::NoAnswer, Operation::Remove) => "Wazzup does not answer when this user is to be removed",
+            (Self::NoAnswer, _) => "Wazzup does not answer to this entry, but answers to others",
+            (Self::Status(500..=599), _) => "Wazzup fails on this entry, but not on others",
+            (_, Operation::Remove) => "Wazzup refuses to remove this user",
+            _ => "Wazzup refuses this entry",
+        }
+    }
 }

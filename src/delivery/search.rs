@@ -61,7 +61,7 @@ impl Delivery {
         if is_known_to_answer {
             self.search_undecided(group, &refusal);
         } else {
-            self.is_doubtful = true;
+            self.service_may_fail = true;
             self.under_way = Some(UnderWay::Ping { group, refusal });
         }
     }
@@ -95,8 +95,8 @@ impl Delivery {
         }
     }
 
-    /// Divides a group: into those with an open failure, who are suspected first, and the others; else into halves. What an
-    /// earlier answer named was wrong, or not all: those it named are tried by themselves.
+    /// Divides a group in two: the entries without an open failure, which are sent first, and those with one; halves if all are
+    /// alike. What an earlier answer named was wrong, or not all: the entries that it named are sent by themselves, last.
     fn split(&mut self, mut group: Group) {
         for item in &mut group.items {
             item.restore_named_phone();
@@ -118,22 +118,5 @@ impl Delivery {
             .iter()
             .map(|operation| FailureKey::new(id.as_str(), *operation));
         self.charged.contains(id) || keys.any(|key| self.open_failures.contains_key(&key))
-    }
-}
-
-impl RefusalCode {
-    /// Our own words for a refusal: the service's description can contain a phone.
-    pub(super) fn detail(&self, operation: Operation) -> &'static str {
-        match (self, operation) {
-            (Self::DuplicatePhoneNumber, _) => "another user in Wazzup has this phone; everything else is synced",
-            (_, Operation::Phone) => "Wazzup refuses this change of the phone; everything else is synced",
-            (Self::UserLimitExceeded, _) => "the account has more users than seats",
-            (Self::InvalidUsersData, _) => "Wazzup finds this entry invalid",
-            (Self::NoAnswer, Operation::Remove) => "Wazzup does not answer when this user is to be removed",
-            (Self::NoAnswer, _) => "Wazzup does not answer to this entry, but answers to others",
-            (Self::Status(500..=599), _) => "Wazzup fails on this entry, but not on others",
-            (_, Operation::Remove) => "Wazzup refuses to remove this user",
-            _ => "Wazzup refuses this entry",
-        }
     }
 }

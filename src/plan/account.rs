@@ -64,7 +64,7 @@ fn judge_by_names(input: Input<'_>, acknowledged: &[(&EmployeeId, &Acknowledged)
     } else {
         let can_be_asked = acknowledged.iter().map(|(id, _)| *id).filter(|id| id.has_own_url());
         let sample: Vec<&EmployeeId> = can_be_asked.take(SAMPLE).collect();
-        let unasked = sample.iter().filter(|id| !list.needs_no_look_up(id.as_str()));
+        let unasked = sample.iter().filter(|id| !list.has_entry(id.as_str()));
         let unasked = unasked.map(|id| (*id).clone()).collect();
         if sample.is_empty() && !list.was_answered() {
             // Nothing can be asked before Wazzup answers with a list.

@@ -43,10 +43,8 @@ impl Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedUpsert {
     pub entry: BatchEntry,
-    /// The phone that the CRM wants, also where it is left out for now.
+    /// The phone wanted once conflicts in the CRM are resolved, also where it is left out for now.
     pub wanted_phone: Option<Phone>,
-    /// The name under which Wazzup shows a user who is not ours yet.
-    pub name_in_wazzup: Option<String>,
     /// It needs a free seat.
     pub takes_seat: bool,
     /// It is sent only if the removals of all these users were accepted before.

@@ -34,7 +34,7 @@ impl<'a> Input<'a> {
         Some(failure).filter(|failure| !failure.is_local)
     }
 
-    pub(super) fn hold(self, kind: HoldKind, id: &EmployeeId) -> Option<&'a Hold> {
+    pub(super) fn stored_hold(self, kind: HoldKind, id: &EmployeeId) -> Option<&'a Hold> {
         self.snapshot.holds.get(&HoldKey::new(kind, id.as_str()))
     }
 

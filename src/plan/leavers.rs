@@ -41,7 +41,7 @@ impl<'a> Leaver<'a> {
     fn new(input: Input<'a>, id: &'a EmployeeId, user: &'a User) -> Self {
         let absent_since = user.absent_since.unwrap_or(input.now);
         let content = absent_since.to_string();
-        let hold = input.hold(HoldKind::Remove, id);
+        let hold = input.stored_hold(HoldKind::Remove, id);
         Self {
             id,
             user,
@@ -57,7 +57,7 @@ impl<'a> Leaver<'a> {
         matches!(self.fate, Fate::Removed { .. })
     }
 
-    /// Whether the user may be in Wazzup for longer than anybody should wait.
+    /// Whether the removal may never happen, so that nobody waits for it.
     pub(super) fn may_stay(&self) -> bool {
         match self.fate {
             Fate::Stays(StayReason::Kept | StayReason::BackingOff) => true,
@@ -68,10 +68,10 @@ impl<'a> Leaver<'a> {
 
     /// Whether the user is in Wazzup and about to go, so that it is worth waiting for.
     pub(super) fn is_awaited(&self) -> bool {
-        !self.may_stay() && !self.is_gone()
+        !self.may_stay() && !self.is_not_in_wazzup()
     }
 
-    pub(super) fn is_gone(&self) -> bool {
+    pub(super) fn is_not_in_wazzup(&self) -> bool {
         matches!(self.fate, Fate::Settling | Fate::Forgotten)
     }
 
@@ -99,7 +99,12 @@ impl<'a> Leaver<'a> {
     }
 
     /// The hold on the removal, an approved one too.
-    fn hold(&self, input: Input<'_>, reason_for_all: Option<&str>, reason_for_untried: Option<&str>) -> Option<Hold> {
+    fn decide_hold(
+        &self,
+        input: Input<'_>,
+        reason_for_all: Option<&str>,
+        reason_for_untried: Option<&str>,
+    ) -> Option<Hold> {
         if !input.policy.removes {
             return None;
         }
@@ -142,14 +147,15 @@ impl<'a> Leaver<'a> {
         }
     }
 
-    /// A user whom only a lost upsert can have created is looked up before anything is removed.
+    /// What becomes of a user whom only a lost upsert can have created, or brought back: nothing is removed before Wazzup shows
+    /// the user under one of our names.
     fn fate_of_unacknowledged(&self, input: Input<'_>) -> Fate {
         let id = self.id;
         let may_land = input.may_still_land(id);
         let mut lost = input.snapshot.lost_entries(id).iter();
         let was_removed_since = lost.all(|entry| Some(entry.lost_at) <= self.user.synced_at);
         // A list may lack somebody who is there, and whoever is forgotten would stay in Wazzup permanently.
-        let is_proven_absent = input.list.is_proven_absent(id.as_str()) || !id.has_own_url();
+        let is_proven_absent = input.list.was_not_found(id.as_str()) || !id.has_own_url();
         match input.list.find(id.as_str()) {
             Sighting::Named(name) if input.is_lost_name(id, name) => Fate::Removed {
                 approved: self.is_approved(),
@@ -184,7 +190,7 @@ impl<'a> Leavers<'a> {
         let reason_for_untried = reason_to_hold_untried(input, &all);
         let mut holds = Holds::new();
         for leaver in &mut all {
-            let hold = leaver.hold(input, reason_for_all.as_deref(), reason_for_untried.as_deref());
+            let hold = leaver.decide_hold(input, reason_for_all.as_deref(), reason_for_untried.as_deref());
             let is_held = hold.as_ref().is_some_and(|hold| hold.approved.is_none());
             leaver.fate = leaver.decide_fate(input, is_held);
             if let Some(hold) = hold.filter(|_| leaver.fate != Fate::Forgotten) {

@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, fmt};
 pub struct RemoteList {
     /// By id: everybody whom the list showed or who was looked up.
     entries: BTreeMap<String, ListEntry>,
-    /// Why look-ups got no answer, if the service was not available.
-    unavailable_reason: Option<String>,
+    /// Why users could not be looked up, if the service was not available.
+    look_up_failure: Option<String>,
     coverage: Coverage,
     /// The fingerprint of the address and the key it was read with.
     pub fingerprint: String,
@@ -81,13 +81,13 @@ impl RemoteList {
     }
 
     /// The service was not available when users were looked up; why.
-    pub fn add_unavailable(&mut self, reason: String) {
-        self.unavailable_reason = Some(reason);
+    pub fn add_look_up_failure(&mut self, reason: String) {
+        self.look_up_failure = Some(reason);
     }
 
     /// Why users could not be looked up, if the service was not available.
-    pub fn unavailable_reason(&self) -> Option<&str> {
-        self.unavailable_reason.as_deref()
+    pub fn look_up_failure(&self) -> Option<&str> {
+        self.look_up_failure.as_deref()
     }
 
     pub fn coverage(&self) -> &Coverage {
@@ -126,11 +126,12 @@ impl RemoteList {
     }
 
     /// Whether the list shows `id`, or a look-up was tried in this cycle.
-    pub fn needs_no_look_up(&self, id: &str) -> bool {
+    pub fn has_entry(&self, id: &str) -> bool {
         self.entries.contains_key(id)
     }
 
-    pub fn is_proven_absent(&self, id: &str) -> bool {
+    /// Whether a look-up was answered with 404. A list may lack somebody who is there.
+    pub fn was_not_found(&self, id: &str) -> bool {
         self.entries.get(id) == Some(&ListEntry::NotFound)
     }
 }
@@ -161,10 +162,10 @@ mod tests {
         assert_eq!(incomplete.find("2"), Sighting::Unknown);
         incomplete.add_look_up("2", None);
         assert_eq!(incomplete.find("2"), Sighting::Absent);
-        assert!(incomplete.is_proven_absent("2"));
+        assert!(incomplete.was_not_found("2"));
         let complete = list(Coverage::Complete);
         assert_eq!(complete.find("2"), Sighting::Absent);
-        assert!(!complete.is_proven_absent("2"));
+        assert!(!complete.was_not_found("2"));
     }
 
     #[test]
@@ -180,10 +181,10 @@ mod tests {
     #[test]
     fn nobody_is_looked_up_twice() {
         let mut list = list(Coverage::Unavailable("no answer".to_owned()));
-        assert!(list.needs_no_look_up("1") && !list.needs_no_look_up("2"));
+        assert!(list.has_entry("1") && !list.has_entry("2"));
         list.add_unanswered("2");
         list.add_look_up("3", None);
-        assert!(list.needs_no_look_up("2") && list.needs_no_look_up("3"));
+        assert!(list.has_entry("2") && list.has_entry("3"));
         // No answer tells nothing.
         assert_eq!(list.find("2"), Sighting::Unknown);
     }
@@ -205,8 +206,8 @@ mod tests {
     #[test]
     fn why_look_ups_fail_is_kept() {
         let mut list = RemoteList::unread("ours");
-        assert_eq!(list.unavailable_reason(), None);
-        list.add_unavailable("no answer".to_owned());
-        assert_eq!(list.unavailable_reason(), Some("no answer"));
+        assert_eq!(list.look_up_failure(), None);
+        list.add_look_up_failure("no answer".to_owned());
+        assert_eq!(list.look_up_failure(), Some("no answer"));
     }
 }

@@ -79,7 +79,7 @@ impl Plan {
                 Operation::Upsert => wanted_upserts.contains(id),
                 Operation::Remove => {
                     let leaver = leavers.all.binary_search_by(|leaver| leaver.id.as_str().cmp(id));
-                    leaver.is_ok_and(|index| !leavers.all[index].is_gone())
+                    leaver.is_ok_and(|index| !leavers.all[index].is_not_in_wazzup())
                 }
                 Operation::Phone => {
                     let wish = wishes.binary_search_by(|wish| wish.id.as_str().cmp(id));

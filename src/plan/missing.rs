@@ -23,8 +23,8 @@ impl MissingUsers {
         let mut missing = input.acknowledged_users();
         missing.retain(|(id, _)| list.find(id.as_str()) == Sighting::Absent);
         let askable = missing.iter().map(|(id, _)| *id).find(|id| id.has_own_url());
-        let is_one_absent = missing.iter().any(|(id, _)| list.is_proven_absent(id.as_str()));
-        let was_one_asked = missing.iter().any(|(id, _)| list.needs_no_look_up(id.as_str()));
+        let is_one_absent = missing.iter().any(|(id, _)| list.was_not_found(id.as_str()));
+        let was_one_asked = missing.iter().any(|(id, _)| list.has_entry(id.as_str()));
         Self {
             count: missing.len(),
             are_proven: askable.is_none() || is_one_absent,

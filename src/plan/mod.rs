@@ -22,7 +22,7 @@ mod tests;
 mod updates;
 mod wish;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -47,15 +47,16 @@ pub struct Plan {
     /// Users who are added or changed: those who are in Wazzup already before those who take a seat.
     pub upserts: Vec<PlannedUpsert>,
     pub seats: Seats,
-    /// Somebody who is in sync (after a lost request about everybody: who is as acknowledged, and sent again), to find out
-    /// whether the service fails on every write.
+    /// A user who is sent again unchanged to see whether the service accepts any write: somebody in sync, else somebody who is
+    /// to be sent again with the acknowledged values.
     pub control: Option<BatchEntry>,
-    /// Additions that wait until somebody who looks the same has left.
-    pub waiting_for_leavers: Vec<WaitingEmployee>,
+    /// Additions that wait until somebody who looks the same has left; who that is.
+    pub waiting_for_leavers: BTreeMap<EmployeeId, EmployeeId>,
     pub waiting_for_seat: Vec<EmployeeId>,
     /// Employees whose last attempt was refused and is not yet due again.
     pub backing_off: Vec<EmployeeId>,
-    /// Employees who differ from what Wazzup has and are not sent, or not sent as wanted, in this cycle.
+    /// Employees who wait for a leaver, an approval or an answer from Wazzup. Those of them who are in `upserts` are sent, but
+    /// without their phone.
     pub pending: BTreeSet<EmployeeId>,
     /// Users who left the CRM and stay in Wazzup for now. Held users are only in `holds`.
     pub staying: Vec<StayingUser>,
@@ -84,12 +85,6 @@ pub struct Plan {
     pub managed: usize,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WaitingEmployee {
-    pub id: EmployeeId,
-    pub leaver: EmployeeId,
-}
-
 /// A user who left the CRM and stays in Wazzup for now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StayingUser {
@@ -98,7 +93,7 @@ pub struct StayingUser {
     pub reason: StayReason,
 }
 
-/// Held users are among the holds.
+/// Why a user missing from the CRM is not removed now. A held user is in [`Plan::holds`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StayReason {
@@ -127,6 +122,11 @@ impl Seats {
     pub fn free(&self) -> Option<usize> {
         let (used, limit) = (self.used?, self.limit?);
         Some(limit.saturating_sub(used))
+    }
+
+    /// How many additions may be sent; `None` while no limit is known.
+    pub fn room(&self) -> Option<usize> {
+        Some(self.free()? + self.tried_beyond)
     }
 }
 

@@ -41,8 +41,8 @@ impl Plan {
         for (key, hold) in self.unapproved_holds() {
             add(&key.user_id, NextStep::Hold(key, hold));
         }
-        for waiting in &self.waiting_for_leavers {
-            add(waiting.id.as_str(), NextStep::WaitForLeaver(&waiting.leaver));
+        for (id, leaver) in &self.waiting_for_leavers {
+            add(id.as_str(), NextStep::WaitForLeaver(leaver));
         }
         for id in &self.waiting_for_seat {
             add(id.as_str(), NextStep::WaitForSeat);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     BATCH, BatchEntry, Drift, Hold, HoldKey, HoldKind, Operation, Plan, PlannedRemoval, PlannedUpsert, Policy,
-    Questions, RemoteList, Seats, Snapshot, StayReason, StayingUser, WaitingEmployee,
+    Questions, RemoteList, Seats, Snapshot, StayReason, StayingUser,
     account::{self, AccountVerdict},
     input::Input,
     leavers::{Fate, Leavers},
@@ -134,7 +134,7 @@ impl Plan {
     }
 
     fn ask_about(&mut self, input: Input<'_>, id: &EmployeeId) {
-        if id.has_own_url() && !input.list.needs_no_look_up(id.as_str()) {
+        if id.has_own_url() && !input.list.has_entry(id.as_str()) {
             self.questions.users.push(id.clone());
         }
     }
@@ -167,10 +167,7 @@ impl Plan {
                 let lookalikes = leavers.lookalikes(wish.name().as_str(), wish.claimed_phone());
                 if let Some(leaver) = lookalikes.iter().find(|leaver| !leaver.is_removed()) {
                     self.pending.insert(id.clone());
-                    self.waiting_for_leavers.push(WaitingEmployee {
-                        id: id.clone(),
-                        leaver: leaver.id.clone(),
-                    });
+                    self.waiting_for_leavers.insert(id.clone(), leaver.id.clone());
                     continue;
                 }
                 upsert.waits_for = lookalikes.into_iter().map(|leaver| leaver.id.clone()).collect();
@@ -193,11 +190,11 @@ impl Plan {
                 Some(input.new_hold(&key(), name, reason.to_owned()))
             }
             // Approved: it stays until it is carried out.
-            Standing::TakenOver(_) => input
-                .hold(HoldKind::Takeover, wish.id)
+            Standing::TakenOver => input
+                .stored_hold(HoldKind::Takeover, wish.id)
                 .filter(|hold| hold.approved.is_some())
                 .cloned(),
-            Standing::Unknown => input.hold(HoldKind::Takeover, wish.id).cloned(),
+            Standing::Unknown => input.stored_hold(HoldKind::Takeover, wish.id).cloned(),
             _ => None,
         };
         self.holds.extend(hold.map(|hold| (key(), hold)));
@@ -206,8 +203,7 @@ impl Plan {
     /// Of the additions, in their order, only so many are sent as there may be seats for; each needs proof that
     /// Wazzup has no such user.
     fn admit_additions(&mut self, input: Input<'_>, additions: Vec<(&Wish<'_>, PlannedUpsert)>) {
-        let free = self.seats.free();
-        let room = free.map(|free| free + self.removals.len() + self.seats.tried_beyond);
+        let room = self.seats.room().map(|room| room + self.removals.len());
         for (position, (wish, addition)) in additions.into_iter().enumerate() {
             if room.is_some_and(|room| position >= room) {
                 self.waiting_for_seat.push(wish.id.clone());
@@ -247,7 +243,7 @@ fn drift(input: Input<'_>, missing: usize) -> Drift {
     for (id, name) in input.list.users() {
         let user = input.snapshot.users.get_key_value(id);
         match user.map(|(id, user)| (id, &user.acknowledged)) {
-            Some((_, Some(acknowledged))) => renamed += usize::from(acknowledged.name.as_str() != name.trim()),
+            Some((_, Some(acknowledged))) => renamed += usize::from(!acknowledged.is_named(name)),
             // Created by a request that was lost.
             Some((id, None)) if input.is_lost_name(id, name) => {}
             Some((_, None)) | None => foreign += 1,

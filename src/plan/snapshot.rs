@@ -43,6 +43,13 @@ pub struct Acknowledged {
     pub phone_spelling: Option<Spelling>,
 }
 
+impl Acknowledged {
+    /// Whether Wazzup's list shows the acknowledged name.
+    pub fn is_named(&self, shown: &str) -> bool {
+        self.name.as_str() == shown.trim()
+    }
+}
+
 /// One entry of a request that may have acted, or may still act, without our knowing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LostEntry {

@@ -39,7 +39,7 @@ pub(super) fn hold_updates<'a>(input: Input<'a>, wishes: &mut [Wish<'a>], holds:
             ..input.new_hold(&key, &content, reason)
         };
         holds.insert(key, hold);
-        wish.hold();
+        wish.keep_as_acknowledged();
         is_any_held = true;
     }
     is_any_held

@@ -46,10 +46,10 @@ pub(super) enum Standing<'a> {
     /// Not in Wazzup.
     New,
     /// In Wazzup under the same name, and not ours yet.
-    Adoptable(&'a str),
+    Adoptable,
     /// In Wazzup under another name, not ours, and to be taken over.
-    TakenOver(&'a str),
-    /// In Wazzup under another name, not ours, and held.
+    TakenOver,
+    /// In Wazzup under this other name, not ours, and held.
     Foreign(&'a str),
     /// Not ours, and nothing of this cycle tells whether the user is in Wazzup.
     Unknown,
@@ -91,8 +91,8 @@ impl<'a> Wish<'a> {
         }
     }
 
-    /// Keeps the user as acknowledged.
-    pub(super) fn hold(&mut self) {
+    /// The update is held.
+    pub(super) fn keep_as_acknowledged(&mut self) {
         self.entry = None;
         self.is_held = true;
     }
@@ -171,14 +171,14 @@ impl<'a> Wish<'a> {
     /// What is to be sent.
     pub(super) fn upsert(&self) -> PlannedUpsert {
         let acknowledged = self.acknowledged();
-        let (change, name_in_wazzup) = match self.standing {
-            Standing::New | Standing::Unknown => (Change::Add, None),
-            Standing::Adoptable(name) => (Change::Adopt, Some(name)),
-            Standing::TakenOver(name) | Standing::Foreign(name) => (Change::TakeOver, Some(name)),
+        let change = match self.standing {
+            Standing::New | Standing::Unknown => Change::Add,
+            Standing::Adoptable => Change::Adopt,
+            Standing::TakenOver | Standing::Foreign(_) => Change::TakeOver,
             // A lost request added the user.
-            Standing::Ours if acknowledged.is_none() => (Change::Add, None),
-            Standing::Ours | Standing::Missing | Standing::Renamed if self.differs() => (Change::Update, None),
-            Standing::Ours | Standing::Missing | Standing::Renamed => (Change::Resend, None),
+            Standing::Ours if acknowledged.is_none() => Change::Add,
+            Standing::Ours | Standing::Missing | Standing::Renamed if self.differs() => Change::Update,
+            Standing::Ours | Standing::Missing | Standing::Renamed => Change::Resend,
         };
         let spelling = match self.entry {
             Some(entry) => entry.phone_spelling.as_ref(),
@@ -191,7 +191,6 @@ impl<'a> Wish<'a> {
         PlannedUpsert {
             entry: self.batch_entry(self.name(), self.phone.sent, spelling, change),
             wanted_phone: self.phone.wanted,
-            name_in_wazzup: name_in_wazzup.map(str::to_owned),
             takes_seat: matches!(self.standing, Standing::New | Standing::Missing | Standing::Unknown),
             waits_for: Vec::new(),
             phone_waits_for,
@@ -240,9 +239,7 @@ fn standing_of_ours<'a>(
     match input.list.find(id.as_str()) {
         Sighting::Absent if trusts_missing || waits_for_seat => Standing::Missing,
         Sighting::Unknown if waits_for_seat => Standing::Missing,
-        Sighting::Named(name) if input.list.is_complete() && name.trim() != acknowledged.name.as_str() => {
-            Standing::Renamed
-        }
+        Sighting::Named(name) if input.list.is_complete() && !acknowledged.is_named(name) => Standing::Renamed,
         _ => Standing::Ours,
     }
 }
@@ -254,13 +251,13 @@ fn standing_of_others<'a>(
     may_be_ours: bool,
 ) -> Standing<'a> {
     let always_takes_over = input.policy.always_takes_over;
-    let hold = input.hold(HoldKind::Takeover, id);
+    let hold = input.stored_hold(HoldKind::Takeover, id);
     match (input.list.find(id.as_str()), hold) {
         (Sighting::Absent, _) => Standing::New,
         (Sighting::Named(name), _) if may_be_ours && input.is_lost_name(id, name) => Standing::Ours,
-        (Sighting::Named(name), _) if wanted_name.is_same_as(name) => Standing::Adoptable(name),
-        (Sighting::Named(name), _) if always_takes_over => Standing::TakenOver(name),
-        (Sighting::Named(name), Some(hold)) if hold.is_approved_for(name) => Standing::TakenOver(name),
+        (Sighting::Named(name), _) if wanted_name.is_same_as(name) => Standing::Adoptable,
+        (Sighting::Named(_), _) if always_takes_over => Standing::TakenOver,
+        (Sighting::Named(name), Some(hold)) if hold.is_approved_for(name) => Standing::TakenOver,
         (Sighting::Named(name), _) => Standing::Foreign(name),
         // No proof is needed, but the list must have been asked for.
         (Sighting::Unknown, _) if always_takes_over && input.list.was_requested() => Standing::New,

@@ -58,7 +58,7 @@ pub struct Account {
     pub holds_reported_at: Option<Timestamp>,
     /// When a cycle last ended without failing that had a list of Wazzup's.
     pub list_read_at: Option<Timestamp>,
-    /// When a list last passed: it was complete and is this account's.
+    /// When something of a cycle, its list or look-ups, last showed that this is our account.
     pub list_passed_at: Option<Timestamp>,
     pub seats: KnownSeats,
     /// What a plan has to know.

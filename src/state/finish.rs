@@ -35,11 +35,11 @@ pub struct Finished {
     pub held: usize,
     /// Who waits for a seat now, if that changed.
     pub waiting_ids: Option<BTreeSet<EmployeeId>>,
-    /// It had a list of Wazzup's. One that failed leaves the next one due.
+    /// Wazzup answered with a list. That counts only if the cycle did not fail.
     pub had_list: bool,
     /// What showed that this is our account, if anything did.
     #[serde(flatten)]
-    pub list_passed: Option<ListPassed>,
+    pub account_proof: Option<AccountProof>,
     /// The log reported holds, or a CRM that names nobody.
     pub reported_holds: bool,
     /// The log reported the cycle's failure as an error.
@@ -57,9 +57,9 @@ pub struct CycleFailure {
     pub message: String,
 }
 
-/// What showed that this is our account.
+/// That something of the cycle showed that this is our account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ListPassed {
+pub struct AccountProof {
     /// The fingerprint of address and key that it was read with.
     pub fingerprint: String,
     /// Where the list was complete, the users in the account at the end of the cycle: as it showed, and changed by what was

@@ -64,14 +64,14 @@ impl Transaction<'_> {
         loss: Loss,
         next: Option<&Request>,
     ) -> Result<(), Error> {
-        // Of an acknowledged removal: who had been gone before.
-        let mut acknowledged: Option<&[EmployeeId]> = None;
+        // If the request in flight was acknowledged: the users of a removal who had been gone before.
+        let mut already_absent: Option<&[EmployeeId]> = None;
         // Negative if seats were given up.
         let mut seats_taken: i64 = 0;
         for outcome in outcomes {
             match outcome {
-                Outcome::Upserted => acknowledged = Some(&[]),
-                Outcome::Removed { absent } => acknowledged = Some(absent),
+                Outcome::Upserted => already_absent = Some(&[]),
+                Outcome::Removed { absent } => already_absent = Some(absent),
                 Outcome::SeatsTaken(seats) => seats_taken += seats,
                 Outcome::Failed(_) | Outcome::Recovered(_) | Outcome::SeatLimit { .. } => {}
             }
@@ -89,8 +89,8 @@ impl Transaction<'_> {
             lease.holder,
             interval(lease.duration),
             cycle.id,
-            acknowledged.is_some(),
-            &texts(acknowledged.unwrap_or_default()),
+            already_absent.is_some(),
+            &texts(already_absent.unwrap_or_default()),
             seats_taken,
             loss,
             operation,

@@ -4,13 +4,13 @@
 //! - Every access is one transaction, made by `State::transaction`. It begins with `SET LOCAL search_path`, so that a
 //!   PgBouncer in transaction mode can stand in between: no session state, no session lock, no named statement.
 //! - No transaction waits longer than [`STATE_LIMIT`]. Only a connection whose transaction ended well is used again.
-//! - Every writing transaction of a cycle renews the lease first, by token and holder (`State::under_lease`), and fails if
-//!   that touches no row. It holds the account's row until it ends, so nobody takes the lease over in the middle of it.
+//! - Every writing transaction of a cycle begins with a statement that renews the lease, by token and holder, and fails if
+//!   that touches no row (`State::under_lease`). It holds the account's row until it ends, so nobody takes the lease over in the middle of it.
 //! - `approve` and `retry` only insert into `inbox`, without the lease; the next cycle takes what is there.
 //! - A request is recorded in `in_flight` before it is sent. The transaction that records its answer takes it out again;
 //!   if the answer leaves open whether it acted, its entries become rows of `lost`.
-//! - What an answer comes to is recorded by functions of the schema (see `migrations/`), whose plans the session
-//!   keeps.
+//! - What an answer comes to is recorded by functions of the schema (see `migrations/`). The server caches their plans for
+//!   each connection; nothing depends on that.
 //! - Times are on this database's clock: within a transaction, all are the time of its beginning.
 
 mod account;
@@ -40,7 +40,7 @@ use sqlx::{
 #[cfg(test)]
 pub use account::KnownSeats;
 pub use account::{Account, Counts, CycleOutcome, HeldLease, LastCycle};
-pub use finish::{CycleFailure, Finished, ListPassed};
+pub use finish::{AccountProof, CycleFailure, Finished};
 pub use history::{Erasure, HistoryEntry, HistoryOperation};
 pub use lease::{Acquired, Holder, Lease};
 pub use opening::{OpenCycle, Opening, Peek};

@@ -34,7 +34,8 @@ impl Contents {
     };
 }
 
-/// Reads back what this program wrote: values that do not parse could only be somebody else's, and their rows are left out.
+/// Reads back what this program wrote. Of what somebody else wrote, rows whose id, operation or kind does not parse are left
+/// out; an unreadable name counts as never acknowledged, an unreadable phone as none.
 impl Transaction<'_> {
     /// What is in flight counts as lost now.
     pub(super) async fn load_snapshot(&mut self, contents: Contents, account: AccountFacts) -> Result<Snapshot, Error> {

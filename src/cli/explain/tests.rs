@@ -14,7 +14,7 @@ use crate::{
     employee::{Employee, EmployeeId, FullName, Phone, Roster},
     plan::{
         Approval, BatchEntry, FailureKey, Hold, HoldKey, HoldKind, LostContent, Plan, PlannedRemoval, PlannedUpsert,
-        Snapshot, StayReason, StayingUser, WaitingEmployee,
+        Snapshot, StayReason, StayingUser,
     },
     state::HistoryOperation,
 };
@@ -188,7 +188,6 @@ fn sending(change: Change) -> Plan {
             change,
         },
         wanted_phone: None,
-        name_in_wazzup: None,
         takes_seat: false,
         waits_for: Vec::new(),
         phone_waits_for: Vec::new(),
@@ -232,12 +231,8 @@ fn staying(reason: StayReason) -> Plan {
 }
 
 fn waiting_for(leaver: &str) -> Plan {
-    let waiting = WaitingEmployee {
-        id: id("7"),
-        leaver: id(leaver),
-    };
     Plan {
-        waiting_for_leavers: vec![waiting],
+        waiting_for_leavers: [(id("7"), id(leaver))].into(),
         ..Plan::default()
     }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     employee::{Employee, FullName, RowProblem},
-    plan::{Change, Coverage, NextStep, Operation, PlannedUpsert},
+    plan::{Change, Coverage, NextStep, Operation, PlannedUpsert, Sighting},
 };
 
 /// The lists of users, in the order in which people see them.
@@ -200,7 +200,9 @@ impl PlanView {
             Change::Add => (PlanList::Add, json),
             Change::Adopt => (PlanList::Adopt, json),
             Change::TakeOver => {
-                json["name_in_wazzup"] = json!(upsert.name_in_wazzup);
+                if let Sighting::Named(name) = self.list.find(id.as_str()) {
+                    json["name_in_wazzup"] = json!(name);
+                }
                 (PlanList::TakeOver, json)
             }
             Change::Update | Change::Release | Change::Resend => self.update(&upsert.entry.employee),

@@ -27,7 +27,6 @@ fn upsert(id: &str, phone: Option<u64>, takes_seat: bool) -> PlannedUpsert {
             change: if takes_seat { Change::Add } else { Change::Update },
         },
         wanted_phone: phone,
-        name_in_wazzup: None,
         takes_seat,
         waits_for: Vec::new(),
         phone_waits_for: Vec::new(),
@@ -440,7 +439,7 @@ fn a_service_that_fails_on_everything_costs_16_requests_more_than_planned() {
         plan.upserts.push(upsert(&format!("n{number:02}"), None, true));
     }
     let (report, outcomes) = deliver(&plan, |_| server_error());
-    assert_eq!(report.requests, 1 + EXTRA_REQUESTS_BEFORE_ACCEPTANCE);
+    assert_eq!(report.requests, 2 + EXTRA_REQUESTS_BEFORE_ACCEPTANCE);
     assert!(matches!(report.interruption, Some(Interruption::Unavailable(_))));
     assert_eq!(outcomes, []);
 }

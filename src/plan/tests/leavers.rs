@@ -185,11 +185,8 @@ fn a_newcomer_who_looks_like_a_leaver_waits_for_that_one() {
         world.wants("new", name, phone);
         world.list.add_look_up("new", None);
         let plan = world.plan();
-        let waiting = WaitingEmployee {
-            id: employee_id("new"),
-            leaver: employee_id("e1"),
-        };
-        assert_eq!((plan.waiting_for_leavers, plan.upserts.len()), (vec![waiting], 0));
+        let waiting = BTreeMap::from([(employee_id("new"), employee_id("e1"))]);
+        assert_eq!((plan.waiting_for_leavers, plan.upserts.len()), (waiting, 0));
         assert!(plan.pending.contains("new"));
         // A removal in the same cycle frees the newcomer.
         world.policy.grace = SignedDuration::ZERO;

@@ -138,13 +138,13 @@ async fn marks_are_written_down_before_the_first_request() {
         (None, 1)
     );
 
-    let list = ListPassed {
+    let list = AccountProof {
         fingerprint: "0123456789abcdef".into(),
         seats_used: Some(3),
         foreign_users: Some(1),
     };
     let end = Finished {
-        list_passed: Some(list),
+        account_proof: Some(list),
         had_list: true,
         ..finished(CycleOutcome::InSync)
     };
@@ -252,7 +252,7 @@ async fn a_failed_cycle_leaves_the_list_due() {
         kind: "wazzup_unavailable",
         message: "no answer".into(),
     };
-    let list = ListPassed {
+    let list = AccountProof {
         fingerprint: "0123456789abcdef".into(),
         seats_used: Some(3),
         foreign_users: Some(0),
@@ -260,7 +260,7 @@ async fn a_failed_cycle_leaves_the_list_due() {
     let failed = Finished {
         error: Some(error),
         had_list: true,
-        list_passed: Some(list),
+        account_proof: Some(list),
         reported_error: true,
         reported_holds: true,
         ..finished(CycleOutcome::Failed)

@@ -69,15 +69,6 @@ fn a_change_is_called_what_it_is(cycle: &RunningCycle, upsert: &PlannedUpsert) -
     ensure(is_right, "a change is called what it is", || {
         format!("{id}: {} of {sighting:?}", entry.change.as_str())
     })?;
-    let shown_name = match sighting {
-        Sighting::Named(name) if matches!(entry.change, Change::Adopt | Change::TakeOver) => Some(name),
-        _ => None,
-    };
-    ensure(
-        upsert.name_in_wazzup.as_deref() == shown_name,
-        "an upsert says under which name Wazzup has a user who is not ours",
-        || id.to_string(),
-    )?;
     let is_missing = sighting == Sighting::Absent && upsert.takes_seat
         || sighting == Sighting::Unknown && cycle.snapshot.account.waiting_for_seat.contains(id);
     let takes_seat = entry.change == Change::Add && !is_lost_creation || is_missing;
