@@ -120,7 +120,7 @@ fn finished() -> Finished {
         held: 0,
         waiting_ids: None,
         had_list: false,
-        list_passed: None,
+        account_proof: None,
         reported_holds: false,
         reported_error: false,
         noteworthy: false,

@@ -48,8 +48,8 @@ async fn nothing_is_left_but_bare_rows() {
          VALUES ('main', '17', 'upsert', false, 'X', 'x', '{NAME}', '{PHONE}', '{PHONE}', 1, now(), now()); \
          INSERT INTO wazzup_sync.holds (account, user_id, kind, content, reason, since, sticky) \
          VALUES ('main', '17', 'takeover', '{NAME}', 'x', now(), false); \
-         INSERT INTO wazzup_sync.inbox (account, verb, user_id, kind, content, given_by) \
-         VALUES ('main', 'approve', '17', 'takeover', '{NAME}', 'x')"
+         INSERT INTO wazzup_sync.inbox (account, user_id, kind, content, given_by) \
+         VALUES ('main', '17', 'takeover', '{NAME}', 'x')"
     ))
     .await;
     assert_eq!(app.tables_with(NAME).await, ["failures", "history", "holds", "inbox"]);
