@@ -179,6 +179,15 @@ async fn whoever_may_be_left_behind_is_named() {
 }
 
 #[tokio::test]
+async fn a_removal_whose_answer_is_lost_is_looked_up() {
+    let app = account(|_| {}).await;
+    app.wazzup
+        .order(Fault::new(When::BulkDelete, What::CutAfter).skip(1).always());
+    app.run_exits(0, &["check", "--probe", "--yes"]).await;
+    assert_eq!(app.users().len(), 3);
+}
+
+#[tokio::test]
 async fn only_the_answer_goes_into_a_file() {
     let app = account(|_| {}).await;
     let file = app.config_file().with_file_name("answer");

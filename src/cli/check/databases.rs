@@ -84,7 +84,7 @@ pub(super) fn report_role(report: &mut Report, role: &Role, source: &Source) {
         let remedy = "use a role in crm.url that may SELECT and nothing else";
         report.warn("CRM role", reason, remedy);
     } else {
-        // That is all that was asked.
+        // No other right was looked at.
         let tables = match source {
             Source::Table { .. } => "the employees' table",
             Source::Query(_) => "any table of the CRM",
