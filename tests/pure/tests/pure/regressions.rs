@@ -162,7 +162,10 @@ fn a_lost_update_of_everybody_raises_no_doubt_about_the_account() {
     let before = [("1", "Anna", None), ("2", "Boris", None)];
     let after = [("1", "Boris", None), ("2", "Anna", None)];
     let (outcome, _) = ended(&lose_an_edit(&before, &after));
-    assert!(outcome == Outcome::InSync, "a lost update raises no doubt about the account");
+    assert!(
+        outcome == Outcome::InSync,
+        "a lost update raises no doubt about the account"
+    );
 }
 
 /// The same for a lost removal of most.
@@ -170,7 +173,10 @@ fn a_lost_update_of_everybody_raises_no_doubt_about_the_account() {
 fn a_lost_removal_of_most_raises_no_doubt_about_the_account() {
     let people = ["1", "2", "3", "4", "5"].map(|id| (id, id, None));
     let (outcome, _) = ended(&lose_an_edit(&people, &people[..2]));
-    assert!(outcome == Outcome::InSync, "a lost removal raises no doubt about the account");
+    assert!(
+        outcome == Outcome::InSync,
+        "a lost removal raises no doubt about the account"
+    );
 }
 
 /// A lost take-over of somebody who left meanwhile was forgotten before it could no longer act.
