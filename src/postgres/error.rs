@@ -141,14 +141,14 @@ fn describe_io(error: &io::Error) -> String {
 }
 
 fn describe_tls(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes: Vec<String> = std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect();
-    format!(
-        "TLS: {}; if the server's certificate comes from a private CA, name its file with `sslrootcert` in the URL; if the \
-         server does not offer TLS, enable it there or, only on a trusted private network, add `sslmode=disable` to the URL",
-        causes.join(": ")
-    )
+    let causes: Vec<_> = std::iter::successors(Some(error), |error| error.source()).collect();
+    let remedy = if causes.iter().any(|cause| cause.is::<rustls::Error>()) {
+        "if the server's certificate comes from a private CA, name its file with `sslrootcert` in the URL"
+    } else {
+        "enable TLS on the server or, only on a trusted private network, add `sslmode=disable` to the URL"
+    };
+    let texts: Vec<String> = causes.iter().map(ToString::to_string).collect();
+    format!("TLS: {}; {remedy}", texts.join(": "))
 }
 
 /// A duration for people: `5 seconds`.

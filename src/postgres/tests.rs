@@ -99,7 +99,7 @@ async fn no_password_without_tls_unless_it_is_disabled() {
     for mode in ["require", "verify-ca", "verify-full"] {
         let text = error_for(&url(mode)).await;
         assert!(
-            text.contains("does not offer TLS") && text.contains("`sslmode=disable`"),
+            text.contains("enable TLS on the server") && text.contains("`sslmode=disable`"),
             "{mode}: {text}"
         );
     }

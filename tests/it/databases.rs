@@ -206,7 +206,7 @@ async fn a_certificate_that_nobody_verifies_is_told_at_the_start() {
 #[case::no_tls(
     "postgres://reader:secret@127.0.0.1:FAKE/crm?sslmode=verify-full",
     "crm_unavailable",
-    "does not offer TLS, enable it there or, only on a trusted private network, add `sslmode=disable` to the URL"
+    "enable TLS on the server or, only on a trusted private network, add `sslmode=disable` to the URL"
 )]
 #[case::no_database(
     "postgres://postgres@127.0.0.1:REAL/nowhere?sslmode=disable",
