@@ -179,8 +179,8 @@ impl Queue {
         let mut items = group.into_items();
         items.sort_by_key(|item| item.takes_seat);
         let additions = count_additions(&items);
-        let known_to_fit = self.room.seats.free().filter(|free| *free < additions);
-        let is_single = known_to_fit.is_none() && additions == 1;
+        let free = self.room.seats.free().filter(|free| *free < additions);
+        let is_single = free.is_none() && additions == 1;
         if is_single {
             self.room.no_seat_is_free(limit);
         }
@@ -189,16 +189,25 @@ impl Queue {
             let limit = self.room.seats.limit;
             outcomes.push(Outcome::SeatLimit { limit, used });
         }
-        if known_to_fit.is_some() || is_single {
-            self.room.left = Some(known_to_fit.unwrap_or(0));
-            self.stop_additions_put_back();
-            self.put_first(items);
-        } else {
-            let second_half = items.split_off(items.len() - additions.div_ceil(2));
-            let first_half = items.split_off(items.len() - additions / 2);
-            for items in [items, first_half, second_half] {
-                self.put_group_back(Group::new(items, attempts));
-            }
+        match free.or(is_single.then_some(0)) {
+            Some(free) => self.send_again(items, free),
+            None => self.halve_additions(items, additions, attempts),
+        }
+    }
+
+    /// Sends items again, but only so many additions, of all that are still to be sent.
+    fn send_again(&mut self, items: Vec<Item>, additions: usize) {
+        self.room.left = Some(additions);
+        self.stop_additions_put_back();
+        self.put_first(items);
+    }
+
+    /// `items` end with the additions.
+    fn halve_additions(&mut self, mut items: Vec<Item>, additions: usize, attempts: Attempts) {
+        let second_half = items.split_off(items.len() - additions.div_ceil(2));
+        let first_half = items.split_off(items.len() - additions / 2);
+        for items in [items, first_half, second_half] {
+            self.put_group_back(Group::new(items, attempts));
         }
     }
 
