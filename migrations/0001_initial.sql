@@ -118,6 +118,8 @@ CREATE TABLE holds (
     user_id             text NOT NULL,
     kind                text NOT NULL CHECK (kind IN ('account', 'remove', 'update', 'takeover')),
     content             text NOT NULL,
+    -- Of a take-over: the CRM's row, for which alone an approval is; its name and phone as JSON.
+    crm_row             text,
     reason              text NOT NULL,
     since               timestamptz NOT NULL,
     sticky              boolean NOT NULL,

@@ -38,7 +38,7 @@ pub(super) async fn approve(
     }
     let mut page = Page::new();
     for group in grouped(holds.iter().copied()) {
-        group.write_users(&mut page, &snapshot, None);
+        group.write_users(&mut page, &snapshot);
         page.advice("held", &Advice::bad(group.title(snapshot.users.len())));
         page.blank();
     }
@@ -129,6 +129,7 @@ mod tests {
         for (kind, id, is_approved) in holds {
             let hold = Hold {
                 content: "content".to_owned(),
+                crm_row: None,
                 reason: "reason".to_owned(),
                 since: Timestamp::UNIX_EPOCH,
                 sticky: false,

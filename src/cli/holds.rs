@@ -10,10 +10,7 @@ use super::{
     page::{Advice, CHANGE, Page, REMOVAL},
     text::{ago, counted, in_words, natural_order, value_in_words},
 };
-use crate::{
-    employee::Roster,
-    plan::{Acknowledged, Hold, HoldKey, HoldKind, Holds, Snapshot},
-};
+use crate::plan::{Acknowledged, Hold, HoldKey, HoldKind, Holds, Snapshot};
 
 #[derive(Debug)]
 pub(super) struct HoldGroup<'a> {
@@ -125,21 +122,14 @@ impl HoldGroup<'_> {
         self.holds.iter().filter_map(|(key, _)| key.concerned_user())
     }
 
-    /// One line for each user. The `roster` has the CRM's names for take-overs, where the CRM was read.
-    pub(super) fn write_users(&self, page: &mut Page, snapshot: &Snapshot, roster: Option<&Roster>) {
+    /// One line for each user.
+    pub(super) fn write_users(&self, page: &mut Page, snapshot: &Snapshot) {
         let style = if self.kind == HoldKind::Remove { REMOVAL } else { CHANGE };
         for (key, hold) in &self.holds {
             let Some(id) = key.concerned_user() else { continue };
             let user = snapshot.users.get(id);
             let acknowledged = user.and_then(|user| user.acknowledged.as_ref());
-            let entry = roster.and_then(|roster| roster.get(id));
-            let crm_name = entry.map(|entry| entry.employee.name.as_str());
-            page.user(
-                style,
-                "hold",
-                id,
-                &hold_in_words(key.kind, hold, acknowledged, crm_name),
-            );
+            page.user(style, "hold", id, &hold_in_words(key.kind, hold, acknowledged));
         }
     }
 }
@@ -149,14 +139,13 @@ pub(super) fn single_hold_in_words(
     key: &HoldKey,
     hold: &Hold,
     acknowledged: Option<&Acknowledged>,
-    crm_name: Option<&str>,
     now: Timestamp,
 ) -> String {
     let mut parts = vec![match now.duration_since(hold.since) {
         duration if duration.is_zero() => format!("{}, from the next cycle on", noun_for_hold(key.kind)),
         duration => format!("{}, for {}", noun_for_hold(key.kind), in_words(duration)),
     }];
-    parts.push(hold_in_words(key.kind, hold, acknowledged, crm_name));
+    parts.push(hold_in_words(key.kind, hold, acknowledged));
     parts.push(hold.reason.clone());
     if let Some(approval) = &hold.approved {
         parts.push(format!("approved by {} {}", approval.by, ago(now, approval.at)));
@@ -165,8 +154,8 @@ pub(super) fn single_hold_in_words(
     parts.join("; ")
 }
 
-/// What exactly is held about a user who is in Wazzup as `acknowledged`, and whom the CRM calls `crm_name`.
-fn hold_in_words(kind: HoldKind, hold: &Hold, acknowledged: Option<&Acknowledged>, crm_name: Option<&str>) -> String {
+/// What exactly is held about a user who is in Wazzup as `acknowledged`.
+fn hold_in_words(kind: HoldKind, hold: &Hold, acknowledged: Option<&Acknowledged>) -> String {
     match kind {
         HoldKind::Account => String::new(),
         HoldKind::Remove => shown_name(acknowledged.map(|user| user.name.as_str())).to_owned(),
@@ -174,10 +163,10 @@ fn hold_in_words(kind: HoldKind, hold: &Hold, acknowledged: Option<&Acknowledged
             let wanted: Value = serde_json::from_str(&hold.content).unwrap_or_default();
             value_in_words(&changes(acknowledged, &wanted), hold.since)
         }
-        HoldKind::Takeover => match crm_name {
-            Some(name) => format!("“{}” → “{name}”", hold.content),
-            None => format!("“{}” in Wazzup; `plan` shows the name in the CRM", hold.content),
-        },
+        HoldKind::Takeover => {
+            let crm_name = hold.crm_name();
+            format!("“{}” → “{}”", hold.content, shown_name(crm_name.as_deref()))
+        }
     }
 }
 

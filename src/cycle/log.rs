@@ -156,7 +156,9 @@ impl<'c> CycleLog<'c> {
     fn is_news(&self, key: &HoldKey, hold: &Hold) -> bool {
         let reported_at = self.opening.account.holds_reported_at;
         let known = self.opening.snapshot.holds.get(key);
-        let is_known = known.is_some_and(|known| known.content == hold.content && known.approved.is_none());
+        let is_known = known.is_some_and(|known| {
+            known.content == hold.content && known.crm_row == hold.crm_row && known.approved.is_none()
+        });
         let grace_end = self.grace_end(key, hold);
         let has_grace_ended = reported_at < Some(grace_end) && grace_end <= self.opening.cycle.now;
         !is_known || has_grace_ended || is_due(self.ago(reported_at))

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use serde_json::Value;
 use strum::{EnumString, IntoStaticStr};
 
 /// What a hold is about.
@@ -60,12 +61,14 @@ impl HoldKey {
 
 pub type Holds = BTreeMap<HoldKey, Hold>;
 
-/// An open hold. `Debug` hides its content, which can hold names and phones.
+/// An open hold. `Debug` hides its content and the CRM's row, which can hold names and phones.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hold {
     /// What exactly is held: an approval is for this content only. By kind: the fingerprint (account),
     /// since when the user is absent (remove), the new name and phone as JSON (update), the name in Wazzup (takeover).
     pub content: String,
+    /// Of a take-over: the CRM's row, its name and phone as JSON. An approval is for this row only.
+    pub crm_row: Option<String>,
     /// Why, as a sentence without a full stop.
     pub reason: String,
     /// When it was first held.
@@ -103,6 +106,12 @@ impl Hold {
     /// Whether somebody approved exactly `content`.
     pub fn is_approved_for(&self, content: &str) -> bool {
         self.approved.is_some() && self.content == content
+    }
+
+    /// The name in the CRM of somebody whose take-over is held.
+    pub fn crm_name(&self) -> Option<String> {
+        let row: Value = serde_json::from_str(self.crm_row.as_deref()?).ok()?;
+        row["name"].as_str().map(str::to_owned)
     }
 }
 
@@ -181,6 +190,7 @@ mod tests {
     fn an_approval_is_for_one_content_only() {
         let mut hold = Hold {
             content: "Anna".to_owned(),
+            crm_row: Some(r#"{"name":"Annabel","phone":null}"#.to_owned()),
             reason: String::new(),
             since: Timestamp::UNIX_EPOCH,
             sticky: false,
@@ -192,6 +202,7 @@ mod tests {
             by: "operator@host".to_owned(),
         });
         assert!(hold.is_approved_for("Anna") && !hold.is_approved_for("Boris"));
+        assert_eq!(hold.crm_name().as_deref(), Some("Annabel"));
         assert!(!format!("{hold:?}").contains("Anna"));
     }
 }

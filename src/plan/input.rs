@@ -40,11 +40,22 @@ impl<'a> Input<'a> {
 
     /// A hold that nobody has approved. An existing hold with the same content keeps its `since`.
     pub(super) fn new_hold(self, key: &HoldKey, content: &str, reason: String) -> Hold {
-        let existing = self.snapshot.holds.get(key).filter(|hold| hold.content == content);
+        self.hold_since(key, reason, content, None)
+    }
+
+    /// The same for the take-over of `name` in Wazzup by `crm_row`. The hold begins anew when either changes.
+    pub(super) fn new_takeover_hold(self, key: &HoldKey, name: &str, crm_row: Option<String>, reason: &str) -> Hold {
+        self.hold_since(key, reason.to_owned(), name, crm_row)
+    }
+
+    fn hold_since(self, key: &HoldKey, reason: String, content: &str, crm_row: Option<String>) -> Hold {
+        let existing = self.snapshot.holds.get(key);
+        let unchanged = existing.filter(|hold| hold.content == content && hold.crm_row == crm_row);
         Hold {
             content: content.to_owned(),
+            since: unchanged.map_or(self.now, |hold| hold.since),
+            crm_row,
             reason,
-            since: existing.map_or(self.now, |hold| hold.since),
             sticky: false,
             approved: None,
         }

@@ -184,17 +184,26 @@ impl Plan {
     /// Somebody whom Wazzup shows under another name, and who is not ours, is renamed only after approval.
     fn hold_takeover(&mut self, input: Input<'_>, wish: &Wish<'_>) {
         let key = || HoldKey::new(HoldKind::Takeover, wish.id.as_str());
+        let held_anew = |name: &str| {
+            let reason = "this id belongs to a user in Wazzup with another name, whom we did not create";
+            input.new_takeover_hold(&key(), name, wish.crm_row(), reason)
+        };
+        let stored = || input.stored_hold(HoldKind::Takeover, wish.id);
+        let is_for_this_row = |hold: &&Hold| hold.crm_row == wish.crm_row();
         let hold = match wish.standing {
-            Standing::Foreign(name) => {
-                let reason = "this id belongs to a user in Wazzup with another name, whom we did not create";
-                Some(input.new_hold(&key(), name, reason.to_owned()))
-            }
+            Standing::Foreign(name) => Some(held_anew(name)),
             // Approved: it stays until it is carried out.
-            Standing::TakenOver => input
-                .stored_hold(HoldKind::Takeover, wish.id)
-                .filter(|hold| hold.approved.is_some())
-                .cloned(),
-            Standing::Unknown => input.stored_hold(HoldKind::Takeover, wish.id).cloned(),
+            Standing::TakenOver => {
+                let approved = stored().filter(|hold| hold.approved.is_some());
+                approved.filter(is_for_this_row).cloned()
+            }
+            Standing::Unknown => stored().map(|hold| {
+                if is_for_this_row(&hold) {
+                    hold.clone()
+                } else {
+                    held_anew(&hold.content)
+                }
+            }),
             _ => None,
         };
         self.holds.extend(hold.map(|hold| (key(), hold)));

@@ -192,6 +192,7 @@ mod tests {
         }
         let hold = Hold {
             content: "Boris".to_owned(),
+            crm_row: None,
             reason: String::new(),
             since: now,
             sticky: false,

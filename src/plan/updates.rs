@@ -56,6 +56,6 @@ fn was_tried<'a>(input: Input<'a>, wish: &Wish<'a>) -> bool {
 }
 
 /// What an approval of a held update is for: the name and the phone that the CRM wants.
-fn content_of_update(employee: &Employee) -> String {
+pub(super) fn content_of_update(employee: &Employee) -> String {
     serde_json::json!({"name": employee.name, "phone": employee.phone}).to_string()
 }

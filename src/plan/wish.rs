@@ -2,6 +2,7 @@
 
 use super::{
     Acknowledged, BatchEntry, Change, Failure, HoldKind, Operation, PlannedUpsert, Sighting, User, input::Input,
+    updates::content_of_update,
 };
 use crate::employee::{Employee, EmployeeId, FullName, Phone, RosterEntry, RowProblem, Spelling};
 
@@ -74,7 +75,7 @@ impl<'a> Wish<'a> {
         for wish in &mut wishes {
             wish.standing = match wish.acknowledged() {
                 Some(acknowledged) => standing_of_ours(input, wish.id, acknowledged, trusts_missing),
-                None => standing_of_others(input, wish.id, wish.name(), wish.user.is_some()),
+                None => standing_of_others(input, wish),
             };
         }
         wishes
@@ -113,6 +114,11 @@ impl<'a> Wish<'a> {
         wanted
             .or(acknowledged)
             .expect("a user without a valid row is listed only if acknowledged, and so is one whose update is held")
+    }
+
+    /// The CRM's row, as the hold on a take-over keeps it.
+    pub(super) fn crm_row(&self) -> Option<String> {
+        self.entry.map(|entry| content_of_update(&entry.employee))
     }
 
     /// The phone wanted before conflicts are resolved.
@@ -244,26 +250,24 @@ fn standing_of_ours<'a>(
     }
 }
 
-fn standing_of_others<'a>(
-    input: Input<'a>,
-    id: &EmployeeId,
-    wanted_name: &FullName,
-    may_be_ours: bool,
-) -> Standing<'a> {
+fn standing_of_others<'a>(input: Input<'a>, wish: &Wish<'a>) -> Standing<'a> {
+    let (id, wanted_name, may_be_ours) = (wish.id, wish.name(), wish.user.is_some());
     let always_takes_over = input.policy.always_takes_over;
     let hold = input.stored_hold(HoldKind::Takeover, id);
+    // An approval is for the row that was shown. If another one takes its place, nobody has approved that.
+    let is_for_this_row = hold.is_some_and(|hold| hold.crm_row == wish.crm_row());
     match (input.list.find(id.as_str()), hold) {
         (Sighting::Absent, _) => Standing::New,
         (Sighting::Named(name), _) if may_be_ours && input.is_lost_name(id, name) => Standing::Ours,
         (Sighting::Named(name), _) if wanted_name.is_same_as(name) => Standing::Adoptable,
         (Sighting::Named(_), _) if always_takes_over => Standing::TakenOver,
-        (Sighting::Named(name), Some(hold)) if hold.is_approved_for(name) => Standing::TakenOver,
+        (Sighting::Named(name), Some(hold)) if is_for_this_row && hold.is_approved_for(name) => Standing::TakenOver,
         (Sighting::Named(name), _) => Standing::Foreign(name),
         // No proof is needed, but the list must have been asked for.
         (Sighting::Unknown, _) if always_takes_over && input.list.was_requested() => Standing::New,
         // What is held is no reason to ask Wazzup.
         (Sighting::Unknown, Some(hold))
-            if hold.approved.is_none() && !always_takes_over && !input.list.was_requested() =>
+            if (hold.approved.is_none() || !is_for_this_row) && !always_takes_over && !input.list.was_requested() =>
         {
             Standing::Foreign(&hold.content)
         }

@@ -70,12 +70,12 @@ impl Transaction<'_> {
         }
         let rows: Value = opened.iter().map(|(key, hold)| hold_row(key, hold)).collect();
         self.run(sqlx::query!(
-            "INSERT INTO holds (account, user_id, kind, content, reason, since, sticky, approved_at, approved_by) \
-             SELECT $1, opened.* FROM jsonb_to_recordset($2) AS opened (user_id text, kind text, content text, reason text, \
-                 since timestamptz, sticky boolean, approved_at timestamptz, approved_by text) \
-             ON CONFLICT (user_id, kind, account) DO UPDATE SET content = excluded.content, reason = excluded.reason, \
-                 since = excluded.since, sticky = excluded.sticky, approved_at = excluded.approved_at, \
-                 approved_by = excluded.approved_by",
+            "INSERT INTO holds (account, user_id, kind, content, crm_row, reason, since, sticky, approved_at, approved_by) \
+             SELECT $1, opened.* FROM jsonb_to_recordset($2) AS opened (user_id text, kind text, content text, \
+                 crm_row text, reason text, since timestamptz, sticky boolean, approved_at timestamptz, approved_by text) \
+             ON CONFLICT (user_id, kind, account) DO UPDATE SET content = excluded.content, crm_row = excluded.crm_row, \
+                 reason = excluded.reason, since = excluded.since, sticky = excluded.sticky, \
+                 approved_at = excluded.approved_at, approved_by = excluded.approved_by",
             self.account,
             rows
         )).await
@@ -134,6 +134,7 @@ fn hold_row(key: &HoldKey, hold: &Hold) -> Value {
         "user_id": key.user_id,
         "kind": key.kind,
         "content": hold.content,
+        "crm_row": hold.crm_row,
         "reason": hold.reason,
         "since": hold.since,
         "sticky": hold.sticky,

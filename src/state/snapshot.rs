@@ -166,7 +166,8 @@ impl Transaction<'_> {
 
     pub(super) async fn load_holds(&mut self) -> Result<Holds, Error> {
         let rows = sqlx::query!(
-            "SELECT user_id, kind, content, reason, since, sticky, approved_at, approved_by FROM holds WHERE account = $1",
+            "SELECT user_id, kind, content, crm_row, reason, since, sticky, approved_at, approved_by FROM holds \
+             WHERE account = $1",
             self.account
         )
         .fetch_all(self.executor())
@@ -178,6 +179,7 @@ impl Transaction<'_> {
             };
             let hold = Hold {
                 content: row.content,
+                crm_row: row.crm_row,
                 reason: row.reason,
                 since: row.since.to_jiff(),
                 sticky: row.sticky,

@@ -46,14 +46,14 @@ async fn nothing_is_left_but_bare_rows() {
         "INSERT INTO wazzup_sync.failures (account, user_id, operation, local, code, detail, attempted_name, \
              attempted_phone, spelling, attempts, first_at, last_at) \
          VALUES ('main', '17', 'upsert', false, 'X', 'x', '{NAME}', '{PHONE}', '{PHONE}', 1, now(), now()); \
-         INSERT INTO wazzup_sync.holds (account, user_id, kind, content, reason, since, sticky) \
-         VALUES ('main', '17', 'takeover', '{NAME}', 'x', now(), false); \
+         INSERT INTO wazzup_sync.holds (account, user_id, kind, content, crm_row, reason, since, sticky) \
+         VALUES ('main', '17', 'takeover', '{NAME}', '{PHONE}', 'x', now(), false); \
          INSERT INTO wazzup_sync.inbox (account, user_id, kind, content, given_by) \
          VALUES ('main', '17', 'takeover', '{NAME}', 'x')"
     ))
     .await;
     assert_eq!(app.tables_with(NAME).await, ["failures", "history", "holds", "inbox"]);
-    assert_eq!(app.tables_with(PHONE).await, ["failures", "history"]);
+    assert_eq!(app.tables_with(PHONE).await, ["failures", "history", "holds"]);
     let others = "SELECT count(*) FROM wazzup_sync.history WHERE name_after LIKE 'Employee %'";
     let before = app.state_number(others).await;
 

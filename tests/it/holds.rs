@@ -1,5 +1,6 @@
 //! What looks like a mistake is held until somebody approves exactly that; everything else goes on.
 
+use sandbox::{Fault, What, When};
 use serde_json::json;
 
 use crate::app::{App, ids};
@@ -113,6 +114,46 @@ async fn somebody_elses_users_are_not_renamed_before_an_approval() {
             .await,
         1
     );
+    app.settled().await;
+}
+
+#[tokio::test]
+async fn an_approved_take_over_is_dropped_when_the_row_changes() {
+    let app = App::new().await;
+    app.wazzup.put("1", "Other", None);
+    app.hire("1", "Anna", None).await;
+    app.once_exits(4).await;
+    // The order is still in the inbox.
+    let run = app.run(&["approve", "--yes"]).await;
+    assert!(run.stdout.contains("“Other” → “Anna”"), "{run}");
+    app.rename("1", "Wrong Person").await;
+    let run = app.once_exits(4).await;
+    assert_eq!(run.events("order.dropped")[0]["ids"], "1", "{run}");
+    assert_eq!(run.events("takeovers.held")[0]["ids"], "1", "{run}");
+    assert_eq!(app.name_of("1"), "Other");
+    assert_eq!(app.status_json().await["held"][0]["approved"], false);
+    app.quiet(4).await;
+    // The approval is in the state: the cycle that took it did not learn whether the name is still the same.
+    app.approve().await;
+    app.wazzup.order(Fault::new(When::Reads, What::status(500)).always());
+    app.once_exits(4).await;
+    app.wazzup.clear_faults();
+    let approved = "SELECT count(*) FROM wazzup_sync.holds WHERE approved_at IS NOT NULL";
+    assert_eq!(app.state_number(approved).await, 1);
+    app.rename("1", "Another Wrong Person").await;
+    let run = app.once_exits(4).await;
+    assert_eq!(run.events("takeovers.held")[0]["ids"], "1", "{run}");
+    assert_eq!(
+        (app.name_of("1"), app.state_number(approved).await),
+        ("Other".into(), 0)
+    );
+    // The row changes again before anybody approves it.
+    app.rename("1", "Anna Other").await;
+    app.once_exits(4).await;
+    let run = app.run(&["approve", "--yes"]).await;
+    assert!(run.stdout.contains("“Other” → “Anna Other”"), "{run}");
+    app.once_exits(0).await;
+    assert_eq!(app.name_of("1"), "Anna Other");
     app.settled().await;
 }
 

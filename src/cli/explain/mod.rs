@@ -127,9 +127,8 @@ impl Findings {
     fn write_held(&self, page: &mut Page) {
         let user = self.snapshot.as_ref();
         let acknowledged = user.and_then(|user| user.acknowledged.as_ref());
-        let crm_name = self.to_send.as_ref().map(|wanted| wanted.name.as_str());
         for (key, hold) in &self.held {
-            let text = single_hold_in_words(key, hold, acknowledged, crm_name, self.now);
+            let text = single_hold_in_words(key, hold, acknowledged, self.now);
             page.line("held", &text);
         }
     }

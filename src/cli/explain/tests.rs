@@ -142,6 +142,7 @@ impl Findings {
 fn hold(kind: HoldKind, since: Timestamp) -> (HoldKey, Hold) {
     let hold = Hold {
         content: r#"{"name":"true","phone":null}"#.into(),
+        crm_row: None,
         reason: "39 of 40 users would get another name or phone in one cycle".into(),
         since,
         sticky: true,

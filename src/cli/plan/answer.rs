@@ -113,7 +113,7 @@ impl PlanView {
         }
         for group in grouped(self.plan.unapproved_holds()) {
             page.blank();
-            group.write_users(page, &self.snapshot, Some(&self.roster));
+            group.write_users(page, &self.snapshot);
             let advice = group.advice(self.plan.managed, &self.invocation, self.now);
             page.advice("held", &advice);
         }

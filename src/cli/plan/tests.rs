@@ -295,6 +295,7 @@ fn doubted() -> PlanView {
     let mut snapshot = snapshot(&[("1", "Anna", None, None), ("2", "Boris", None, None)]);
     let known = Hold {
         content: "0123456789abcdef".to_owned(),
+        crm_row: None,
         reason: "seen before".to_owned(),
         since: now() - SignedDuration::from_hours(1),
         sticky: false,

@@ -38,6 +38,7 @@ fn failure(id: &str, operation: Operation, code: &str, minutes: Option<i64>) -> 
 fn hold(kind: HoldKind, id: &str, reason: &str, approved: bool) -> (HoldKey, Hold) {
     let hold = Hold {
         content: "2026-03-02T11:00:00Z".into(),
+        crm_row: None,
         reason: reason.into(),
         since: now() - HOUR,
         sticky: true,

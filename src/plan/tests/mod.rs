@@ -177,10 +177,19 @@ fn hold(content: &str, is_approved: bool) -> Hold {
     };
     Hold {
         content: content.to_owned(),
+        crm_row: None,
         reason: "held".to_owned(),
         since: an_hour_ago,
         sticky: false,
         approved: is_approved.then_some(approval),
+    }
+}
+
+/// The hold on the take-over of "Their Name" by the row of `crm_name`, who has no phone.
+fn takeover_hold(crm_name: &str, is_approved: bool) -> Hold {
+    Hold {
+        crm_row: Some(format!(r#"{{"name":"{crm_name}","phone":null}}"#)),
+        ..hold("Their Name", is_approved)
     }
 }
 
@@ -224,7 +233,7 @@ fn an_account_with_more_users_than_seats_is_not_asked_in_every_cycle() {
 fn a_look_up_without_an_answer_leaves_a_held_take_over_as_it_is() {
     let mut world = World::with_users(5);
     world.wants("x", "Our Name", None);
-    let hold = hold("Their Name", false);
+    let hold = takeover_hold("Our Name", false);
     let key = HoldKey::new(HoldKind::Takeover, "x");
     world.snapshot.holds.insert(key.clone(), hold.clone());
     world.shows(&[], Coverage::Unavailable("no answer".to_owned()));

@@ -1,5 +1,7 @@
 //! Seats, phones, the control, failures in the CRM's rows, and what differs from the list.
 
+use rstest::rstest;
+
 use super::*;
 
 #[test]
@@ -168,7 +170,7 @@ fn an_approved_take_over_stays_approved_until_it_is_carried_out() {
     let mut world = World::with_users(5);
     world.wants("x", "Our Name", None);
     let key = HoldKey::new(HoldKind::Takeover, "x");
-    let approved = hold("Their Name", true);
+    let approved = takeover_hold("Our Name", true);
     world.snapshot.holds.insert(key.clone(), approved.clone());
     world.list.add_look_up("x", Some("Their Name".to_owned()));
     let plan = world.plan();
@@ -336,10 +338,81 @@ fn a_held_take_over_is_no_reason_to_ask() {
     let mut world = World::with_users(5);
     world.wants("x", "Our Name", None);
     let key = HoldKey::new(HoldKind::Takeover, "x");
-    world.snapshot.holds.insert(key, hold("Their Name", false));
+    let held = takeover_hold("Our Name", false);
+    world.snapshot.holds.insert(key.clone(), held.clone());
     let plan = world.plan();
     assert!(plan.questions == Questions::default() && plan.upserts.is_empty() && plan.pending.contains("x"));
-    assert_eq!(plan.marks.closed_holds, []);
+    assert_eq!(plan.holds[&key].since, held.since);
+}
+
+/// Whatever Wazzup shows in the cycle in which the row changed: the approval was for the row that was shown.
+#[rstest]
+#[case::another_name("Wrong Person", None)]
+#[case::another_phone("Our Name", Some(79_260_000_001))]
+fn an_approved_take_over_by_another_row_is_held_anew(#[case] name: &str, #[case] phone: Option<u64>) {
+    let key = HoldKey::new(HoldKind::Takeover, "x");
+    let mut world = World::with_users(5);
+    world.wants("x", name, phone);
+    let without_list = world.list.clone();
+    for is_approved in [true, false] {
+        let stored = takeover_hold("Our Name", is_approved);
+        world.snapshot.holds.insert(key.clone(), stored);
+        let mut plans = Vec::new();
+        world.list = without_list.clone();
+        plans.push(world.plan());
+        world.list.add_look_up("x", Some("Their Name".to_owned()));
+        plans.push(world.plan());
+        world.list = without_list.clone();
+        world.shows(&[], Coverage::Unavailable("no answer".to_owned()));
+        world.list.add_unanswered("x");
+        plans.push(world.plan());
+        for plan in plans {
+            assert!(plan.requests() == 0 && plan.pending.contains("x"), "{:?}", plan.upserts);
+            assert_eq!(plan.questions, Questions::default());
+            let held = &plan.marks.opened_holds[&key];
+            assert_eq!((&*held.content, held.crm_name().as_deref()), ("Their Name", Some(name)));
+            assert_eq!((held.since, &held.approved), (NOW, &None));
+        }
+    }
+}
+
+#[test]
+fn a_take_over_held_for_another_row_can_be_approved_for_the_new_one() {
+    let key = HoldKey::new(HoldKind::Takeover, "x");
+    let mut world = World::with_users(5);
+    world.wants("x", "New Name", None);
+    world.list.add_look_up("x", Some("Their Name".to_owned()));
+    world
+        .snapshot
+        .holds
+        .insert(key.clone(), takeover_hold("Our Name", false));
+    let mut held = world.plan().holds[&key].clone();
+    held.approved = takeover_hold("New Name", true).approved;
+    world.snapshot.holds.insert(key.clone(), held.clone());
+    let plan = world.plan();
+    assert_eq!(plan.upserts[0].entry.change, Change::TakeOver);
+    assert_eq!(plan.holds.get(&key), Some(&held));
+    // The name there is another one.
+    world.list = RemoteList::unread("ours");
+    world.list.add_look_up("x", Some("Their New Name".to_owned()));
+    let plan = world.plan();
+    assert_eq!((plan.requests(), &*plan.holds[&key].content), (0, "Their New Name"));
+}
+
+#[test]
+fn an_approval_for_another_row_has_no_part_in_a_take_over_without_a_question() {
+    let key = HoldKey::new(HoldKind::Takeover, "x");
+    let mut world = World::with_users(5);
+    world.policy.always_takes_over = true;
+    world.wants("x", "New Name", None);
+    world.list.add_look_up("x", Some("Their Name".to_owned()));
+    world
+        .snapshot
+        .holds
+        .insert(key.clone(), takeover_hold("Our Name", true));
+    let plan = world.plan();
+    assert_eq!(plan.upserts[0].entry.change, Change::TakeOver);
+    assert_eq!(plan.marks.closed_holds, [key]);
 }
 
 /// One attempt of a call was lost, and the next one accepted: both are noted at the same time.

@@ -9,10 +9,15 @@ async fn orders_are_taken_by_the_next_cycle() {
     fixture.deliver(cycle, add("1", "Anna"), Outcome::Upserted).await;
     let update = HoldKey::new(HoldKind::Update, "1");
     let takeover = HoldKey::new(HoldKind::Takeover, "2");
+    let crm_row = Some(r#"{"name":"Bob","phone":null}"#.to_owned());
+    let held_takeover = Hold {
+        crm_row,
+        ..hold("Boris", None)
+    };
     let marks = Marks {
         opened_holds: Holds::from([
             (update.clone(), hold("Anne", None)),
-            (takeover.clone(), hold("Boris", None)),
+            (takeover.clone(), held_takeover.clone()),
         ]),
         ..Marks::default()
     };
@@ -57,6 +62,7 @@ async fn orders_are_taken_by_the_next_cycle() {
     for snapshot in [&peek, &opening.snapshot] {
         assert!(snapshot.account.retry_seats, "4 waits for a seat");
         assert!(snapshot.holds[&update].is_approved_for("Anne") && snapshot.holds[&takeover].approved.is_none());
+        assert_eq!(snapshot.holds[&takeover], held_takeover);
         assert_eq!(snapshot.lost_entries(&id("1")).len(), 1, "who is in sync is sent again");
         assert_eq!(snapshot.lost.len(), 1);
     }

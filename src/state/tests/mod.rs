@@ -149,6 +149,7 @@ fn removed() -> Outcome {
 fn hold(content: &str, approved_by: Option<&str>) -> Hold {
     Hold {
         content: content.into(),
+        crm_row: None,
         reason: "too many".into(),
         since: Timestamp::UNIX_EPOCH,
         sticky: true,

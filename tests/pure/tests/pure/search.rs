@@ -424,7 +424,7 @@ fn write_user(world: &World, id: &EmployeeId, hasher: &mut DefaultHasher) {
             } else {
                 hold.content.clone()
             };
-            (key.kind, content, hold.sticky, hold.approved.is_some()).hash(hasher);
+            (key.kind, content, &hold.crm_row, hold.sticky, hold.approved.is_some()).hash(hasher);
         }
     }
     for removal in &world.state.removals {

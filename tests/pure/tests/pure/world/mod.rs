@@ -178,6 +178,13 @@ pub enum Outcome {
     Failed,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Takeover {
+    pub id: String,
+    pub name_in_wazzup: String,
+    pub name_in_crm: Option<String>,
+}
+
 #[derive(Clone)]
 pub struct World {
     pub now: Timestamp,
@@ -192,8 +199,8 @@ pub struct World {
     /// `run`, which reads the list when it starts; otherwise `once`.
     pub is_daemon: bool,
     pub last_cycle: Option<EndedCycle>,
-    /// Take-overs that somebody approved: id and name in Wazzup.
-    pub approved_takeovers: BTreeSet<(String, String)>,
+    /// Take-overs that somebody approved.
+    pub approved_takeovers: BTreeSet<Takeover>,
     /// Removals sent without approval, with the time of the first sending, as long as none of them failed.
     pub unapproved_removals: BTreeMap<String, Timestamp>,
     /// A removal failed or was lost: the brake does not count it any more.
@@ -294,8 +301,11 @@ impl World {
                     content: hold.content.clone(),
                 });
                 if key.kind == HoldKind::Takeover {
-                    let takeover = (key.user_id.to_string(), hold.content.clone());
-                    self.approved_takeovers.insert(takeover);
+                    self.approved_takeovers.insert(Takeover {
+                        id: key.user_id.to_string(),
+                        name_in_wazzup: hold.content.clone(),
+                        name_in_crm: hold.crm_name(),
+                    });
                 }
             }
         }
@@ -382,7 +392,11 @@ impl World {
             let Some(user) = self.service.users.get_mut(id) else {
                 continue;
             };
-            let is_approved = self.approved_takeovers.contains(&(id.to_owned(), user.name.clone()));
+            let is_approved = self.approved_takeovers.contains(&Takeover {
+                id: id.to_owned(),
+                name_in_wazzup: user.name.clone(),
+                name_in_crm: Some(entry.employee.name.to_string()),
+            });
             if self.policy.always_takes_over || is_approved || entry.employee.name.is_same_as(&user.name) {
                 user.may_be_touched = true;
             }
