@@ -103,6 +103,8 @@ pub(super) struct Group {
     pub items: Vec<Item>,
     /// Items that an answer named: charged if the others are accepted.
     pub aside: Vec<RefusedItem>,
+    /// These items were named by an answer, and are tried by themselves.
+    pub was_named: bool,
     pub attempts: Attempts,
 }
 
@@ -118,6 +120,7 @@ impl Group {
         Self {
             items,
             aside: Vec::new(),
+            was_named: false,
             attempts,
         }
     }
