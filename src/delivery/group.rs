@@ -60,6 +60,11 @@ impl Item {
         }
     }
 
+    /// Whether the user has these values already, as far as was acknowledged.
+    pub(super) fn is_resend(&self) -> bool {
+        self.entry.as_ref().is_some_and(|entry| entry.change == Change::Resend)
+    }
+
     pub(super) fn phone(&self) -> Option<Phone> {
         self.entry.as_ref().and_then(|entry| entry.employee.phone)
     }

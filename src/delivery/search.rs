@@ -81,7 +81,9 @@ impl Delivery {
         }
         let mut item = group.items.remove(0);
         item.restore_named_phone();
-        if item.leave_phone_out(refusal) {
+        // Without a decision, a request may have acted: whoever is only sent again must not lose the phone by it.
+        let may_lose_phone = is_decision || !item.is_resend();
+        if may_lose_phone && item.leave_phone_out(refusal) {
             // Perhaps it is only the phone.
             self.queue.put_group_back(Group::new(vec![item], group.attempts));
             return;

@@ -47,8 +47,8 @@ pub struct Plan {
     /// Users who are added or changed: those who are in Wazzup already before those who take a seat.
     pub upserts: Vec<PlannedUpsert>,
     pub seats: Seats,
-    /// A user who is sent again unchanged to see whether the service accepts any write: somebody in sync, else somebody who is
-    /// to be sent again with the acknowledged values.
+    /// A user who is sent again unchanged to see whether the service accepts any write: somebody in sync, or somebody who is to
+    /// be sent again with the acknowledged values anyway.
     pub control: Option<BatchEntry>,
     /// Additions that wait until somebody who looks the same has left; who that is.
     pub waiting_for_leavers: BTreeMap<EmployeeId, EmployeeId>,
