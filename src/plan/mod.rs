@@ -192,6 +192,11 @@ impl Plan {
         self.holds.iter().filter(|(_, hold)| hold.approved.is_none())
     }
 
+    /// Whether nothing speaks against this being the right Wazzup account. If not, nothing is sent.
+    pub fn is_account_known(&self) -> bool {
+        !self.doubts_account() && !self.questions.for_account
+    }
+
     /// Whether the account is doubted, so that nothing may be sent.
     pub fn doubts_account(&self) -> bool {
         self.unapproved_holds().any(|(key, _)| key.kind == HoldKind::Account)

@@ -55,14 +55,16 @@ impl Plan {
         }
     }
 
-    /// The plan while nothing may be sent, and nothing else is judged by the list: what was to be sent is pending.
+    /// The plan while nothing may be sent, and nothing else is judged by the list: everybody is pending, since what is known of
+    /// the users says nothing about this account.
     fn without_requests(input: Input<'_>, account_hold: Option<Hold>) -> Self {
         let list = &RemoteList::unread(&input.list.fingerprint);
         let mut plan = Self::decide(Input { list, ..input }, account_hold);
-        let upserted = plan.upserts.drain(..).map(|upsert| upsert.entry.employee.id);
-        plan.pending.extend(upserted);
-        let released = plan.releases.drain(..).map(|release| release.employee.id);
-        plan.pending.extend(released);
+        plan.upserts.clear();
+        plan.releases.clear();
+        let employees = input.roster.entries.iter().map(|entry| &entry.employee.id);
+        plan.pending.extend(employees.cloned());
+        plan.unchanged = 0;
         plan.staying.extend(plan.removals.drain(..).map(|removal| StayingUser {
             id: removal.id,
             name: removal.name,
