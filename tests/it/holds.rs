@@ -142,7 +142,7 @@ async fn an_approved_take_over_is_dropped_when_the_row_changes() {
     // The approval is in the state: the cycle that took it did not learn whether the name is still the same.
     app.approve().await;
     app.wazzup.order(Fault::new(When::Reads, What::status(500)).always());
-    app.once_exits(4).await;
+    app.once_exits(1).await;
     app.wazzup.clear_faults();
     let approved = "SELECT count(*) FROM wazzup_sync.holds WHERE approved_at IS NOT NULL";
     assert_eq!(app.state_number(approved).await, 1);
