@@ -168,8 +168,8 @@ fn people_see_everything_and_the_summary_last() {
                     4 min
     staying         11  Fyodor; no active row in the CRM; will be removed in 3 min
                     (removals.grace)
-    rejected        24  INVALID_NAME: the name is blank or longer than 200
-                    characters; correct it in the CRM
+    rejected        24  INVALID_NAME: the name is blank, longer than 200 characters,
+                    or cannot be converted to UTF-8; correct it in the CRM
     without phone   12  INVALID_PHONE: the phone is not a valid number; the rest of
                     the row is synced; correct it in the CRM
 
