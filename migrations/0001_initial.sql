@@ -57,6 +57,7 @@ CREATE TABLE users (
     -- Since when the CRM does not name the user any more.
     absent_since        timestamptz,
     synced_at           timestamptz,
+    added_at            timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (user_id, account)
 );
 

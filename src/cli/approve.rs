@@ -88,7 +88,13 @@ fn count(holds: &[(&HoldKey, &Hold)], kind: HoldKind) -> usize {
 }
 
 fn question(snapshot: &Snapshot, holds: &[(&HoldKey, &Hold)]) -> Question {
-    let managed = snapshot.users.len();
+    let removals_since = holds.iter().filter_map(|(key, hold)| {
+        let is_removal = key.kind == HoldKind::Remove;
+        hold.absent_since().filter(|_| is_removal)
+    });
+    // Whoever was added since does not count: the others are everybody all the same.
+    let newcomers = removals_since.min().map_or(0, |since| snapshot.newcomers_since(since));
+    let managed = snapshot.users.len() - newcomers;
     let users = counted(managed, "user");
     let all_holds = snapshot.holds.iter();
     let approved_removals = all_holds.filter(|(key, hold)| key.kind == HoldKind::Remove && hold.approved.is_some());

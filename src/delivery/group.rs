@@ -60,6 +60,11 @@ impl Item {
         }
     }
 
+    /// Whether the user has these values already, as far as was acknowledged.
+    pub(super) fn is_resend(&self) -> bool {
+        self.entry.as_ref().is_some_and(|entry| entry.change == Change::Resend)
+    }
+
     pub(super) fn phone(&self) -> Option<Phone> {
         self.entry.as_ref().and_then(|entry| entry.employee.phone)
     }
@@ -103,6 +108,8 @@ pub(super) struct Group {
     pub items: Vec<Item>,
     /// Items that an answer named: charged if the others are accepted.
     pub aside: Vec<RefusedItem>,
+    /// These items were named by an answer, and are tried by themselves.
+    pub was_named: bool,
     pub attempts: Attempts,
 }
 
@@ -118,6 +125,7 @@ impl Group {
         Self {
             items,
             aside: Vec::new(),
+            was_named: false,
             attempts,
         }
     }

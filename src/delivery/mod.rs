@@ -61,6 +61,8 @@ pub struct Delivery {
     accepted_something: bool,
     /// How many entries failed alone since the search last turned to another place.
     lone_failures: usize,
+    /// An answer named entries that were accepted: what answers name is not believed any more.
+    names_were_wrong: bool,
     /// A whole group got no decision, and nothing was accepted since: retrying each further one costs too much.
     service_may_fail: bool,
     /// What follows from the last answer.
@@ -94,6 +96,7 @@ impl Delivery {
             refusals_over_limit: 0,
             accepted_something: false,
             lone_failures: 0,
+            names_were_wrong: false,
             service_may_fail: false,
             outcomes: Vec::new(),
         }
@@ -154,6 +157,7 @@ impl Delivery {
     fn accepted(&mut self, group: Group, absent: Vec<EmployeeId>) {
         self.accepted_something = true;
         self.service_may_fail = false;
+        self.names_were_wrong |= group.was_named;
         if group.is_removal() {
             let freed = group.items.len().saturating_sub(absent.len());
             self.outcomes.push(Outcome::Removed { absent });

@@ -206,7 +206,8 @@ impl Queue {
     fn halve_additions(&mut self, mut items: Vec<Item>, additions: usize, attempts: Attempts) {
         let second_half = items.split_off(items.len() - additions.div_ceil(2));
         let first_half = items.split_off(items.len() - additions / 2);
-        for items in [items, first_half, second_half] {
+        // What is put back last is sent first: seats are taken in the order of the plan.
+        for items in [second_half, first_half, items] {
             self.put_group_back(Group::new(items, attempts));
         }
     }

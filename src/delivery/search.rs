@@ -48,7 +48,8 @@ impl Delivery {
             }
             return;
         }
-        if !group.is_single() && !group.has_left_out_named() && group.set_aside_named(refusal) {
+        let believes_names = !self.names_were_wrong && !group.has_left_out_named();
+        if !group.is_single() && believes_names && group.set_aside_named(refusal) {
             self.queue.put_group_back(group);
         } else {
             self.search(group, refusal, true);
@@ -80,7 +81,9 @@ impl Delivery {
         }
         let mut item = group.items.remove(0);
         item.restore_named_phone();
-        if item.leave_phone_out(refusal) {
+        // Without a decision, a request may have acted: whoever is only sent again must not lose the phone by it.
+        let may_lose_phone = is_decision || !item.is_resend();
+        if may_lose_phone && item.leave_phone_out(refusal) {
             // Perhaps it is only the phone.
             self.queue.put_group_back(Group::new(vec![item], group.attempts));
             return;
@@ -96,8 +99,10 @@ impl Delivery {
     }
 
     /// Divides a group in two: the entries without an open failure, which are sent first, and those with one; halves if all are
-    /// alike. What an earlier answer named was wrong, or not all: the entries that it named are sent by themselves, last.
+    /// alike. What an earlier answer named was wrong, or not all: the entries that it named are sent by themselves, first of all.
     fn split(&mut self, mut group: Group) {
+        // Without entries to try by themselves, nothing can show that the answer was right.
+        self.names_were_wrong |= group.aside.is_empty() && group.items.iter().any(|item| item.named_entry.is_some());
         for item in &mut group.items {
             item.restore_named_phone();
         }
@@ -107,9 +112,13 @@ impl Delivery {
         let suspects = first.partition_point(|item| self.is_failing(&item.id));
         let are_all_alike = suspects == 0 || suspects == first.len();
         let second = first.split_off(if are_all_alike { first.len() / 2 } else { suspects });
-        for items in [named, first, second] {
+        for items in [first, second] {
             self.queue.put_group_back(Group::new(items, group.attempts));
         }
+        self.queue.put_group_back(Group {
+            was_named: true,
+            ..Group::new(named, group.attempts)
+        });
     }
 
     /// Whether a failure of the user is open, whatever it is about.

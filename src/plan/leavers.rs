@@ -186,7 +186,7 @@ impl<'a> Leavers<'a> {
         let users = input.snapshot.users.iter();
         let absent = users.filter(|(id, _)| !input.roster.names(id.as_str()));
         let mut all: Vec<Leaver<'a>> = absent.map(|(id, user)| Leaver::new(input, id, user)).collect();
-        let reason_for_all = reason_to_hold_all(input, all.len());
+        let reason_for_all = reason_to_hold_all(input, &all);
         let reason_for_untried = reason_to_hold_untried(input, &all);
         let mut holds = Holds::new();
         for leaver in &mut all {
@@ -254,9 +254,16 @@ fn reason_to_hold_untried(input: Input<'_>, leavers: &[Leaver<'_>]) -> Option<St
 }
 
 /// Why nobody at all may be removed without approval, if so.
-fn reason_to_hold_all(input: Input<'_>, absent: usize) -> Option<String> {
+fn reason_to_hold_all(input: Input<'_>, leavers: &[Leaver<'_>]) -> Option<String> {
     let Input { roster, snapshot, .. } = input;
     let managed = snapshot.users.len();
+    let absent = leavers.len();
+    let undecided = leavers
+        .iter()
+        .filter(|leaver| !leaver.is_approved() && !leaver.was_tried(input));
+    let first_absence = undecided.map(|leaver| leaver.absent_since).min();
+    // A wrong table may name somebody, who is then added: that person does not show that the others have left.
+    let newcomers = first_absence.map_or(0, |since| snapshot.newcomers_since(since));
     if absent == 0 {
         None
     } else if roster.is_empty() {
@@ -273,8 +280,12 @@ fn reason_to_hold_all(input: Input<'_>, absent: usize) -> Option<String> {
             "{} rows of the CRM have no id, and may be anybody's",
             roster.missing_ids
         ))
-    } else if managed >= 2 && absent == managed {
-        Some(format!("ALL {managed} users are missing from the CRM"))
+    } else if absent >= 2 && absent + newcomers >= managed {
+        let but_newcomers = match newcomers {
+            0 => String::new(),
+            newcomers => format!(", but for {newcomers} added since"),
+        };
+        Some(format!("ALL {absent} users are missing from the CRM{but_newcomers}"))
     } else {
         None
     }

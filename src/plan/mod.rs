@@ -47,8 +47,8 @@ pub struct Plan {
     /// Users who are added or changed: those who are in Wazzup already before those who take a seat.
     pub upserts: Vec<PlannedUpsert>,
     pub seats: Seats,
-    /// A user who is sent again unchanged to see whether the service accepts any write: somebody in sync, else somebody who is
-    /// to be sent again with the acknowledged values.
+    /// A user who is sent again unchanged to see whether the service accepts any write: somebody in sync, or somebody who is to
+    /// be sent again with the acknowledged values anyway.
     pub control: Option<BatchEntry>,
     /// Additions that wait until somebody who looks the same has left; who that is.
     pub waiting_for_leavers: BTreeMap<EmployeeId, EmployeeId>,
@@ -190,6 +190,11 @@ impl Plan {
     /// The holds that nobody has approved yet.
     pub fn unapproved_holds(&self) -> impl Iterator<Item = (&HoldKey, &Hold)> {
         self.holds.iter().filter(|(_, hold)| hold.approved.is_none())
+    }
+
+    /// Whether nothing speaks against this being the right Wazzup account. If not, nothing is sent.
+    pub fn is_account_known(&self) -> bool {
+        !self.doubts_account() && !self.questions.for_account
     }
 
     /// Whether the account is doubted, so that nothing may be sent.

@@ -55,14 +55,16 @@ impl Plan {
         }
     }
 
-    /// The plan while nothing may be sent, and nothing else is judged by the list: what was to be sent is pending.
+    /// The plan while nothing may be sent, and nothing else is judged by the list: everybody is pending, since what is known of
+    /// the users says nothing about this account.
     fn without_requests(input: Input<'_>, account_hold: Option<Hold>) -> Self {
         let list = &RemoteList::unread(&input.list.fingerprint);
         let mut plan = Self::decide(Input { list, ..input }, account_hold);
-        let upserted = plan.upserts.drain(..).map(|upsert| upsert.entry.employee.id);
-        plan.pending.extend(upserted);
-        let released = plan.releases.drain(..).map(|release| release.employee.id);
-        plan.pending.extend(released);
+        plan.upserts.clear();
+        plan.releases.clear();
+        let employees = input.roster.entries.iter().map(|entry| &entry.employee.id);
+        plan.pending.extend(employees.cloned());
+        plan.unchanged = 0;
         plan.staying.extend(plan.removals.drain(..).map(|removal| StayingUser {
             id: removal.id,
             name: removal.name,
@@ -267,13 +269,18 @@ fn seats(input: Input<'_>) -> Seats {
     }
 }
 
-/// Somebody who is in sync; after a lost request about everybody, somebody who is sent again.
+/// Somebody who is in sync. In an outage of hours each of them would be lost in turn, so once two users are sent again as
+/// acknowledged, one of those serves.
 fn control(input: Input<'_>, wishes: &[Wish<'_>]) -> Option<BatchEntry> {
     let is_as_acknowledged = |wish: &&Wish<'_>| wish.standing == Standing::Ours && !wish.differs();
-    let mut candidates = wishes.iter().filter(is_as_acknowledged);
-    let in_sync = candidates
-        .clone()
-        .find(|wish| wish.needs_no_upsert(input) && !wish.phone.is_released);
-    let control = in_sync.or_else(|| candidates.find(|wish| !wish.needs_no_upsert(input) && !wish.backs_off(input)))?;
-    control.resend()
+    let candidates = wishes.iter().filter(is_as_acknowledged);
+    let (in_sync, differing): (Vec<_>, Vec<_>) = candidates.partition(|wish| wish.needs_no_upsert(input));
+    let mut sent_again = differing.into_iter().filter(|wish| !wish.backs_off(input));
+    let mut in_sync = in_sync.into_iter().filter(|wish| !wish.phone.is_released);
+    let first_sent_again = sent_again.next();
+    let control = match sent_again.next() {
+        Some(_) => first_sent_again,
+        None => in_sync.next().or(first_sent_again),
+    };
+    control?.resend()
 }

@@ -31,6 +31,9 @@ pub struct User {
     pub absent_since: Option<Timestamp>,
     /// When Wazzup last acknowledged a request about the user.
     pub synced_at: Option<Timestamp>,
+    /// Since when the user is managed.
+    #[serde(skip)]
+    pub added_at: Option<Timestamp>,
 }
 
 /// A user as Wazzup acknowledged it.
@@ -99,6 +102,12 @@ pub struct AccountFacts {
 impl Snapshot {
     pub fn lost_entries(&self, id: &EmployeeId) -> &[LostEntry] {
         self.lost.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// How many users were added after `time` and are not absent: they do not show that anybody else is still there.
+    pub fn newcomers_since(&self, time: Timestamp) -> usize {
+        let is_newcomer = |user: &&User| user.absent_since.is_none() && user.added_at > Some(time);
+        self.users.values().filter(is_newcomer).count()
     }
 
     #[must_use]

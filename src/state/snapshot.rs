@@ -68,7 +68,7 @@ impl Transaction<'_> {
     async fn load_users(&mut self) -> Result<BTreeMap<EmployeeId, User>, Error> {
         let mut users = Vec::new();
         let mut rows = sqlx::query!(
-            "SELECT user_id, name, phone, phone_spelling, absent_since, synced_at FROM users WHERE account = $1",
+            "SELECT user_id, name, phone, phone_spelling, absent_since, synced_at, added_at FROM users WHERE account = $1",
             self.account
         )
         .fetch(self.executor());
@@ -85,6 +85,7 @@ impl Transaction<'_> {
                 }),
                 absent_since: read_time(row.absent_since),
                 synced_at: read_time(row.synced_at),
+                added_at: Some(row.added_at.to_jiff()),
             };
             users.push((id, user));
         }

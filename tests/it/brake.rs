@@ -134,6 +134,28 @@ async fn three_users_and_an_empty_table() {
 }
 
 #[tokio::test]
+async fn another_table_with_one_row_removes_nobody() {
+    let mut app = synced(5).await;
+    app.set("removals.grace", "1h");
+    app.fire(&ids(1..=5)).await;
+    app.hire("x", "Somebody Else", None).await;
+    for _ in 0..2 {
+        app.once_exits(4).await;
+    }
+    app.set("removals.grace", "0s");
+    app.once_exits(4).await;
+    assert_eq!(app.users().len(), 6);
+    let mut approve = app.on_terminal(80, &["approve"]);
+    approve.asks().await;
+    approve.types("5\n");
+    let screen = approve.ended().await;
+    assert_eq!(screen.code, 0, "{screen}");
+    app.once_exits(0).await;
+    assert_eq!(app.user_ids(), ["x"]);
+    app.settled().await;
+}
+
+#[tokio::test]
 async fn trickling_does_not_slip_under_it() {
     let app = synced(100).await;
     for step in 0..12 {

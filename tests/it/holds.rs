@@ -34,6 +34,12 @@ async fn the_key_of_another_account_changes_nothing_there() {
     let run = app.once_exits(4).await;
     assert_eq!(run.events("account.doubted").len(), 1, "{run}");
     assert_eq!(app.wazzup.writing_requests().len(), 0, "{}", app.requests_as_text());
+    let finished = &run.events("cycle.finished")[0];
+    assert_eq!(
+        (&finished["in_sync"], &finished["pending"]),
+        (&0.into(), &20.into()),
+        "{run}"
+    );
     assert_eq!(
         app.once_exits(4).await.events("account.doubted").len(),
         0,

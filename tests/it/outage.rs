@@ -35,6 +35,31 @@ async fn an_outage_in_the_middle(#[case] what: What) {
     app.settled().await;
 }
 
+/// While the service fails on every change, the journal does not grow from cycle to cycle, and nobody loses a phone.
+#[rstest]
+#[case::not_done(What::status(500))]
+#[case::done(What::CutAfter)]
+#[tokio::test]
+async fn an_outage_of_hours(#[case] what: What) {
+    let app = App::synced(30).await;
+    let before = app.users();
+    app.rename("e030", "Renamed").await;
+    app.wazzup.order(Fault::new(When::Writes, what).always());
+    let lost = "SELECT count(*) FROM wazzup_sync.lost";
+    let mut rows = Vec::new();
+    for _ in 0..6 {
+        let run = app.once_exits(1).await;
+        assert_eq!(run.error_kind(), "wazzup_unavailable");
+        rows.push(app.state_number(lost).await);
+        assert_eq!(app.users()[..29], before[..29]);
+    }
+    assert_eq!(rows[2..], [rows[2]; 4], "{rows:?}");
+    assert!(rows[2] <= 4, "{rows:?}");
+    app.wazzup.clear_faults();
+    app.once_exits(0).await;
+    app.settled().await;
+}
+
 #[tokio::test]
 async fn nobody_listens() {
     let app = App::with_employees(3).await;

@@ -97,6 +97,7 @@ impl Findings {
             acknowledged: Some(acknowledged("Anna", None)),
             absent_since: absent_minutes.map(|minutes| now() - SignedDuration::from_mins(minutes)),
             synced_at: Some(now() - HOUR),
+            ..User::default()
         };
         if let Some(view) = &mut self.view {
             view.snapshot.users.insert(id("7"), user.clone());

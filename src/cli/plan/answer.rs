@@ -86,7 +86,7 @@ impl PlanView {
             "missing_ids": plan.missing_ids,
             "managed": plan.managed,
             "foreign": self.list.is_complete().then_some(plan.drift.foreign),
-            "unchanged": if self.is_account_known() { plan.unchanged } else { 0 },
+            "unchanged": plan.unchanged,
             "requests": plan.requests(),
             "held": held.collect::<Vec<Value>>(),
         });
@@ -102,7 +102,7 @@ impl PlanView {
     pub(super) fn write(&self, page: &mut Page) {
         for entry in self.entries() {
             // Of another account, nothing is known about the users.
-            if entry.list != PlanList::Pending || self.is_account_known() {
+            if entry.list != PlanList::Pending || self.plan.is_account_known() {
                 let label = entry.list.key().replace('_', " ");
                 page.user(entry.list.style(), &label, entry.id, &entry.text);
             }
@@ -127,7 +127,7 @@ impl PlanView {
     pub(in super::super) fn summary(&self) -> Vec<String> {
         let plan = &self.plan;
         let employees = counted(plan.eligible, "employee");
-        if !self.is_account_known() {
+        if !self.plan.is_account_known() {
             let nothing = "Nothing is sent until it is certain that this is the right Wazzup account.";
             return vec![format!("{employees} in the CRM. {nothing}")];
         }

@@ -123,10 +123,4 @@ impl PlanView {
             invocation: context.invocation.clone(),
         }
     }
-
-    /// Whether nothing speaks against this being the right Wazzup account. If not, nothing is sent, and what is known of
-    /// the users says nothing about this account.
-    fn is_account_known(&self) -> bool {
-        !self.plan.doubts_account() && !self.plan.questions.for_account
-    }
 }

@@ -45,7 +45,7 @@ impl PlanView {
             NextStep::BackOff => Advice::bad(self.refusal(id, Operation::Upsert)).with(format!(
                 "if the row is wrong, correct it in the CRM: the next cycle sends it; {retry} sends it unchanged"
             )),
-            NextStep::Pend if !self.is_account_known() => {
+            NextStep::Pend if !self.plan.is_account_known() => {
                 Advice::warning("nothing is sent until it is certain which Wazzup account this is")
             }
             NextStep::Pend if user.is_some_and(|user| user.acknowledged.is_some()) => {

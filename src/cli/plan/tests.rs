@@ -65,6 +65,7 @@ fn snapshot(users: &[(&str, &str, Option<&str>, Option<i64>)]) -> Snapshot {
             }),
             absent_since: absent_minutes.map(|minutes| now() - SignedDuration::from_mins(minutes)),
             synced_at: Some(now() - SignedDuration::from_hours(1)),
+            ..User::default()
         };
         snapshot.users.insert(id(user_id), user);
     }

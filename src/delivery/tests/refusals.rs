@@ -65,6 +65,31 @@ fn an_answer_that_names_the_wrong_entry_harms_nobody() {
     }
 }
 
+/// Nor does it cost more than 16 requests to find one culprit of 100; a phone, without which it is tried as well, one more.
+#[rstest]
+fn one_culprit_of_a_hundred_is_found_whatever_the_answers_name(
+    #[values("000", "001", "050", "098", "099")] culprit: &str,
+    #[values("the first", "the next", "nothing")] named: &str,
+) {
+    let ids: Vec<String> = (0..100).map(|number| format!("{number:03}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let plan = changing(&ids);
+    let (report, outcomes) = deliver(&plan, |entries| {
+        let mut entries = entries.iter();
+        let Some(index) = entries.position(|entry| entry.employee.id.as_str() == culprit) else {
+            return ACCEPTED;
+        };
+        match named {
+            "the first" => refused_naming(&[(0, &["id"])]),
+            "the next" => refused_naming(&[(index + 1, &["name"])]),
+            _ => refused_naming(&[]),
+        }
+    });
+    assert_eq!(failed(&outcomes), [(culprit, Operation::Upsert)]);
+    assert_eq!(report.delivered.len(), 99);
+    assert!(report.requests <= 1 + 16, "{}", report.requests);
+}
+
 #[test]
 fn a_single_entry_that_is_refused_is_tried_without_its_phone() {
     let mut plan = changing(&["a+"]);

@@ -139,9 +139,9 @@ fn a_refusal_that_contradicts_the_known_seats_is_searched_too() {
     });
     assert_eq!(
         requests,
-        ["upsert a n000 n001", "upsert n001", "upsert n000", "upsert a"]
+        ["upsert a n000 n001", "upsert a", "upsert n000", "upsert n001"]
     );
-    assert_eq!(report.waiting_for_seat, BTreeSet::from([id("n000")]));
+    assert_eq!(report.waiting_for_seat, BTreeSet::from([id("n001")]));
     assert_eq!(report.seats_used, Some(10));
 }
 

@@ -22,6 +22,21 @@ fn too_many_removals_are_held(#[case] users: usize, #[case] leavers: usize, #[ca
     assert!(plan.holds.values().all(|hold| hold.sticky));
 }
 
+/// A wrong table names somebody, who is added: the others are missing all the same.
+#[test]
+fn a_newcomer_does_not_show_that_the_others_have_left() {
+    let mut world = World::with_users(4);
+    world.lacks(3, MINUTE);
+    let plan = world.plan();
+    assert_eq!((plan.removals.len(), plan.holds.len()), (3, 0), "one is still there");
+    let newcomer = world.snapshot.users.get_mut("e4").expect("a user");
+    newcomer.added_at = Some(NOW - SignedDuration::from_secs(1));
+    let plan = world.plan();
+    assert_eq!((plan.removals.len(), plan.holds.len()), (0, 3));
+    let reason = &plan.holds.values().next().expect("a hold").reason;
+    assert_eq!(reason, "ALL 3 users are missing from the CRM, but for 1 added since");
+}
+
 #[test]
 fn removals_of_the_last_day_count_but_approved_ones_and_those_of_the_same_users() {
     let mut world = World::with_users(40);

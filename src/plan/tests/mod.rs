@@ -72,7 +72,7 @@ impl World {
                 phone_spelling: None,
             }),
             synced_at: Some(NOW - SignedDuration::from_hours(1)),
-            absent_since: None,
+            ..User::default()
         };
         self.snapshot.users.insert(employee_id(id), user);
     }

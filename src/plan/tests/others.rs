@@ -83,7 +83,14 @@ fn the_control_is_somebody_in_sync_as_acknowledged() {
     assert_eq!(control.employee.id, employee_id("e2"));
     assert_eq!(control.employee.phone, Some(phone_of(79_260_000_002)));
     assert_eq!(control.change, Change::Resend);
-    // After a lost request about everybody, it is somebody who is sent again.
+    // One who is sent again is not enough; two are.
+    world.lost(
+        "e2",
+        upsert_of("Employee 2", Some(phone_of(79_260_000_002))),
+        SignedDuration::ZERO,
+    );
+    let control = world.plan().control;
+    assert_eq!(control.map(|control| control.employee.id), Some(employee_id("e3")));
     for number in 1..=3 {
         let content = upsert_of(&format!("Employee {number}"), None);
         world.lost(&format!("e{number}"), content, SignedDuration::ZERO);

@@ -198,7 +198,8 @@ impl State {
         let may_land_until = if may_land { now + LANDS_WITHIN } else { now };
         for (id, content) in lost_contents(&in_flight.request) {
             if matches!(content, LostContent::Upsert { .. }) {
-                self.tables.users.entry(id.clone()).or_default();
+                let user = self.tables.users.entry(id.clone()).or_default();
+                user.added_at.get_or_insert(now);
             }
             self.lose(&id, content, now, may_land_until);
         }
@@ -366,6 +367,7 @@ impl State {
                 phone_spelling: entry.phone_spelling.clone(),
             });
             user.synced_at = Some(now);
+            user.added_at.get_or_insert(now);
             self.settle(id, in_flight.started_at);
             if !matches!(entry.change, Change::Release | Change::Resend) {
                 for kind in [HoldKind::Update, HoldKind::Takeover] {
@@ -407,11 +409,8 @@ impl State {
             .any(|entry| matches!(entry.content, LostContent::Upsert { .. }));
         match self.tables.users.get_mut(id) {
             Some(user) if may_come_back => {
-                *user = User {
-                    acknowledged: None,
-                    absent_since: user.absent_since,
-                    synced_at: Some(now),
-                };
+                user.acknowledged = None;
+                user.synced_at = Some(now);
             }
             _ => {
                 self.tables.users.remove(id);
