@@ -2,8 +2,6 @@
 
 use std::io::{self, IsTerminal as _};
 
-use anyhow::bail;
-
 use super::{Context, Exit, invocation::Invocation, page::say, setup};
 use crate::{
     cycle::{CycleError, CycleReport, Memory, report_failure_without_state},
@@ -19,7 +17,8 @@ pub(super) async fn once(context: &Context) -> anyhow::Result<Exit> {
     let (exit, sentence) = match daemon::once(&engine, context.config.lease, &stop).await {
         Ok(Once::Done(report)) => (exit(&report), sentence(&report, &context.invocation)),
         Ok(Once::Interrupted) => {
-            bail!("the cycle was interrupted; nothing is lost, and the next one continues");
+            let sentence = "The cycle was interrupted; nothing is lost, and the next one continues.";
+            (Exit::Failed, sentence.to_owned())
         }
         Ok(Once::HeldBy(holder, expires_in)) => {
             events::lease_held_by_another(&holder.name, expires_in.as_secs());

@@ -228,6 +228,8 @@ async fn a_byte_that_is_no_utf8_stays_with_its_row() {
         );
         assert!(roster.get("phone").expect("Boris").has_unreadable_phone);
         assert!(roster.is_rejected("name"));
+        let reason = roster.rejected[0].problem.reason();
+        assert!(reason.contains("cannot be converted to UTF-8"), "{reason}");
     }
 }
 

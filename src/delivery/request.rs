@@ -107,7 +107,7 @@ pub enum Interruption {
     /// takes nothing; in words.
     #[error("Wazzup is unavailable: {0}; if this lasts, check the network, wazzup.base_url and Wazzup's status")]
     Unavailable(String),
-    #[error("no request was sent to Wazzup: {0}; the next cycle tries again")]
+    #[error("no further request was sent to Wazzup: {0}; the next cycle continues")]
     NotSent(NotSent),
 }
 

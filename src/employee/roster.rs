@@ -53,7 +53,7 @@ impl RowProblem {
     pub fn reason(self) -> &'static str {
         match self {
             Self::InvalidId => "the id is longer than 200 characters",
-            Self::InvalidName => "the name is blank or longer than 200 characters",
+            Self::InvalidName => "the name is blank, longer than 200 characters, or cannot be converted to UTF-8",
             Self::DuplicateId => "several rows have this id and differ",
             Self::InvalidPhone => "the phone is not a valid number; the rest of the row is synced",
             Self::DuplicatePhoneNumber => "somebody else has this phone; the rest of the row is synced",

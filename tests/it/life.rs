@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use sandbox::{Fault, Wazzup, What, When};
+use serde_json::Value;
 
-use crate::app::{App, phone};
+use crate::{
+    app::{App, phone},
+    process::log_line,
+};
 
 async fn arrives(app: &App, id: &str, name: &str) {
     app.wazzup_reaches(|wazzup| wazzup.user(id).is_some_and(|user| user.name == name))
@@ -61,6 +65,36 @@ async fn a_stop_in_the_middle_of_a_delivery_is_polite() {
     app.wazzup.clear_faults();
     app.once_exits(0).await;
     assert_eq!(app.user_ids().len(), 300);
+    app.settled().await;
+}
+
+/// The log says it. Only somebody who looks gets a sentence as well.
+#[tokio::test]
+async fn an_interrupted_once_leaves_nothing_but_its_log_on_stderr() {
+    let app = App::with_employees(300).await;
+    app.wazzup
+        .order(Fault::new(When::Post, What::DelayAnswer { ms: 500 }).always());
+    let folder = tempfile::tempdir().expect("a folder");
+    let to_file = app.on_terminal_into(&folder.path().join("answer"), 80, &["once"]);
+    app.wazzup_reaches(|wazzup| wazzup.writing_requests().len() == 1).await;
+    to_file.signal("TERM").await;
+    let screen = to_file.ended().await;
+    let log: Vec<Value> = screen.text().lines().map(log_line).collect();
+    let failed = log.iter().find(|line| line["event"] == "cycle.failed");
+    let said = "no further request was sent to Wazzup: the process is stopping; the next cycle continues";
+    assert_eq!(failed.expect("an end")["error"], said, "{screen}");
+    assert_eq!(screen.code, 1);
+
+    let seen = app.on_terminal(80, &["once"]);
+    app.wazzup_reaches(|wazzup| wazzup.writing_requests().len() == 2).await;
+    seen.signal("TERM").await;
+    let screen = seen.ended().await;
+    let text = screen.text();
+    let prose: Vec<&str> = text.lines().filter(|line| !line.starts_with('{')).collect();
+    let sentence = "The cycle was interrupted; nothing is lost, and the next one continues.";
+    assert_eq!((prose, screen.code), (vec![sentence], 1));
+    app.wazzup.clear_faults();
+    app.once_exits(0).await;
     app.settled().await;
 }
 

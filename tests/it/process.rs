@@ -100,13 +100,20 @@ pub async fn run(config: &Path, env: &[(String, String)], arguments: &[&str]) ->
     }
 }
 
-fn log_line(line: &str) -> Value {
+pub fn log_line(line: &str) -> Value {
     let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("no JSON ({error}): {line}"));
     for field in ["timestamp", "level", "event"] {
         assert!(value[field].is_string(), "no {field}: {line}");
     }
     runbook::is_documented(&value);
     value
+}
+
+/// Sends a signal to a process that still runs.
+pub async fn signal(child: &Child, name: &str) {
+    let id = child.id().expect("the process runs").to_string();
+    let done = Command::new("kill").args(["-s", name, &id]).status().await;
+    assert!(done.expect("kill runs").success());
 }
 
 /// The daemon; killed when dropped.
@@ -232,9 +239,7 @@ impl Daemon {
     }
 
     pub async fn signal(&self, name: &str) {
-        let id = self.child.id().expect("the daemon runs").to_string();
-        let done = Command::new("kill").args(["-s", name, &id]).status().await;
-        assert!(done.expect("kill runs").success());
+        signal(&self.child, name).await;
     }
 
     /// Waits for its end, and for the last line of its log; returns the exit code, unless a signal killed it.

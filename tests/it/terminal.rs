@@ -16,7 +16,7 @@ use rustix::{
 };
 use tokio::{process::Child, sync::watch, time::timeout};
 
-use crate::process::{PATIENCE, command};
+use crate::process::{PATIENCE, command, signal};
 
 /// A verb that runs on a terminal; killed when dropped.
 pub struct Terminal {
@@ -74,6 +74,10 @@ impl Terminal {
     /// Types `text` as it is, without a line break at its end.
     pub fn types(&mut self, text: &str) {
         self.keyboard.write_all(text.as_bytes()).expect("a terminal");
+    }
+
+    pub async fn signal(&self, name: &str) {
+        signal(&self.child, name).await;
     }
 
     pub async fn ended(mut self) -> Screen {

@@ -146,8 +146,8 @@ fn everything_works() {
     insta::assert_snapshot!(shown(&working()), @r#"
     CRM role        ✓ "reader" cannot write the employees' table
     CRM query       ✓ 11 employees; all columns are there
-    Rows            ! 1 employee with INVALID_NAME: the name is blank or longer than
-                    200 characters (24)
+    Rows            ! 1 employee with INVALID_NAME: the name is blank, longer than
+                    200 characters, or cannot be converted to UTF-8 (24)
                     → correct it in the CRM
     Rows            ! 1 employee with INVALID_PHONE: the phone is not a valid
                     number; the rest of the row is synced (12)

@@ -227,7 +227,7 @@ impl PlanView {
                 }
                 let words = value_in_words(&values, self.now);
                 return if words.is_empty() {
-                    "sent again, since it is uncertain what Wazzup has".to_owned()
+                    format!("sent again, since {}", self.reason_to_resend(id))
                 } else {
                     words
                 };
@@ -237,5 +237,18 @@ impl PlanView {
             _ => self.roster.get(id).map(|entry| entry.employee.name.as_str()),
         };
         format!("{}; {}", shown_name(name), self.obstacle(id, step).reason)
+    }
+
+    /// Why somebody is sent whose values do not change.
+    fn reason_to_resend(&self, id: &str) -> String {
+        let user = self.snapshot.users.get(id);
+        let acknowledged = user.and_then(|user| user.acknowledged.as_ref());
+        match self.list.find(id) {
+            Sighting::Absent => "Wazzup no longer has the user".to_owned(),
+            Sighting::Named(name) if acknowledged.is_some_and(|acknowledged| !acknowledged.is_named(name)) => {
+                format!("the user is called “{name}” in Wazzup")
+            }
+            Sighting::Named(_) | Sighting::Unknown => "it is uncertain what Wazzup has".to_owned(),
+        }
     }
 }

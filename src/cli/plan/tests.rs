@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     employee::{EmployeeId, FullName, PhoneReader, RosterBuilder, Row},
-    plan::{AccountFacts, Acknowledged, Failure, FailureKey, Hold, Limit, Operation, User},
+    plan::{AccountFacts, Acknowledged, Failure, FailureKey, Hold, Limit, LostContent, LostEntry, Operation, User},
 };
 
 fn now() -> Timestamp {
@@ -169,8 +169,8 @@ fn people_see_everything_and_the_summary_last() {
                     4 min
     staying         11  Fyodor; no active row in the CRM; will be removed in 3 min
                     (removals.grace)
-    rejected        24  INVALID_NAME: the name is blank or longer than 200
-                    characters; correct it in the CRM
+    rejected        24  INVALID_NAME: the name is blank, longer than 200 characters,
+                    or cannot be converted to UTF-8; correct it in the CRM
     without phone   12  INVALID_PHONE: the phone is not a valid number; the rest of
                     the row is synced; correct it in the CRM
 
@@ -262,6 +262,46 @@ fn seats_are_waited_for() {
     3 employees in the CRM: unchanged 1, add 1, waiting 1.
     1 request to send.
     ");
+}
+
+/// The state alone does not say why nothing changes and something is sent.
+#[test]
+fn what_the_list_shows_is_said() {
+    let mut snapshot = snapshot(&[
+        ("1", "Anna", None, None),
+        ("2", "Boris", None, None),
+        ("3", "Clara", None, None),
+        ("4", "Dmitri", None, None),
+    ]);
+    let lost = LostEntry {
+        content: LostContent::Upsert {
+            name: FullName::parse("Clara").unwrap(),
+            phone: None,
+        },
+        lost_at: now() - SignedDuration::from_hours(2),
+        may_land_until: now() - SignedDuration::from_hours(1),
+    };
+    snapshot.lost.insert(id("3"), vec![lost]);
+    let roster = roster(&[
+        ("1", "Anna", ""),
+        ("2", "Boris", ""),
+        ("3", "Clara", ""),
+        ("4", "Dmitri", ""),
+    ]);
+    let users = [("1", "Renamed\u{202e}"), ("3", "Clara"), ("4", "Dmitri")];
+    let mut view = view(roster, snapshot, POLICY, &users);
+    view.list.add_look_up("2", None);
+    view.plan = Plan::between(&view.roster, &view.snapshot, &view.list, &view.policy, now());
+    insta::assert_snapshot!(shown(&view), @r"
+    update          1  sent again, since the user is called “Renamed\u{202e}” in
+                    Wazzup
+    update          2  sent again, since Wazzup no longer has the user
+    update          3  sent again, since it is uncertain what Wazzup has
+
+    4 employees in the CRM: unchanged 1, update 3.
+    1 request to send.
+    ");
+    assert_eq!(json_of(&view)["update"][0], json!({"id": "1", "changes": {}}));
 }
 
 #[test]
