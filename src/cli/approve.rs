@@ -88,12 +88,10 @@ fn count(holds: &[(&HoldKey, &Hold)], kind: HoldKind) -> usize {
 }
 
 fn question(snapshot: &Snapshot, holds: &[(&HoldKey, &Hold)]) -> Question {
-    let removals_since = holds.iter().filter_map(|(key, hold)| {
-        let is_removal = key.kind == HoldKind::Remove;
-        hold.absent_since().filter(|_| is_removal)
-    });
+    let held_removals = holds.iter().filter(|(key, _)| key.kind == HoldKind::Remove);
+    let held_since = held_removals.map(|(_, hold)| hold.since).min();
     // Whoever was added since does not count: the others are everybody all the same.
-    let newcomers = removals_since.min().map_or(0, |since| snapshot.newcomers_since(since));
+    let newcomers = held_since.map_or(0, |since| snapshot.newcomers_since(since));
     let managed = snapshot.users.len() - newcomers;
     let users = counted(managed, "user");
     let all_holds = snapshot.holds.iter();

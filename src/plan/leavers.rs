@@ -258,12 +258,13 @@ fn reason_to_hold_all(input: Input<'_>, leavers: &[Leaver<'_>]) -> Option<String
     let Input { roster, snapshot, .. } = input;
     let managed = snapshot.users.len();
     let absent = leavers.len();
-    let undecided = leavers
-        .iter()
-        .filter(|leaver| !leaver.is_approved() && !leaver.was_tried(input));
-    let first_absence = undecided.map(|leaver| leaver.absent_since).min();
+    let holds = leavers.iter().filter_map(|leaver| leaver.stored_hold);
+    let held_since = holds
+        .filter(|hold| hold.approved.is_none())
+        .map(|hold| hold.since)
+        .min();
     // A wrong table may name somebody, who is then added: that person does not show that the others have left.
-    let newcomers = first_absence.map_or(0, |since| snapshot.newcomers_since(since));
+    let newcomers = held_since.map_or(0, |since| snapshot.newcomers_since(since));
     if absent == 0 {
         None
     } else if roster.is_empty() {

@@ -395,10 +395,10 @@ fn write_user(world: &World, id: &EmployeeId, hasher: &mut DefaultHasher) {
         Ok(rank) => (0, rank),
         Err(_) => (1, usize::from(passed_by(world.now, time))),
     };
-    let first_absence = tables.users.values().filter_map(|user| user.absent_since).min();
+    let held_since = tables.holds.values().map(|hold| hold.since).min();
     id.hash(hasher);
     if let Some(user) = user {
-        (first_absence.is_some() && user.added_at > first_absence).hash(hasher);
+        (held_since.is_some() && user.added_at > held_since).hash(hasher);
         user.absent_since.map(order).hash(hasher);
         user.synced_at.map(order).hash(hasher);
         if let Some(acknowledged) = &user.acknowledged {
