@@ -139,6 +139,7 @@ CREATE TABLE inbox (
     -- Of approvals: which hold, and exactly what was shown; NULL: a retry.
     kind                text,
     content             text,
+    crm_row             text,
     given_by            text NOT NULL
 );
 

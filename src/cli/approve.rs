@@ -51,9 +51,7 @@ pub(super) async fn approve(
         question(&snapshot, &holds).ask("nothing was approved", "everything stays held", &command)?;
     }
     let operator = daemon::operator();
-    let approvals = holds.iter().map(|(key, hold)| ((*key).clone(), hold.content.clone()));
-    let approvals: Vec<(HoldKey, String)> = approvals.collect();
-    state.order_approvals(&approvals, &operator).await?;
+    state.order_approvals(&holds, &operator).await?;
     let approved = counted_holds(holds.iter().map(|(key, _)| *key));
     say(&format!(
         "Approved by {operator}: {approved}. The next cycle carries this out."

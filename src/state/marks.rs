@@ -129,7 +129,7 @@ impl Transaction<'_> {
     }
 }
 
-fn hold_row(key: &HoldKey, hold: &Hold) -> Value {
+pub(super) fn hold_row(key: &HoldKey, hold: &Hold) -> Value {
     json!({
         "user_id": key.user_id,
         "kind": key.kind,

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use sqlx::types::Json;
+use serde_json::Value;
 
-use super::{Error, State, Transaction};
-use crate::plan::{Approval, HoldKey, HoldKind, Holds, LostContent, LostEntry, Snapshot};
+use super::{Error, State, Transaction, marks::hold_row};
+use crate::plan::{Approval, Hold, HoldKey, HoldKind, Holds, LostContent, LostEntry, Snapshot};
 
 pub(super) struct Order {
     id: i64,
@@ -17,6 +17,7 @@ pub(super) struct Order {
     /// Of an approval: which hold, and exactly what was shown.
     kind: Option<String>,
     content: Option<String>,
+    crm_row: Option<String>,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +53,7 @@ pub(super) fn apply_orders(orders: Vec<Order>, snapshot: &mut Snapshot, now: Tim
                     by: order.given_by,
                 };
                 match snapshot.holds.get_mut(&key) {
-                    Some(hold) if Some(&hold.content) == order.content.as_ref() => {
+                    Some(hold) if Some(&hold.content) == order.content.as_ref() && hold.crm_row == order.crm_row => {
                         hold.approved = Some(approval);
                         applied.approved.insert(key, hold.clone());
                     }
@@ -102,7 +103,7 @@ impl Transaction<'_> {
     pub(super) async fn load_orders(&mut self) -> Result<Vec<Order>, Error> {
         let orders = sqlx::query_as!(
             Order,
-            "SELECT id, at, given_by, user_id, kind, content FROM inbox WHERE account = $1 ORDER BY id",
+            "SELECT id, at, given_by, user_id, kind, content, crm_row FROM inbox WHERE account = $1 ORDER BY id",
             self.account
         );
         Ok(orders.fetch_all(self.executor()).await?)
@@ -144,15 +145,15 @@ impl Transaction<'_> {
 
 /// What `approve` and `retry` do. The next cycle takes the orders; no lease is needed.
 impl State {
-    /// Approves holds with exactly these contents.
-    pub async fn order_approvals(&self, approvals: &[(HoldKey, String)], given_by: &str) -> Result<(), Error> {
+    /// Approves exactly these holds.
+    pub async fn order_approvals(&self, holds: &[(&HoldKey, &Hold)], given_by: &str) -> Result<(), Error> {
+        let rows: Value = holds.iter().map(|(key, hold)| hold_row(key, hold)).collect();
         self.transaction("ordering approvals", async |tx| {
             tx.run(sqlx::query!(
-                "INSERT INTO inbox (account, kind, user_id, content, given_by) \
-                 SELECT $1, entry -> 0 ->> 'kind', entry -> 0 ->> 'user_id', entry ->> 1, $3 \
-                 FROM jsonb_array_elements($2) AS entry",
+                "INSERT INTO inbox (account, kind, user_id, content, crm_row, given_by) SELECT $1, approved.*, $3 \
+                 FROM jsonb_to_recordset($2) AS approved (kind text, user_id text, content text, crm_row text)",
                 self.account,
-                Json(approvals) as _,
+                rows,
                 given_by
             ))
             .await

@@ -39,15 +39,11 @@ async fn orders_are_taken_by_the_next_cycle() {
     };
     fixture.finish(cycle, &end, KEEP).await;
 
-    let approvals = [
-        (update.clone(), "Anne".to_owned()),
-        (takeover.clone(), "somebody else".to_owned()),
-    ];
-    fixture
-        .state
-        .order_approvals(&approvals, "olga@office")
-        .await
-        .expect("ordered");
+    // What is approved is the take-over for another row.
+    let (shown_update, shown_takeover) = (hold("Anne", None), hold("Boris", None));
+    let approvals = [(&update, &shown_update), (&takeover, &shown_takeover)];
+    let ordered = fixture.state.order_approvals(&approvals, "olga@office");
+    ordered.await.expect("ordered");
     let ids = ["1", "2", "3", "4"].map(str::to_owned);
     fixture.state.order_retry(&ids, "olga@office").await.expect("ordered");
 
