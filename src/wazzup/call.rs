@@ -145,8 +145,7 @@ impl Session<'_> {
         Ok(FetchedList { names, coverage })
     }
 
-    /// `GET /users/{id}`. `None`: the service says that there is no such user (404). A 404 with a web page says nothing: a
-    /// gateway that blocks the path answers like this, and a user whom somebody else created would be overwritten.
+    /// `GET /users/{id}`. `None`: the service says that there is no such user (404).
     pub async fn user(&self, id: &EmployeeId) -> Result<Option<RemoteUser>, Error> {
         let name = "GET /users/{id}";
         let useless = |reason: &str| Error::Useless {
@@ -160,9 +159,6 @@ impl Session<'_> {
         match self.read(&Call::get(USER, path, MAX_USER_BYTES)).await {
             Ok(Some(body)) => parse_user(&body, id).map(Some).map_err(useless),
             Ok(None) => Err(useless("it is too big")),
-            Err(failure) if failure.status == Some(404) && failure.is_web_page => {
-                Err(useless("HTTP 404 with a web page, so perhaps not from Wazzup"))
-            }
             Err(failure) if failure.status == Some(404) => Ok(None),
             Err(failure) => Err(Error::from_failure(failure, name)),
         }

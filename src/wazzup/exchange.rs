@@ -130,19 +130,13 @@ impl HttpAnswer {
     fn failure(&self) -> Option<AttemptFailure> {
         if !self.is_success() {
             let refusal = read_refusal(self.status, &self.body, self.trace_id.as_deref());
-            return Some(AttemptFailure {
-                is_web_page: self.is_web_page(),
-                ..AttemptFailure::from_status(self.status, refusal, self.retry_after)
-            });
+            return Some(AttemptFailure::from_status(self.status, refusal, self.retry_after));
         }
-        let is_endless_blank = self.body.trim_ascii_start().is_empty() && !self.is_whole;
-        (is_endless_blank || self.is_web_page()).then(AttemptFailure::web_page)
-    }
-
-    fn is_web_page(&self) -> bool {
         let text = self.body.trim_ascii_start();
+        let is_endless_blank = text.is_empty() && !self.is_whole;
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        self.is_html || text.trim_ascii_start().starts_with(b"<")
+        let is_web_page = self.is_html || is_endless_blank || text.trim_ascii_start().starts_with(b"<");
+        is_web_page.then(AttemptFailure::web_page)
     }
 
     /// The body, unless it is longer than the limit of the call.

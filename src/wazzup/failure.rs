@@ -9,8 +9,6 @@ use crate::delivery::{Interruption, Loss, NotSent, Refusal, RefusalCode, Verdict
 pub(super) struct AttemptFailure {
     /// The HTTP status, if it is the status that makes this a failure.
     pub status: Option<u16>,
-    /// Whether a web page came with it: then something in front of the service may have answered.
-    pub is_web_page: bool,
     /// In words.
     pub reason: String,
     /// What the delivery is told about a writing request.
@@ -68,7 +66,6 @@ impl AttemptFailure {
     fn new(reason: String, verdict: Verdict, loss: Loss, retry: Retry) -> Self {
         Self {
             status: None,
-            is_web_page: false,
             reason,
             verdict,
             loss,

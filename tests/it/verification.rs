@@ -110,28 +110,6 @@ async fn a_list_that_does_not_exist_ends_the_cycle() {
     app.settled().await;
 }
 
-/// A gateway that blocks the path of single users looks like a Wazzup without the user.
-#[tokio::test]
-async fn a_web_page_in_place_of_a_user_proves_nothing() {
-    let app = App::synced(3).await;
-    app.wazzup.seed_foreign("e004", "Somebody Else", None);
-    app.hire("e004", "Newcomer", None).await;
-    app.hire("e005", "Another Newcomer", None).await;
-    app.wazzup.order(Fault::new(When::List, What::status(500)).always());
-    app.wazzup.order(Fault::new(When::GetUser, What::html(404)).always());
-    app.take_writes();
-    let run = app.once_exits(3).await;
-    assert_eq!(app.take_writes(), [""; 0], "{run}");
-    assert_eq!(app.name_of("e004"), "Somebody Else");
-    // A list that is complete needs no look-up.
-    app.wazzup.clear_faults();
-    app.wazzup.order(Fault::new(When::GetUser, What::html(404)).always());
-    app.once_exits(4).await;
-    assert_eq!(app.name_of("e004"), "Somebody Else");
-    assert_eq!(app.name_of("e005"), "Another Newcomer");
-    app.quiet(4).await;
-}
-
 #[tokio::test]
 async fn a_starting_daemon_heals_and_does_not_ask_again() {
     let mut app = App::new().await;

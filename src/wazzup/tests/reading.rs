@@ -198,33 +198,6 @@ async fn what_is_not_the_user_is_of_no_use(#[case] reply: Reply) {
     assert_eq!(requests, 1);
 }
 
-/// A gateway that blocks the path answers like this, too.
-#[rstest]
-#[case::by_body(answer(404, "", "\u{feff}\n <!doctype html><title>404 Not Found</title>"))]
-#[case::by_header(answer(404, "content-type: Text/HTML; charset=utf-8\r\n", "Not Found"))]
-#[tokio::test]
-async fn a_web_page_does_not_say_that_there_is_no_such_user(#[case] reply: Reply) {
-    let (result, requests) = user(reply.clone()).await;
-    let error = result.expect_err("no answer of Wazzup's");
-    assert!(matches!(error, Error::Useless { .. }), "{error:?}");
-    assert!(error.to_string().contains("HTTP 404 with a web page"), "{error}");
-    assert_eq!(requests, 1);
-
-    let (list, _) = users(vec![reply]).await;
-    let error = list.expect_err("no list");
-    assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
-}
-
-#[rstest]
-#[case::empty(answer(404, "", ""))]
-#[case::text(answer(404, "content-type: text/plain\r\n", "Not Found"))]
-#[case::json(answer(404, "content-type: application/json\r\n", r#"{"error":"USER_NOT_FOUND"}"#))]
-#[tokio::test]
-async fn wazzup_says_that_there_is_no_such_user(#[case] reply: Reply) {
-    let (result, requests) = user(reply).await;
-    assert_eq!((result.expect("an answer"), requests), (None, 1));
-}
-
 #[rstest]
 #[case::web_page(ok("<html>"))]
 #[case::cut(Reply::Cut(Vec::new()))]

@@ -70,7 +70,6 @@ impl Refusal {
         match style {
             ErrorStyle::Empty => return answer(status, ""),
             _ if code.is_empty() => return answer(status, ""),
-            ErrorStyle::Html if status == 404 => return answer(status, ""),
             ErrorStyle::Html => return answer(status, HTML),
             ErrorStyle::ErrorsArray => {
                 let errors = json!({"errors": [{"code": code, "message": description}]});

@@ -100,7 +100,7 @@ pub enum ErrorStyle {
     /// Codes in lower case without underscores, and `TOO_MACH_ENTITIES`.
     OddCodes,
     Empty,
-    /// The HTML page of a proxy, which leaves a 404 alone: with a page, nobody can tell whose answer that is.
+    /// The HTML page of a proxy.
     Html,
     /// `{"errors": [{"code", "message"}]}`.
     ErrorsArray,
