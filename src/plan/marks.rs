@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    Failure, FailureKey, LocalFailure, Operation, Plan, PlannedUpsert, input::Input, leavers::Leavers, wish::Wish,
-};
+use super::{Failure, FailureKey, LocalFailure, Operation, Plan, input::Input, leavers::Leavers, wish::Wish};
 use crate::employee::{EmployeeId, RowProblem};
 
 /// Everything that is wrong in the CRM's own rows, sorted.
@@ -63,20 +61,12 @@ impl Plan {
             }
         }
         let local: BTreeSet<&FailureKey> = self.local_failures.iter().map(|local| &local.key).collect();
-        let sent = self.upserts.iter().map(PlannedUpsert::id);
-        let released = self.releases.iter().map(|release| &release.employee.id);
-        let not_sent = self
-            .backing_off
-            .iter()
-            .chain(&self.waiting_for_seat)
-            .chain(&self.pending);
-        let wanted = sent.chain(released).chain(not_sent);
-        let wanted_upserts: BTreeSet<&str> = wanted.map(EmployeeId::as_str).collect();
+        let unsynced: BTreeSet<&str> = self.unsynced_ids().map(EmployeeId::as_str).collect();
         let is_wanted = |key: &FailureKey, failure: &Failure| {
             let id = &*key.user_id;
             match key.operation {
                 _ if failure.is_local || local.contains(key) => local.contains(key),
-                Operation::Upsert => wanted_upserts.contains(id),
+                Operation::Upsert => unsynced.contains(id),
                 Operation::Remove => {
                     let leaver = leavers.all.binary_search_by(|leaver| leaver.id.as_str().cmp(id));
                     leaver.is_ok_and(|index| !leavers.all[index].is_not_in_wazzup())
@@ -87,12 +77,10 @@ impl Plan {
                 }
             }
         };
-        for (key, failure) in stored {
-            if !is_wanted(key, failure) {
-                self.marks.closed_failures.push(key.clone());
-            } else if !local.contains(key) {
-                self.open_failures.insert(key.clone(), failure.clone());
-            }
-        }
+        let (wanted, unwanted): (Vec<_>, Vec<_>) = stored.iter().partition(|(key, failure)| is_wanted(key, failure));
+        let refused = wanted.into_iter().filter(|(key, _)| !local.contains(key));
+        let open_failures = refused.map(|(key, failure)| (key.clone(), failure.clone())).collect();
+        self.open_failures = open_failures;
+        self.marks.closed_failures = unwanted.into_iter().map(|(key, _)| key.clone()).collect();
     }
 }

@@ -236,16 +236,17 @@ impl Plan {
         let local = self.local_failures.iter().map(|failure| &failure.key);
         let open = self.open_failures.keys().chain(local);
         let of_employees = open.filter(|key| key.operation != Operation::Remove);
-        let sent = self.upserts.iter().map(PlannedUpsert::id);
-        let released = self.releases.iter().map(|release| &release.employee.id);
-        let waiting = self
-            .pending
-            .iter()
-            .chain(&self.backing_off)
-            .chain(&self.waiting_for_seat);
         let mut ids: BTreeSet<&str> = of_employees.map(|key| &*key.user_id).collect();
-        ids.extend(sent.chain(released).chain(waiting).map(EmployeeId::as_str));
+        ids.extend(self.unsynced_ids().map(EmployeeId::as_str));
         ids
+    }
+
+    /// The employees who are sent in this cycle, or wait to be sent.
+    pub(super) fn unsynced_ids(&self) -> impl Iterator<Item = &EmployeeId> {
+        let upserted = self.upserts.iter().map(PlannedUpsert::id);
+        let released = self.releases.iter().map(|release| &release.employee.id);
+        let waiting = self.backing_off.iter().chain(&self.waiting_for_seat);
+        upserted.chain(released).chain(waiting).chain(&self.pending)
     }
 }
 
