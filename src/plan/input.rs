@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    Acknowledged, Failure, FailureKey, Hold, HoldKey, HoldKind, LostContent, Operation, Policy, RemoteList, Snapshot,
+    Acknowledged, FailureKey, Hold, HoldKey, HoldKind, LostContent, OpenFailure, Operation, Policy, RemoteList,
+    Snapshot,
 };
 use crate::employee::{EmployeeId, FullName, Roster};
 
@@ -25,13 +26,13 @@ impl<'a> Input<'a> {
     }
 
     /// What the service last refused of `id` at `operation`, if that failure is open.
-    pub(super) fn refused(self, id: &EmployeeId, operation: Operation) -> Option<&'a Failure> {
+    pub(super) fn refused(self, id: &EmployeeId, operation: Operation) -> Option<&'a OpenFailure> {
         let failures = &self.snapshot.failures;
         if failures.is_empty() {
             return None;
         }
-        let failure = failures.get(&FailureKey::new(id.as_str(), operation))?;
-        Some(failure).filter(|failure| !failure.is_local)
+        let open = failures.get(&FailureKey::new(id.as_str(), operation))?;
+        Some(open).filter(|open| !open.failure.is_local)
     }
 
     pub(super) fn stored_hold(self, kind: HoldKind, id: &EmployeeId) -> Option<&'a Hold> {

@@ -27,13 +27,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 pub use entry::{BatchEntry, Change, PlannedRemoval, PlannedUpsert};
-pub use failures::{Failure, FailureKey, Failures, LocalFailure, Operation, back_off};
+pub use failures::{Failure, FailureKey, Failures, OpenFailure, Operation, back_off};
 pub use holds::{Approval, Hold, HoldKey, HoldKind, Holds, Limit, Policy};
 pub use list::{Coverage, RemoteList, Sighting};
 pub(crate) use next_step::NextStep;
 pub use snapshot::{AccountFacts, Acknowledged, LostContent, LostEntry, RecentRemoval, Snapshot, User};
 
-use crate::employee::{EmployeeId, FullName, RejectedRow};
+use crate::employee::{EmployeeId, FullName, RejectedRow, RowProblem};
 
 /// The most entries that Wazzup takes in one request.
 pub const BATCH: usize = 100;
@@ -64,9 +64,8 @@ pub struct Plan {
     pub holds: Holds,
     pub rejected: Vec<RejectedRow>,
     pub missing_ids: usize,
-    /// Everything that is wrong in the CRM's own rows, whether it is known already or not.
-    pub local_failures: Vec<LocalFailure>,
-    /// What the service refused in earlier cycles, as far as it is still wanted.
+    /// Everything that is wrong in the CRM's own rows, whether it is known already or not; and what the service refused in
+    /// earlier cycles, as far as it is still wanted.
     pub open_failures: Failures,
     /// How Wazzup's list differs from what it acknowledged.
     pub drift: Drift,
@@ -163,7 +162,7 @@ pub struct Marks {
     /// Holds that are over.
     pub closed_holds: Vec<HoldKey>,
     /// Failures in the CRM's own rows that are not stored yet.
-    pub opened_failures: Vec<LocalFailure>,
+    pub opened_failures: Vec<Failure>,
     /// Failures whose attempt is no longer wanted.
     pub closed_failures: Vec<FailureKey>,
     /// Users without acknowledged values who turned out not to be ours: their row, lost entries and failures go.
@@ -185,6 +184,13 @@ impl Plan {
             .iter()
             .map(|entries| entries.div_ceil(BATCH))
             .sum()
+    }
+
+    /// Whose phone the CRM gives in a way that cannot be taken.
+    pub fn phone_problems(&self) -> impl Iterator<Item = (&str, RowProblem)> {
+        let failures = self.open_failures.values();
+        let local = failures.filter(|failure| failure.is_local && failure.key.operation == Operation::Phone);
+        local.filter_map(|failure| Some((&*failure.key.user_id, failure.code.parse().ok()?)))
     }
 
     /// The holds that nobody has approved yet.

@@ -10,7 +10,6 @@ use super::{
     account::{self, AccountVerdict},
     input::Input,
     leavers::{Fate, Leavers},
-    marks,
     missing::MissingUsers,
     phones,
     updates::hold_updates,
@@ -96,7 +95,6 @@ impl Plan {
             drift: drift(input, missing.count),
             seats: seats(input),
             control: control(input, &wishes),
-            local_failures: marks::local_failures(input, &wishes),
             ..Self::default()
         };
         plan.questions.users.extend(missing.to_look_up);
@@ -233,9 +231,10 @@ impl Plan {
 
     /// The employees whom Wazzup does not have as the CRM wants them, or who have an open failure.
     fn not_in_sync(&self) -> BTreeSet<&str> {
-        let local = self.local_failures.iter().map(|failure| &failure.key);
-        let open = self.open_failures.keys().chain(local);
-        let of_employees = open.filter(|key| key.operation != Operation::Remove);
+        let of_employees = self
+            .open_failures
+            .keys()
+            .filter(|key| key.operation != Operation::Remove);
         let mut ids: BTreeSet<&str> = of_employees.map(|key| &*key.user_id).collect();
         ids.extend(self.unsynced_ids().map(EmployeeId::as_str));
         ids

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::{Error, Holder, State, Transaction, read_count, read_time, stored_count};
-use crate::{employee::EmployeeId, plan::AccountFacts};
+use crate::{delivery::SeatLimit, employee::EmployeeId, plan::AccountFacts};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, sqlx::Type, strum::AsRefStr)]
 #[serde(rename_all = "snake_case")]
@@ -195,12 +195,12 @@ impl Transaction<'_> {
         }))
     }
 
-    pub(super) async fn write_seat_limit(&mut self, limit: Option<usize>, used: Option<usize>) -> Result<(), Error> {
+    pub(super) async fn write_seat_limit(&mut self, seat_limit: SeatLimit) -> Result<(), Error> {
         self.run(sqlx::query!(
             "UPDATE accounts SET seats_limit = $2, seats_used = COALESCE($3, seats_used) WHERE account = $1",
             self.account,
-            limit.map(stored_count),
-            used.map(stored_count)
+            seat_limit.limit.map(stored_count),
+            seat_limit.used.map(stored_count)
         ))
         .await
     }

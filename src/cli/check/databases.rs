@@ -17,7 +17,7 @@ use crate::{
     config::Config,
     crm::{Crm, CrmRows, Error as CrmError, FoundTable, Role, Source, TableName, Unconvertible, is_near},
     employee::RowProblem,
-    plan::{Operation, Plan},
+    plan::Plan,
     state::{Error as StateError, Peek, Rights, State},
 };
 
@@ -146,10 +146,8 @@ pub(super) fn report_rows(report: &mut Report, context: &Context, plan: &Plan) {
     for rejected in &plan.rejected {
         problems.entry(rejected.problem).or_default().push(&rejected.id);
     }
-    for failure in &plan.local_failures {
-        if failure.key.operation == Operation::Phone {
-            problems.entry(failure.problem).or_default().push(&failure.key.user_id);
-        }
+    for (id, problem) in plan.phone_problems() {
+        problems.entry(problem).or_default().push(id);
     }
     for (problem, ids) in problems {
         let employees = counted(ids.len(), "employee");

@@ -15,7 +15,7 @@ use crate::{
     crm::{self, CrmRow, CrmRows},
     cycle::SyncEngine,
     employee::{EmployeeId, Roster, RowProblem},
-    plan::{Acknowledged, NextStep, Operation, Snapshot},
+    plan::{Acknowledged, NextStep, OpenFailure, Operation, Snapshot},
     state::{self, HistoryEntry, Peek},
     wazzup::Session,
 };
@@ -40,7 +40,7 @@ pub(super) async fn gather(context: &Context, id: &str) -> Findings {
         wazzup = unknown(&"the key or wazzup.base_url has changed, so this may be another account; `check` says more");
     }
     let mut failures: Vec<_> = snapshot.failures.values().cloned().collect();
-    failures.retain(|failure| failure.user_id == id);
+    failures.retain(|open| *open.failure.key.user_id == *id);
     let mut findings = Findings {
         id: id.to_owned(),
         crm: None,
@@ -161,9 +161,10 @@ impl Findings {
 
     /// What the next cycle will hold, and find wrong in the CRM's rows, is told as if a cycle had found it already.
     fn take_plan(&mut self, view: PlanView) {
-        for local in &view.plan.local_failures {
-            if *local.key.user_id == *self.id && self.failure(local.key.operation).is_none() {
-                self.failures.push(local.opened(view.now));
+        for failure in view.plan.open_failures.values() {
+            let key = &failure.key;
+            if *key.user_id == *self.id && self.failure(key.operation).is_none() {
+                self.failures.push(OpenFailure::new(failure.clone(), view.now));
             }
         }
         self.held.clone_from(&view.plan.holds);

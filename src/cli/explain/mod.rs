@@ -22,7 +22,7 @@ use super::{
 use crate::{
     crm::CrmRow,
     employee::RowProblem,
-    plan::{Acknowledged, Failure, Holds, LostEntry, Operation, User},
+    plan::{Acknowledged, Failure, Holds, LostEntry, OpenFailure, Operation, User},
     state::HistoryEntry,
     wazzup::RemoteUser,
 };
@@ -40,7 +40,7 @@ struct Findings {
     /// Oldest first.
     lost: Vec<LostEntry>,
     wazzup: Live,
-    failures: Vec<Failure>,
+    failures: Vec<OpenFailure>,
     held: Holds,
     /// Newest first.
     history: Vec<HistoryEntry>,
@@ -89,7 +89,8 @@ pub(super) async fn explain(context: &Context, id: &str, format: Format) -> anyh
 
 impl Findings {
     fn failure(&self, operation: Operation) -> Option<&Failure> {
-        self.failures.iter().find(|failure| failure.operation == operation)
+        let mut failures = self.failures.iter().map(|open| &open.failure);
+        failures.find(|failure| failure.key.operation == operation)
     }
 
     /// For programs; `docs/json.md` documents it.

@@ -108,25 +108,25 @@ impl Findings {
 
     fn with_failure(mut self, operation: Operation, code: &str, is_local: bool) -> Self {
         let failure = Failure {
-            user_id: "7".into(),
-            operation,
+            key: FailureKey::new("7", operation),
             code: code.into(),
             detail: "our own words for this code".into(),
             request_id: (!is_local).then(|| "ab-1".into()),
             attempts: u32::from(!is_local),
             is_local,
-            first_at: now() - HOUR,
-            last_at: now() - HOUR,
-            next_attempt_at: (!is_local).then(|| now() + SignedDuration::from_mins(5)),
             name: None,
             phone: None,
             spelling: None,
         };
+        let open = OpenFailure {
+            next_attempt_at: (!is_local).then(|| now() + SignedDuration::from_mins(5)),
+            ..OpenFailure::new(failure, now() - HOUR)
+        };
         if let Some(view) = &mut self.view {
             let key = FailureKey::new("7", operation);
-            view.snapshot.failures.insert(key, failure.clone());
+            view.snapshot.failures.insert(key, open.clone());
         }
-        self.failures.push(failure);
+        self.failures.push(open);
         self
     }
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     employee::{Employee, FullName, RowProblem},
-    plan::{Change, Coverage, NextStep, Operation, PlannedUpsert, Sighting},
+    plan::{Change, Coverage, NextStep, PlannedUpsert, Sighting},
 };
 
 /// The lists of users, in the order in which people see them.
@@ -181,10 +181,8 @@ impl PlanView {
         for row in &self.plan.rejected {
             problem(PlanList::Rejected, &row.id, row.problem);
         }
-        for failure in &self.plan.local_failures {
-            if failure.key.operation == Operation::Phone {
-                problem(PlanList::WithoutPhone, &failure.key.user_id, failure.problem);
-            }
+        for (id, phone_problem) in self.plan.phone_problems() {
+            problem(PlanList::WithoutPhone, id, phone_problem);
         }
         entries.sort_by(|left, right| {
             let lists = left.list.cmp(&right.list);

@@ -79,11 +79,11 @@ impl PlanView {
 
     /// `refused (INVALID_USERS_DATA), tried again in 5 min`.
     fn refusal(&self, id: &str, operation: Operation) -> String {
-        let failure = self.snapshot.failures.get(&FailureKey::new(id, operation));
-        let Some(failure) = failure else {
+        let refused = self.snapshot.failures.get(&FailureKey::new(id, operation));
+        let Some(refused) = refused else {
             return "refused lately".to_owned();
         };
-        let next = until(self.now, failure.next_attempt_at.unwrap_or(self.now));
-        format!("refused ({}), tried again {next}", failure.code)
+        let next = until(self.now, refused.next_attempt_at.unwrap_or(self.now));
+        format!("refused ({}), tried again {next}", refused.failure.code)
     }
 }

@@ -79,24 +79,23 @@ impl World {
 
     /// The service refused this attempt an hour ago. It is tried again `due_in` from now.
     fn refused(&mut self, id: &str, operation: Operation, name: &str, phone: Option<u64>, due_in: SignedDuration) {
-        let an_hour_ago = NOW - SignedDuration::from_hours(1);
         let failure = Failure {
-            user_id: id.to_owned(),
-            operation,
+            key: FailureKey::new(id, operation),
             code: "DUPLICATE_PHONE_NUMBER".to_owned(),
             detail: String::new(),
             request_id: None,
             attempts: 1,
             is_local: false,
-            first_at: an_hour_ago,
-            last_at: an_hour_ago,
-            next_attempt_at: Some(NOW + due_in),
             name: Some(full_name(name)),
             phone: phone.map(phone_of),
             spelling: None,
         };
+        let open = OpenFailure {
+            next_attempt_at: Some(NOW + due_in),
+            ..OpenFailure::new(failure, NOW - SignedDuration::from_hours(1))
+        };
         let failures = &mut self.snapshot.failures;
-        failures.insert(FailureKey::new(id, operation), failure);
+        failures.insert(FailureKey::new(id, operation), open);
     }
 
     /// The first `count` of the users `e1`… are not named by the CRM any more, since so long ago.

@@ -110,8 +110,8 @@ fn a_failure_in_the_rows_is_opened_once_and_anew_when_the_rows_have_another() {
     let [opened] = &*plan.marks.opened_failures else {
         panic!("{:?}", plan.marks);
     };
-    assert_eq!((opened.problem.as_ref(), plan.rejected.len()), ("INVALID_NAME", 1));
-    let stored = opened.opened(NOW);
+    assert_eq!((opened.code.as_str(), plan.rejected.len()), ("INVALID_NAME", 1));
+    let stored = OpenFailure::new(opened.clone(), NOW);
     world.snapshot.failures.insert(opened.key.clone(), stored.clone());
     let plan = world.plan();
     assert!(plan.marks.is_empty(), "{:?}", plan.marks);
@@ -120,23 +120,24 @@ fn a_failure_in_the_rows_is_opened_once_and_anew_when_the_rows_have_another() {
     for before in [
         Failure {
             code: "DUPLICATE_ID".to_owned(),
-            ..stored.clone()
+            ..opened.clone()
         },
         Failure {
             is_local: false,
-            ..stored
+            ..opened.clone()
         },
     ] {
+        let before = OpenFailure::new(before, NOW);
         world.snapshot.failures.insert(opened.key.clone(), before);
         let Plan {
             marks, open_failures, ..
         } = world.plan();
         assert_eq!((marks.opened_failures.len(), marks.closed_failures.len()), (1, 0));
         // What is wrong in the row takes the place of what was refused.
-        assert!(open_failures.is_empty());
+        assert_eq!(open_failures.get(&opened.key), Some(opened));
     }
     world.wants("e1", "Employee 1", None);
-    world.snapshot.failures.insert(opened.key.clone(), opened.opened(NOW));
+    world.snapshot.failures.insert(opened.key.clone(), stored);
     let marks = world.plan().marks;
     assert_eq!(marks.closed_failures.as_slice(), std::slice::from_ref(&opened.key));
 }
@@ -153,11 +154,7 @@ fn of_two_who_want_a_phone_it_goes_to_who_has_it_or_may_have_it_or_comes_first()
             .filter(|upsert| upsert.wanted_phone.is_some())
             .map(|upsert| upsert.id().to_string())
             .collect();
-        let denied: Vec<String> = plan
-            .local_failures
-            .iter()
-            .map(|failure| failure.key.user_id.to_string())
-            .collect();
+        let denied: Vec<String> = plan.phone_problems().map(|(id, _)| id.to_owned()).collect();
         (owners, denied)
     };
     let strings = |ids: &[&str]| -> Vec<String> { ids.iter().map(ToString::to_string).collect() };
@@ -193,16 +190,10 @@ fn an_unreadable_phone_is_a_failure_with_its_spelling_and_a_shared_one_without()
     world.wants("e1", "Employee 1", Some(12_345));
     world.wants("e2", "Employee 2", Some(PHONE));
     world.wants("e3", "Employee 3", Some(PHONE));
-    let failures = world.plan().local_failures;
+    let failures = world.plan().open_failures;
     let told: Vec<_> = failures
-        .iter()
-        .map(|failure| {
-            (
-                &*failure.key.user_id,
-                failure.problem.as_ref(),
-                failure.spelling.is_some(),
-            )
-        })
+        .values()
+        .map(|failure| (&*failure.key.user_id, &*failure.code, failure.spelling.is_some()))
         .collect();
     assert_eq!(
         told,
@@ -326,8 +317,9 @@ fn whoever_is_kept_as_acknowledged_keeps_the_phone() {
     let plan = world.plan();
     assert!(plan.requests() == 0, "{:?}", plan.upserts);
     world.wants("e2", "Employee 2", Some(PHONE));
-    let failures = world.plan().local_failures;
-    assert_eq!(failures[0].problem.as_ref(), "DUPLICATE_PHONE_NUMBER");
+    let plan = world.plan();
+    let problem = plan.phone_problems().next();
+    assert_eq!(problem, Some(("e2", RowProblem::DuplicatePhoneNumber)));
 }
 
 #[test]

@@ -339,7 +339,7 @@ impl World {
             undelivered,
             counts: Some(counts),
         };
-        self.has_removal_failed |= !report.unremoved.is_empty();
+        self.has_removal_failed |= report.removed < plan.removals.len();
         invariants::cycle_ended_well(self, began, &ended, &plan, &report, &evidence)?;
         self.last_cycle = Some(ended);
         Ok(())

@@ -134,7 +134,7 @@ fn no_more_updates_than_the_limit(world: &World, cycle: &RunningCycle) -> Checke
         // had is none either.
         let refused = |operation| {
             let key = FailureKey::new(employee.id.as_str(), operation);
-            let failure = cycle.snapshot.failures.get(&key);
+            let failure = cycle.snapshot.failures.get(&key).map(|open| &open.failure);
             failure.filter(|failure| !failure.is_local && failure.phone == upsert.wanted_phone)
         };
         let attempted_name = refused(Operation::Upsert).and_then(|failure| failure.name.as_ref());
