@@ -53,13 +53,13 @@ impl Queue {
             let id = &release.employee.id;
             expect_handover(id, false);
             planned.push_back(Item {
-                completes: !upserted.contains(id) && !plan.pending.contains(id),
+                completes: !upserted.contains(id) && !plan.waiting.contains_key(id),
                 ..Item::new(id, Some(release))
             });
         }
         for upsert in &plan.upserts {
             planned.push_back(Item {
-                completes: !plan.pending.contains(upsert.id()),
+                completes: !plan.waiting.contains_key(upsert.id()),
                 ..Item::upsert(upsert)
             });
         }

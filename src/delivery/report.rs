@@ -7,7 +7,7 @@ use strum::IntoEnumIterator as _;
 use super::{Change, Interruption, Loss, Request};
 use crate::{
     employee::EmployeeId,
-    plan::{Failure, FailureKey, Failures, Operation, Plan, PlannedUpsert},
+    plan::{Failure, FailureKey, Failures, Operation, Plan, PlannedUpsert, Waiting},
 };
 
 /// The result of one answer. Recorded in one transaction.
@@ -78,11 +78,12 @@ impl Report {
     pub(super) fn new(plan: &Plan) -> Self {
         let released = plan.releases.iter().map(|release| &release.employee.id);
         let upserted = plan.upserts.iter().map(PlannedUpsert::id);
-        let pending = plan.pending.iter().chain(&plan.backing_off);
+        let waiting = plan.waiting.iter().filter(|(_, waiting)| **waiting != Waiting::ForSeat);
+        let pending = waiting.map(|(id, _)| id);
         Self {
             failing: plan.open_failures.clone(),
             pending: pending.chain(released).chain(upserted).cloned().collect(),
-            waiting_for_seat: plan.waiting_for_seat.iter().cloned().collect(),
+            waiting_for_seat: plan.waiting_for_seat().cloned().collect(),
             seats_used: plan.seats.used,
             ..Self::default()
         }

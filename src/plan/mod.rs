@@ -22,7 +22,7 @@ mod tests;
 mod updates;
 mod wish;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
@@ -50,14 +50,9 @@ pub struct Plan {
     /// A user who is sent again unchanged to see whether the service accepts any write: somebody in sync, or somebody who is to
     /// be sent again with the acknowledged values anyway.
     pub control: Option<BatchEntry>,
-    /// Additions that wait until somebody who looks the same has left; who that is.
-    pub waiting_for_leavers: BTreeMap<EmployeeId, EmployeeId>,
-    pub waiting_for_seat: Vec<EmployeeId>,
-    /// Employees whose last attempt was refused and is not yet due again.
-    pub backing_off: Vec<EmployeeId>,
-    /// Employees who wait for a leaver, an approval or an answer from Wazzup. Those of them who are in `upserts` are sent, but
-    /// without their phone.
-    pub pending: BTreeSet<EmployeeId>,
+    /// Employees who are not sent as the CRM wants them, and why. Those of them who are in `upserts` are sent without their
+    /// phone, or as acknowledged.
+    pub waiting: BTreeMap<EmployeeId, Waiting>,
     /// Users who left the CRM and stay in Wazzup for now. Held users are only in `holds`.
     pub staying: Vec<StayingUser>,
     /// All open holds, approved ones included.
@@ -82,6 +77,18 @@ pub struct Plan {
     pub eligible: usize,
     /// Users of ours, those included whom only a lost request may have created.
     pub managed: usize,
+}
+
+/// What an employee waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// This leaver looks the same, and has to be gone or back before the employee is added.
+    ForLeaver(EmployeeId),
+    ForSeat,
+    /// The last attempt was refused and is not yet due again.
+    BackingOff,
+    /// For the phone of somebody who is leaving, an approval, or an answer from Wazzup.
+    Pending,
 }
 
 /// A user who left the CRM and stays in Wazzup for now.
@@ -191,6 +198,11 @@ impl Plan {
         let failures = self.open_failures.values();
         let local = failures.filter(|failure| failure.is_local && failure.key.operation == Operation::Phone);
         local.filter_map(|failure| Some((&*failure.key.user_id, failure.code.parse().ok()?)))
+    }
+
+    pub fn waiting_for_seat(&self) -> impl Iterator<Item = &EmployeeId> {
+        let waiting = self.waiting.iter().filter(|(_, waiting)| **waiting == Waiting::ForSeat);
+        waiting.map(|(id, _)| id)
     }
 
     /// The holds that nobody has approved yet.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     BATCH, BatchEntry, Drift, Hold, HoldKey, HoldKind, Operation, Plan, PlannedRemoval, PlannedUpsert, Policy,
-    Questions, RemoteList, Seats, Snapshot, StayReason, StayingUser,
+    Questions, RemoteList, Seats, Snapshot, StayReason, StayingUser, Waiting,
     account::{self, AccountVerdict},
     input::Input,
     leavers::{Fate, Leavers},
@@ -61,8 +61,11 @@ impl Plan {
         let mut plan = Self::decide(Input { list, ..input }, account_hold);
         plan.upserts.clear();
         plan.releases.clear();
-        let employees = input.roster.entries.iter().map(|entry| &entry.employee.id);
-        plan.pending.extend(employees.cloned());
+        for entry in &input.roster.entries {
+            plan.waiting
+                .entry(entry.employee.id.clone())
+                .or_insert(Waiting::Pending);
+        }
         plan.unchanged = 0;
         plan.staying.extend(plan.removals.drain(..).map(|removal| StayingUser {
             id: removal.id,
@@ -149,25 +152,24 @@ impl Plan {
                 self.releases.push(wish.release());
             }
             if wish.is_held || wish.phone.is_pending {
-                self.pending.insert(id.clone());
+                self.waiting.insert(id.clone(), Waiting::Pending);
             }
             if wish.needs_no_upsert(input) {
                 continue;
             }
             if wish.backs_off(input) {
-                self.backing_off.push(id.clone());
+                self.waiting.insert(id.clone(), Waiting::BackingOff);
                 continue;
             }
             if let Standing::Foreign(_) = wish.standing {
-                self.pending.insert(id.clone());
+                self.waiting.insert(id.clone(), Waiting::Pending);
                 continue;
             }
             let mut upsert = wish.upsert();
             if matches!(wish.standing, Standing::New | Standing::Unknown) {
                 let lookalikes = leavers.lookalikes(wish.name().as_str(), wish.claimed_phone());
                 if let Some(leaver) = lookalikes.iter().find(|leaver| !leaver.is_removed()) {
-                    self.pending.insert(id.clone());
-                    self.waiting_for_leavers.insert(id.clone(), leaver.id.clone());
+                    self.waiting.insert(id.clone(), Waiting::ForLeaver(leaver.id.clone()));
                     continue;
                 }
                 upsert.waits_for = lookalikes.into_iter().map(|leaver| leaver.id.clone()).collect();
@@ -215,11 +217,11 @@ impl Plan {
         let room = self.seats.room().map(|room| room + self.removals.len());
         for (position, (wish, addition)) in additions.into_iter().enumerate() {
             if room.is_some_and(|room| position >= room) {
-                self.waiting_for_seat.push(wish.id.clone());
+                self.waiting.insert(wish.id.clone(), Waiting::ForSeat);
             } else if wish.standing != Standing::Unknown {
                 self.upserts.push(addition);
             } else {
-                self.pending.insert(wish.id.clone());
+                self.waiting.insert(wish.id.clone(), Waiting::Pending);
                 if input.list.was_requested() {
                     self.ask_about(input, wish.id);
                 } else {
@@ -244,8 +246,7 @@ impl Plan {
     pub(super) fn unsynced_ids(&self) -> impl Iterator<Item = &EmployeeId> {
         let upserted = self.upserts.iter().map(PlannedUpsert::id);
         let released = self.releases.iter().map(|release| &release.employee.id);
-        let waiting = self.backing_off.iter().chain(&self.waiting_for_seat);
-        upserted.chain(released).chain(waiting).chain(&self.pending)
+        upserted.chain(released).chain(self.waiting.keys())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
     employee::{Employee, EmployeeId, FullName, Phone, Roster},
     plan::{
         Approval, BatchEntry, FailureKey, Hold, HoldKey, HoldKind, LostContent, Plan, PlannedRemoval, PlannedUpsert,
-        Snapshot, StayReason, StayingUser,
+        Snapshot, StayReason, StayingUser, Waiting,
     },
     state::HistoryOperation,
 };
@@ -234,7 +234,7 @@ fn staying(reason: StayReason) -> Plan {
 
 fn waiting_for(leaver: &str) -> Plan {
     Plan {
-        waiting_for_leavers: [(id("7"), id(leaver))].into(),
+        waiting: [(id("7"), Waiting::ForLeaver(id(leaver)))].into(),
         ..Plan::default()
     }
 }
@@ -383,18 +383,13 @@ fn each_way_ends_in_its_verdict() {
         holds: [(HoldKey::account(), doubt)].into(),
         ..Plan::default()
     };
-    let backing_off = || Plan {
-        backing_off: vec![id("7")],
+    let waiting = |reason| Plan {
+        waiting: [(id("7"), reason)].into(),
         ..Plan::default()
     };
-    let seatless = Plan {
-        waiting_for_seat: vec![id("7")],
-        ..Plan::default()
-    };
-    let pending = Plan {
-        pending: [id("7")].into(),
-        ..Plan::default()
-    };
+    let backing_off = || waiting(Waiting::BackingOff);
+    let seatless = waiting(Waiting::ForSeat);
+    let pending = waiting(Waiting::Pending);
     let cases = vec![
         user(at_rest(), there("Anna")),
         user(at_rest(), down()),

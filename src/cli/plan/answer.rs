@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     employee::{Employee, FullName, RowProblem},
-    plan::{Change, Coverage, NextStep, PlannedUpsert, Sighting},
+    plan::{Change, Coverage, NextStep, PlannedUpsert, Sighting, Waiting},
 };
 
 /// The lists of users, in the order in which people see them.
@@ -164,10 +164,10 @@ impl PlanView {
                 NextStep::Send(upsert) => self.sent(upsert),
                 NextStep::Release(release) => self.update(&release.employee),
                 NextStep::Remove(removal) => (PlanList::Remove, json!(removal)),
-                NextStep::WaitForLeaver(leaver) => (PlanList::Waiting, json!({"id": id, "for": leaver})),
-                NextStep::WaitForSeat => (PlanList::Waiting, json!({"id": id, "for": "seat"})),
-                NextStep::BackOff => (PlanList::BackingOff, json!(id)),
-                NextStep::Pend => (PlanList::Pending, json!(id)),
+                NextStep::Wait(Waiting::ForLeaver(leaver)) => (PlanList::Waiting, json!({"id": id, "for": leaver})),
+                NextStep::Wait(Waiting::ForSeat) => (PlanList::Waiting, json!({"id": id, "for": "seat"})),
+                NextStep::Wait(Waiting::BackingOff) => (PlanList::BackingOff, json!(id)),
+                NextStep::Wait(Waiting::Pending) => (PlanList::Pending, json!(id)),
                 NextStep::Stay(user) => (PlanList::Staying, json!(user)),
             };
             let text = self.step_in_words(id, step, &json);

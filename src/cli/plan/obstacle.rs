@@ -8,7 +8,7 @@ use super::{
     },
     PlanView,
 };
-use crate::plan::{FailureKey, NextStep, Operation, StayReason};
+use crate::plan::{FailureKey, NextStep, Operation, StayReason, Waiting};
 
 pub(in super::super) const NO_ACTIVE_ROW: &str = "no active row in the CRM";
 pub(in super::super) const TO_BE_THERE: &str = "let the CRM have an active row with exactly this id";
@@ -27,7 +27,7 @@ impl PlanView {
         let retry = self.invocation.command_for("retry", id);
         let user = self.snapshot.users.get(id);
         match step {
-            NextStep::WaitForLeaver(leaver) => {
+            NextStep::Wait(Waiting::ForLeaver(leaver)) => {
                 let explain = self.invocation.command_for("explain", leaver.as_str());
                 let leaver = short_id(leaver.as_str());
                 Advice::warning(format!(
@@ -37,18 +37,18 @@ impl PlanView {
                     "nothing; perhaps this is the same person under a new id: see {explain}"
                 ))
             }
-            NextStep::WaitForSeat => {
+            NextStep::Wait(Waiting::ForSeat) => {
                 Advice::warning("waits for a seat: the Wazzup account has no room for another user").with(format!(
                     "remove users in Wazzup or book more seats; {retry} then tries in the next cycle"
                 ))
             }
-            NextStep::BackOff => Advice::bad(self.refusal(id, Operation::Upsert)).with(format!(
+            NextStep::Wait(Waiting::BackingOff) => Advice::bad(self.refusal(id, Operation::Upsert)).with(format!(
                 "if the row is wrong, correct it in the CRM: the next cycle sends it; {retry} sends it unchanged"
             )),
-            NextStep::Pend if !self.plan.is_account_known() => {
+            NextStep::Wait(Waiting::Pending) if !self.plan.is_account_known() => {
                 Advice::warning("nothing is sent until it is certain which Wazzup account this is")
             }
-            NextStep::Pend if user.is_some_and(|user| user.acknowledged.is_some()) => {
+            NextStep::Wait(Waiting::Pending) if user.is_some_and(|user| user.acknowledged.is_some()) => {
                 Advice::warning("waits for the phone of somebody who is leaving")
             }
             NextStep::Stay(user) => self.stay(id, user.reason, &retry),

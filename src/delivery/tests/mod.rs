@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::{
     employee::{Employee, EmployeeId, FullName, Phone},
-    plan::{Failures, PlannedRemoval, PlannedUpsert},
+    plan::{Failures, PlannedRemoval, PlannedUpsert, Waiting},
 };
 
 fn upsert(id: &str, phone: Option<u64>, takes_seat: bool) -> PlannedUpsert {

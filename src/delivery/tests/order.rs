@@ -163,9 +163,11 @@ fn whoever_waits_only_for_the_own_release_is_sent_all_the_same() {
 fn whoever_is_pending_for_another_reason_stays_so() {
     let mut plan = changing(&["a"]);
     plan.releases.push(release("b"));
-    plan.pending.extend([id("a"), id("b"), id("held")]);
-    plan.backing_off.push(id("failing"));
-    plan.waiting_for_seat.push(id("waiting"));
+    for pending in ["a", "b", "held"] {
+        plan.waiting.insert(id(pending), Waiting::Pending);
+    }
+    plan.waiting.insert(id("failing"), Waiting::BackingOff);
+    plan.waiting.insert(id("waiting"), Waiting::ForSeat);
     let (report, _) = deliver(&plan, |_| ACCEPTED);
     assert_eq!(
         report.pending,

@@ -62,7 +62,7 @@ fn as_many_additions_are_sent_as_there_are_seats_and_a_batch_more_after_a_due_li
     let plan = world.plan();
     assert_eq!(plan.seats.used, Some(8));
     assert_eq!(ids(&plan.upserts), ["n1", "n2", "n3"]);
-    assert_eq!(plan.waiting_for_seat, [employee_id("n4"), employee_id("n5")]);
+    assert_eq!(waiting(&plan, &Waiting::ForSeat), ["n4", "n5"]);
     world.list.scheduled = true;
     assert_eq!(ids(&world.plan().upserts).len(), 5);
     world.list.scheduled = false;
@@ -238,7 +238,7 @@ fn a_refusal_stays_open_while_the_employee_waits_for_a_seat_or_only_gives_up_a_p
     );
     world.wants("e2", "Employee 2", Some(PHONE));
     let plan = world.plan();
-    assert_eq!(plan.waiting_for_seat, [employee_id("new")]);
+    assert_eq!(waiting(&plan, &Waiting::ForSeat), ["new"]);
     assert_eq!((plan.releases.len(), ids(&plan.upserts)), (1, vec!["e2"]));
     assert_eq!((plan.marks.closed_failures.len(), plan.open_failures.len()), (0, 2));
 }
@@ -278,7 +278,7 @@ fn nobody_is_looked_up_whom_no_url_can_name() {
     world.shows(&[], Coverage::Unavailable("no answer".to_owned()));
     let plan = world.plan();
     assert!(plan.questions == Questions::default() && plan.upserts.is_empty());
-    assert!(plan.pending.contains("a/b"));
+    assert!(waiting(&plan, &Waiting::Pending).contains(&"a/b"));
 }
 
 #[test]
@@ -340,7 +340,11 @@ fn a_held_take_over_is_no_reason_to_ask() {
     let held = takeover_hold("Our Name", false);
     world.snapshot.holds.insert(key.clone(), held.clone());
     let plan = world.plan();
-    assert!(plan.questions == Questions::default() && plan.upserts.is_empty() && plan.pending.contains("x"));
+    assert!(
+        plan.questions == Questions::default()
+            && plan.upserts.is_empty()
+            && waiting(&plan, &Waiting::Pending).contains(&"x")
+    );
     assert_eq!(plan.holds[&key].since, held.since);
 }
 
@@ -366,7 +370,11 @@ fn an_approved_take_over_by_another_row_is_held_anew(#[case] name: &str, #[case]
         world.list.add_unanswered("x");
         plans.push(world.plan());
         for plan in plans {
-            assert!(plan.requests() == 0 && plan.pending.contains("x"), "{:?}", plan.upserts);
+            assert!(
+                plan.requests() == 0 && waiting(&plan, &Waiting::Pending).contains(&"x"),
+                "{:?}",
+                plan.upserts
+            );
             assert_eq!(plan.questions, Questions::default());
             let held = &plan.marks.opened_holds[&key];
             assert_eq!((&*held.content, held.crm_name().as_deref()), ("Their Name", Some(name)));

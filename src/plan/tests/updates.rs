@@ -22,7 +22,7 @@ fn update(number: usize) -> (HoldKey, String) {
 fn more_updates_than_the_limit_are_held() {
     assert_eq!(renaming(5).plan().upserts.len(), 5);
     let plan = renaming(6).plan();
-    assert_eq!((plan.upserts.len(), plan.holds.len(), plan.pending.len()), (0, 6, 6));
+    assert_eq!((plan.upserts.len(), plan.holds.len(), plan.waiting.len()), (0, 6, 6));
     let (key, content) = update(1);
     let hold = &plan.holds[&key];
     assert_eq!(
