@@ -26,8 +26,8 @@ impl Progress {
         if let Some(interruption) = report.and_then(|report| report.interruption.clone()) {
             return Err(interruption.into());
         }
-        match self.list.look_up_failure() {
-            Some(reason) => Err(Interruption::Unavailable(reason.to_owned()).into()),
+        match &self.list.look_up_failure {
+            Some(reason) => Err(Interruption::Unavailable(reason.clone()).into()),
             None => Ok(()),
         }
     }

@@ -18,7 +18,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-pub use report::{Delivered, Report, SeatLimit, Step};
+pub use report::{Delivered, Report, Step};
 pub use request::{
     Answer, Attempts, Interruption, InvalidEntry, Loss, NotSent, Refusal, RefusalCode, Request, Verdict,
 };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
-    SeatLimit, Step,
+    Step,
     group::{Group, Item},
     request::{Attempts, RefusalCode},
 };
@@ -187,7 +187,7 @@ impl Queue {
         if limit.is_some() || is_single {
             let used = self.room.seats.used.filter(|_| is_single);
             let limit = self.room.seats.limit;
-            step.seat_limit = Some(SeatLimit { limit, used });
+            step.seats = Some(Seats { used, limit });
         }
         match free.or(is_single.then_some(0)) {
             Some(free) => self.send_again(items, free),
@@ -238,11 +238,10 @@ pub(super) struct Room {
 
 impl Room {
     fn new(plan: &Plan) -> Self {
-        let seats = plan.seats;
         Self {
-            seats,
+            seats: plan.seats,
             managed: plan.managed,
-            left: seats.room(),
+            left: plan.room(),
         }
     }
 
@@ -290,10 +289,7 @@ impl Room {
         {
             self.seats.limit = None;
             self.left = None;
-            step.seat_limit = Some(SeatLimit {
-                limit: None,
-                used: None,
-            });
+            step.seats = Some(Seats::default());
         }
     }
 }

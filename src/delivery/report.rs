@@ -7,7 +7,7 @@ use strum::IntoEnumIterator as _;
 use super::{Change, Interruption, Loss, Request};
 use crate::{
     employee::EmployeeId,
-    plan::{Failure, FailureKey, Failures, Operation, Plan, PlannedUpsert, Waiting},
+    plan::{Failure, FailureKey, Failures, Operation, Plan, PlannedUpsert, Seats, Waiting},
 };
 
 /// The result of one answer. Recorded in one transaction.
@@ -27,19 +27,11 @@ pub struct Step {
     pub recovered: Vec<FailureKey>,
     /// By how much the number of used seats changed.
     pub seats_taken: i64,
-    /// What turned out about the account's limit.
-    pub seat_limit: Option<SeatLimit>,
+    /// What turned out about the account's limit: as the service named it, else as many users as there are now. Without a limit,
+    /// the known one proved to be wrong; without a number of used seats, their count stays.
+    pub seats: Option<Seats>,
     /// What to send next. `None` ends the delivery.
     pub next: Option<Request>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SeatLimit {
-    /// The most users that the account may have, as the service named it, else as many as there are now; `None`: the known
-    /// limit proved to be wrong.
-    pub limit: Option<usize>,
-    /// How many users it has; `None` leaves the count as it is.
-    pub used: Option<usize>,
 }
 
 /// The result of a delivery.

@@ -120,7 +120,7 @@ impl<'a> Leaver<'a> {
         let becomes_sticky = too_many.is_some() && !self.is_in_grace(input);
         Some(Hold {
             sticky: sticky.is_some() || becomes_sticky,
-            ..input.new_hold(&key, &content, reason.to_owned())
+            ..input.new_hold(&key, &content, None, reason.to_owned())
         })
     }
 

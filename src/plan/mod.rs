@@ -31,7 +31,7 @@ pub use failures::{Failure, FailureKey, Failures, OpenFailure, Operation, back_o
 pub use holds::{Approval, Hold, HoldKey, HoldKind, Holds, Limit, Policy};
 pub use list::{Coverage, RemoteList, Sighting};
 pub(crate) use next_step::NextStep;
-pub use snapshot::{AccountFacts, Acknowledged, LostContent, LostEntry, RecentRemoval, Snapshot, User};
+pub use snapshot::{AccountFacts, Acknowledged, LostContent, LostEntry, RecentRemoval, Seats, Snapshot, User};
 
 use crate::employee::{EmployeeId, FullName, RejectedRow, RowProblem};
 
@@ -47,6 +47,8 @@ pub struct Plan {
     /// Users who are added or changed: those who are in Wazzup already before those who take a seat.
     pub upserts: Vec<PlannedUpsert>,
     pub seats: Seats,
+    /// So many additions are tried beyond the known limit: seats may have been booked.
+    pub tried_beyond_seats: usize,
     /// A user who is sent again unchanged to see whether the service accepts any write: somebody in sync, or somebody who is to
     /// be sent again with the acknowledged values anyway.
     pub control: Option<BatchEntry>,
@@ -113,29 +115,6 @@ pub enum StayReason {
     Unknown,
 }
 
-/// What is known of the account's seats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Seats {
-    /// Users in the account, foreign ones included.
-    pub used: Option<usize>,
-    /// The most users, once the service has named it.
-    pub limit: Option<usize>,
-    /// So many additions are tried beyond the known limit: seats may have been booked.
-    pub tried_beyond: usize,
-}
-
-impl Seats {
-    pub fn free(&self) -> Option<usize> {
-        let (used, limit) = (self.used?, self.limit?);
-        Some(limit.saturating_sub(used))
-    }
-
-    /// How many additions may be sent; `None` while no limit is known.
-    pub fn room(&self) -> Option<usize> {
-        Some(self.free()? + self.tried_beyond)
-    }
-}
-
 /// How Wazzup's list differs from what it acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Drift {
@@ -191,6 +170,11 @@ impl Plan {
             .iter()
             .map(|entries| entries.div_ceil(BATCH))
             .sum()
+    }
+
+    /// How many additions may be sent; `None` while no limit is known.
+    pub fn room(&self) -> Option<usize> {
+        Some(self.seats.free()? + self.tried_beyond_seats)
     }
 
     /// Whose phone the CRM gives in a way that cannot be taken.

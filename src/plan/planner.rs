@@ -48,7 +48,7 @@ impl Plan {
                 plan
             }
             AccountVerdict::Doubted(reason) => {
-                let hold = input.new_hold(&account_key, &list.fingerprint, reason);
+                let hold = input.new_hold(&account_key, &list.fingerprint, None, reason);
                 Self::without_requests(input, Some(hold))
             }
         }
@@ -89,6 +89,7 @@ impl Plan {
         while hold_updates(input, &mut wishes, &mut holds) {
             phones::assign(input, &mut wishes, &leavers);
         }
+        let tries_beyond = input.snapshot.account.retry_seats || input.list.scheduled;
         let mut plan = Self {
             holds,
             rejected: input.roster.rejected.clone(),
@@ -97,6 +98,7 @@ impl Plan {
             managed: input.snapshot.users.len(),
             drift: drift(input, missing.count),
             seats: seats(input),
+            tried_beyond_seats: if tries_beyond { BATCH } else { 0 },
             control: control(input, &wishes),
             ..Self::default()
         };
@@ -188,7 +190,7 @@ impl Plan {
         let key = || HoldKey::new(HoldKind::Takeover, wish.id.as_str());
         let held_anew = |name: &str| {
             let reason = "this id belongs to a user in Wazzup with another name, whom we did not create";
-            input.new_takeover_hold(&key(), name, wish.crm_row(), reason)
+            input.new_hold(&key(), name, wish.crm_row(), reason.to_owned())
         };
         let stored = || input.stored_hold(HoldKind::Takeover, wish.id);
         let is_for_this_row = |hold: &&Hold| hold.crm_row == wish.crm_row();
@@ -214,7 +216,7 @@ impl Plan {
     /// Of the additions, in their order, only so many are sent as there may be seats for; each needs proof that
     /// Wazzup has no such user.
     fn admit_additions(&mut self, input: Input<'_>, additions: Vec<(&Wish<'_>, PlannedUpsert)>) {
-        let room = self.seats.room().map(|room| room + self.removals.len());
+        let room = self.room().map(|room| room + self.removals.len());
         for (position, (wish, addition)) in additions.into_iter().enumerate() {
             if room.is_some_and(|room| position >= room) {
                 self.waiting.insert(wish.id.clone(), Waiting::ForSeat);
@@ -269,13 +271,11 @@ fn drift(input: Input<'_>, missing: usize) -> Drift {
 }
 
 fn seats(input: Input<'_>) -> Seats {
-    let account = &input.snapshot.account;
+    let known = input.snapshot.account.seats;
     let counted = input.list.is_complete().then(|| input.list.users().count());
-    let tries_beyond = account.retry_seats || input.list.scheduled;
     Seats {
-        used: counted.or(account.seats_used),
-        limit: account.seats_limit,
-        tried_beyond: if tries_beyond { BATCH } else { 0 },
+        used: counted.or(known.used),
+        ..known
     }
 }
 

@@ -89,14 +89,27 @@ pub struct RecentRemoval {
 pub struct AccountFacts {
     /// The fingerprint of address and key with which a list last passed; `None` before the first.
     pub fingerprint: Option<String>,
-    /// Users in the account, foreign ones included: as last counted, and changed by our own additions and removals since.
-    pub seats_used: Option<usize>,
-    /// The most users that the account may have, once the service has named it.
-    pub seats_limit: Option<usize>,
+    pub seats: Seats,
     /// Employees who waited for a seat at the end of the last cycle.
     pub waiting_for_seat: BTreeSet<EmployeeId>,
     /// An operator wants those who wait for a seat to be tried now.
     pub retry_seats: bool,
+}
+
+/// The seats of an account, as far as they are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seats {
+    /// Users in the account, foreign ones included: as last counted, and changed by our own additions and removals since.
+    pub used: Option<usize>,
+    /// The most users that the account may have, once the service has named it.
+    pub limit: Option<usize>,
+}
+
+impl Seats {
+    pub fn free(&self) -> Option<usize> {
+        let (used, limit) = (self.used?, self.limit?);
+        Some(limit.saturating_sub(used))
+    }
 }
 
 impl Snapshot {

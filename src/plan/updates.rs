@@ -36,7 +36,7 @@ pub(super) fn hold_updates<'a>(input: Input<'a>, wishes: &mut [Wish<'a>], holds:
         };
         let hold = Hold {
             sticky: true,
-            ..input.new_hold(&key, &content, reason)
+            ..input.new_hold(&key, &content, None, reason)
         };
         holds.insert(key, hold);
         wish.keep_as_acknowledged();

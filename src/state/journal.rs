@@ -38,8 +38,8 @@ impl State {
             tx.advance_journal(self, lease, cycle, step, step.next.as_ref()).await?;
             tx.close_failures(&step.recovered).await?;
             tx.open_failures(&step.failed).await?;
-            if let Some(seat_limit) = step.seat_limit {
-                tx.write_seat_limit(seat_limit).await?;
+            if let Some(seats) = step.seats {
+                tx.write_seats(seats).await?;
             }
             Ok(())
         })

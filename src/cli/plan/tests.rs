@@ -250,7 +250,7 @@ fn the_document_and_the_answer_say_the_same() {
 #[test]
 fn seats_are_waited_for() {
     let mut snapshot = snapshot(&[("1", "Anna", None, None)]);
-    snapshot.account.seats_limit = Some(2);
+    snapshot.account.seats.limit = Some(2);
     let roster = roster(&[("1", "Anna", ""), ("2", "Boris", ""), ("3", "Clara", "")]);
     let view = view(roster, snapshot, POLICY, &[("1", "Anna")]);
     assert_eq!(json_of(&view)["waiting"], json!([{"id": "3", "for": "seat"}]));

@@ -67,6 +67,7 @@ impl StatusView<'_> {
     /// For programs; `docs/json.md` documents it.
     fn json(&self) -> Value {
         let counts = self.counts();
+        let account = &self.overview.account;
         let holds = &self.overview.holds;
         let removals = holds
             .iter()
@@ -80,7 +81,13 @@ impl StatusView<'_> {
             "in_sync": counts.in_sync,
             "pending": counts.pending,
             "counts": counts,
-            "waiting_for_seat": self.overview.account.facts.waiting_for_seat,
+            "waiting_for_seat": account.facts.waiting_for_seat,
+            "seats": {
+                "used": account.facts.seats.used,
+                "foreign": account.foreign_users,
+                "limit": account.facts.seats.limit,
+                "counted_at": account.seats_counted_at,
+            },
             "held": holds_as_json(holds),
             "held_removals": held_removals,
         });

@@ -7,8 +7,8 @@ use super::{
     *,
 };
 use crate::{
-    plan::{Approval, FailureKey, Hold, HoldKey},
-    state::{Account, HeldLease, Holder, KnownSeats, PastCycle},
+    plan::{AccountFacts, Approval, FailureKey, Hold, HoldKey, Seats},
+    state::{Account, HeldLease, Holder, PastCycle},
 };
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -76,11 +76,14 @@ fn overview(outcome: CycleOutcome, counts: Counts) -> Overview {
             }),
             last_success_at: Some(now() - HOUR),
             list_passed_at: Some(now() - HOUR / 2),
-            seats: KnownSeats {
-                used: Some(903),
-                foreign: Some(3),
-                limit: Some(1_000),
-                counted_at: Some(now() - HOUR / 2),
+            foreign_users: Some(3),
+            seats_counted_at: Some(now() - HOUR / 2),
+            facts: AccountFacts {
+                seats: Seats {
+                    used: Some(903),
+                    limit: Some(1_000),
+                },
+                ..AccountFacts::default()
             },
             ..Account::default()
         },
@@ -171,7 +174,7 @@ fn troubled() -> Overview {
     ]
     .into();
     overview.account.facts.waiting_for_seat = ids(&["w2", "w10"]);
-    overview.account.seats.used = Some(1_000);
+    overview.account.facts.seats.used = Some(1_000);
     overview
 }
 

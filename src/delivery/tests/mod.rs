@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::{
     employee::{Employee, EmployeeId, FullName, Phone},
-    plan::{Failures, PlannedRemoval, PlannedUpsert, Waiting},
+    plan::{Failures, PlannedRemoval, PlannedUpsert, Seats, Waiting},
 };
 
 fn upsert(id: &str, phone: Option<u64>, takes_seat: bool) -> PlannedUpsert {
@@ -87,7 +87,7 @@ fn deliver_requests(failures: Failures, plan: &Plan, mut service: impl FnMut(&Re
         recorded.newly_failing.extend(step.newly_failing);
         recorded.recovered.extend(step.recovered);
         recorded.seats_taken += step.seats_taken;
-        recorded.seat_limit = step.seat_limit.or(recorded.seat_limit);
+        recorded.seats = step.seats.or(recorded.seats);
         next = step.next;
     }
     (delivery.finish(), recorded)
@@ -252,14 +252,10 @@ fn an_account_with_more_users_than_its_limit_had_its_limit_raised_if_it_takes_on
     let mut plan = Plan::default();
     plan.seats.used = Some(5);
     plan.seats.limit = Some(3);
-    plan.seats.tried_beyond = 100;
+    plan.tried_beyond_seats = 100;
     plan.upserts.push(upsert("new", None, true));
     let (_, recorded) = deliver(&plan, |_| ACCEPTED);
-    let seat_limit = SeatLimit {
-        limit: None,
-        used: None,
-    };
-    assert_eq!(recorded.seat_limit, Some(seat_limit));
+    assert_eq!(recorded.seats, Some(Seats::default()));
 }
 
 #[test]

@@ -4,11 +4,8 @@ use super::*;
 
 fn adding_with(count: usize, used: Option<usize>, limit: Option<usize>, tried_beyond: usize) -> Plan {
     let mut plan = adding(count);
-    plan.seats = crate::plan::Seats {
-        used,
-        limit,
-        tried_beyond,
-    };
+    plan.seats = Seats { used, limit };
+    plan.tried_beyond_seats = tried_beyond;
     plan
 }
 
@@ -82,11 +79,11 @@ fn a_full_account_that_names_its_limit_gets_as_many_as_fit() {
         report.waiting_for_seat,
         BTreeSet::from([id("n002"), id("n003"), id("n004")])
     );
-    let seat_limit = SeatLimit {
-        limit: Some(10),
+    let named = Seats {
         used: None,
+        limit: Some(10),
     };
-    assert_eq!(recorded.seat_limit, Some(seat_limit));
+    assert_eq!(recorded.seats, Some(named));
     assert!(report.seats_exhausted);
     assert_eq!((report.seats_limit, report.seats_used), (Some(10), Some(10)));
 }
@@ -104,7 +101,7 @@ fn where_the_limit_is_unknown_additions_are_halved_until_one_is_refused() {
         assert!(report.failing.is_empty() && report.pending.is_empty());
         // There are as many users as the account may have: that is remembered.
         let limit = Some(remembered);
-        assert_eq!(recorded.seat_limit, Some(SeatLimit { limit, used: limit }));
+        assert_eq!(recorded.seats, Some(Seats { used: limit, limit }));
         assert_eq!(report.seats_used, limit);
     }
 }
@@ -144,5 +141,5 @@ fn once_the_account_is_full_no_further_addition_is_tried() {
 fn a_limit_that_is_reached_exactly_stays_known() {
     let plan = adding_with(2, Some(8), Some(10), 100);
     let (_, recorded) = deliver(&plan, |_| ACCEPTED);
-    assert_eq!((recorded.seats_taken, recorded.seat_limit), (2, None));
+    assert_eq!((recorded.seats_taken, recorded.seats), (2, None));
 }

@@ -226,8 +226,8 @@ fn refused_phones_that_are_tried_again_are_not_held_as_updates() {
 #[test]
 fn an_account_with_more_users_than_seats_is_not_asked_in_every_cycle() {
     let mut world = World::with_users(5);
-    world.snapshot.account.seats_used = Some(5);
-    world.snapshot.account.seats_limit = Some(3);
+    world.snapshot.account.seats.used = Some(5);
+    world.snapshot.account.seats.limit = Some(3);
     world.wants("new", "Newly Hired", None);
     let plan = world.plan();
     assert_eq!(plan.questions, Questions::default());
@@ -265,13 +265,13 @@ fn a_user_who_could_not_be_put_right_is_not_in_sync_without_a_list() {
 #[test]
 fn a_user_whom_an_earlier_list_lacked_goes_on_waiting_for_a_seat() {
     let mut world = World::with_users(5);
-    world.snapshot.account.seats_used = Some(4);
-    world.snapshot.account.seats_limit = Some(4);
+    world.snapshot.account.seats.used = Some(4);
+    world.snapshot.account.seats.limit = Some(4);
     world.snapshot.account.waiting_for_seat.insert(employee_id("e1"));
     let plan = world.plan();
     assert_eq!(waiting(&plan, &Waiting::ForSeat), ["e1"]);
     assert_eq!(plan.unchanged, 4);
-    world.snapshot.account.seats_used = Some(3);
+    world.snapshot.account.seats.used = Some(3);
     assert_eq!(ids(&world.plan().upserts), ["e1"]);
 }
 

@@ -51,8 +51,8 @@ fn a_user_whom_a_lost_request_created_is_not_foreign() {
 #[test]
 fn as_many_additions_are_sent_as_there_are_seats_and_a_batch_more_after_a_due_list() {
     let mut world = World::with_users(8);
-    world.snapshot.account.seats_used = Some(20);
-    world.snapshot.account.seats_limit = Some(10);
+    world.snapshot.account.seats.used = Some(20);
+    world.snapshot.account.seats.limit = Some(10);
     // 8 are there, as the list shows, and one of them goes.
     world.shows_first(8, Coverage::Complete);
     world.lacks(1, SignedDuration::ZERO);
@@ -71,8 +71,11 @@ fn as_many_additions_are_sent_as_there_are_seats_and_a_batch_more_after_a_due_li
     // Without a list, the seats are those that were counted last.
     world.list = RemoteList::unread("ours");
     world.snapshot.account.retry_seats = false;
-    let seats = world.plan().seats;
-    assert_eq!((seats.used, seats.tried_beyond, seats.free()), (Some(20), 0, Some(0)));
+    let plan = world.plan();
+    assert_eq!(
+        (plan.seats.used, plan.tried_beyond_seats, plan.room()),
+        (Some(20), 0, Some(0))
+    );
 }
 
 #[test]
@@ -224,8 +227,8 @@ fn a_refused_release_is_an_open_failure_while_the_user_is_to_have_another_phone(
 fn a_refusal_stays_open_while_the_employee_waits_for_a_seat_or_only_gives_up_a_phone() {
     const PHONE: u64 = 79_260_000_001;
     let mut world = World::with_users(5);
-    world.snapshot.account.seats_used = Some(5);
-    world.snapshot.account.seats_limit = Some(5);
+    world.snapshot.account.seats.used = Some(5);
+    world.snapshot.account.seats.limit = Some(5);
     world.wants("new", "Newly Hired", None);
     world.refused("new", Operation::Upsert, "Newly Hired", None, SignedDuration::ZERO);
     world.has("e1", "Employee 1", Some(PHONE));

@@ -159,16 +159,16 @@ async fn marks_are_written_down_before_the_first_request() {
     fixture.finish(cycle, &end, KEEP).await;
     let step = Step {
         seats_taken: -1,
-        seat_limit: Some(SeatLimit {
-            limit: Some(5),
+        seats: Some(Seats {
             used: None,
+            limit: Some(5),
         }),
         ..Step::default()
     };
     fixture.record(cycle, step).await;
     let facts = fixture.open().await.snapshot.account;
     assert_eq!(
-        (facts.fingerprint.as_deref(), facts.seats_used, facts.seats_limit),
+        (facts.fingerprint.as_deref(), facts.seats.used, facts.seats.limit),
         (Some("0123456789abcdef"), Some(2), Some(5))
     );
 
@@ -180,7 +180,7 @@ async fn marks_are_written_down_before_the_first_request() {
     let snapshot = fixture.open().await.snapshot;
     assert!(snapshot.users.is_empty() && snapshot.failures.is_empty());
     assert_eq!(
-        (snapshot.account.fingerprint, snapshot.account.seats_used),
+        (snapshot.account.fingerprint, snapshot.account.seats.used),
         (None, None)
     );
 }
@@ -277,7 +277,7 @@ async fn a_failed_cycle_leaves_the_list_due() {
     assert!(account.error_reported_at.is_some() && account.list_read_at.is_none());
     // The grace of a hold may end while the cycle runs.
     assert_eq!(account.holds_reported_at, Some(cycle.now));
-    assert_eq!((account.facts.fingerprint, account.seats.used), (None, Some(3)));
+    assert_eq!((account.facts.fingerprint, account.facts.seats.used), (None, Some(3)));
     let good = Finished {
         noteworthy: false,
         ..Finished {

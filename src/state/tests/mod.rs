@@ -16,9 +16,9 @@ use test_postgres::Postgres;
 
 use super::*;
 use crate::{
-    delivery::{Attempts, BatchEntry, Change, Loss, Request, SeatLimit, Step},
+    delivery::{Attempts, BatchEntry, Change, Loss, Request, Step},
     employee::{Employee, EmployeeId, FullName, Phone, Spelling},
-    plan::{Approval, Failure, FailureKey, Hold, HoldKey, HoldKind, Holds, LostContent, Marks, Operation},
+    plan::{Approval, Failure, FailureKey, Hold, HoldKey, HoldKind, Holds, LostContent, Marks, Operation, Seats},
 };
 
 const LEASE: Duration = Duration::from_secs(90);

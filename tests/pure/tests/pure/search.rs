@@ -339,7 +339,7 @@ fn write_key(node: &Node, hasher: &mut DefaultHasher) {
     world.reads_list_at_start.hash(hasher);
     world.approved_takeovers.hash(hasher);
     let account = &world.state.tables.account;
-    (account.fingerprint.is_some(), account.seats_used, account.seats_limit).hash(hasher);
+    (account.fingerprint.is_some(), account.seats.used, account.seats.limit).hash(hasher);
     for id in &account.waiting_for_seat {
         id.hash(hasher);
     }

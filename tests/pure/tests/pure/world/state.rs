@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use pure_core::{
-    delivery::{Change, Loss, Request, SeatLimit, Step},
+    delivery::{Change, Loss, Request, Step},
     employee::{EmployeeId, Phone},
     plan::{
         Acknowledged, Approval, Failure, FailureKey, Hold, HoldKey, HoldKind, LostContent, LostEntry, Marks,
-        OpenFailure, RecentRemoval, Snapshot, User,
+        OpenFailure, RecentRemoval, Seats, Snapshot, User,
     },
 };
 
@@ -110,7 +110,7 @@ impl State {
             }
         }
         if seats_used.is_some() {
-            self.tables.account.seats_used = seats_used;
+            self.tables.account.seats.used = seats_used;
         }
         if let Some(waiting) = waiting_for_seat {
             self.tables.account.waiting_for_seat = waiting;
@@ -320,10 +320,10 @@ impl State {
         self.open_failures(now, &step.failed);
         let account = &mut self.tables.account;
         let taken = isize::try_from(step.seats_taken).expect("a small number");
-        account.seats_used = account.seats_used.map(|used| used.saturating_add_signed(taken));
-        if let Some(SeatLimit { limit, used }) = step.seat_limit {
-            account.seats_limit = limit;
-            account.seats_used = used.or(account.seats_used);
+        account.seats.used = account.seats.used.map(|used| used.saturating_add_signed(taken));
+        if let Some(Seats { used, limit }) = step.seats {
+            account.seats.limit = limit;
+            account.seats.used = used.or(account.seats.used);
         }
     }
 

@@ -52,7 +52,7 @@ pub fn errors_in_the_books(world: &World) -> Vec<String> {
             errors.push(format!("{key:?} fails for no reason"));
         }
     }
-    let seats = world.state.tables.account.seats_used;
+    let seats = world.state.tables.account.seats.used;
     if seats != Some(world.service.users.len()) {
         errors.push(format!("{seats:?} seats are counted"));
     }
