@@ -11,7 +11,7 @@ mod tests;
 use std::{fmt, num::NonZeroU64, str::FromStr};
 
 pub use names::NameKey;
-pub use phone::{KnownPhones, PhoneReader, Spelling, UnknownRegion};
+pub use phone::{KnownPhones, PhoneReader, Spelling};
 pub use roster::{RejectedRow, Roster, RosterBuilder, RosterEntry, Row, RowProblem};
 
 use serde::{Serialize, Serializer};
