@@ -17,25 +17,25 @@ impl Question {
     /// Asks, and fails unless the answer confirms. The error consists of `undone`, which says what was not done, and of
     /// `instead`, which says how things stand. `command` does it without asking.
     pub(super) fn ask(&self, undone: &str, instead: &str, command: &str) -> anyhow::Result<()> {
+        let stdin = io::stdin();
+        if !stdin.is_terminal() {
+            page::note(&self.text)?;
+            bail!(UsageError(format!(
+                "{undone}: there is no terminal to ask on; {command} does it without asking"
+            )));
+        }
         let prompt = match self.number {
             Some(_) => "Type the number of users to approve:",
             None => "[y/N]",
         };
         page::ask(&format!("{} {prompt}", self.text))?;
-        let stdin = io::stdin();
-        let is_terminal = stdin.is_terminal();
         let mut answer = String::new();
-        if is_terminal {
-            stdin.lock().read_line(&mut answer)?;
-        }
+        stdin.lock().read_line(&mut answer)?;
         if !answer.ends_with('\n') {
-            // The cursor is behind the question, after Ctrl-D too.
+            // Ctrl-D leaves the cursor behind the question.
             writeln!(io::stderr())?;
         }
         match self.number {
-            _ if !is_terminal => bail!(UsageError(format!(
-                "{undone}: there is no terminal to ask on; {command} does it without asking"
-            ))),
             _ if self.is_confirmed_by(&answer) => Ok(()),
             Some(number) => bail!("{undone}, since the answer was not {number}; {instead}"),
             None => bail!("{undone}; {instead}"),

@@ -1,7 +1,8 @@
 //! Reading the phones that people type into a CRM, by Google's rules (libphonenumber).
 
-use std::{collections::HashMap, fmt, sync::OnceLock};
+use std::{collections::HashMap, sync::OnceLock};
 
+use derive_more::Debug;
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberType, Region};
 use serde::Serialize;
 
@@ -10,7 +11,8 @@ use super::Phone;
 /// A phone as the CRM spells it (trimmed), with the region it is read for. `Debug` hides it.
 ///
 /// The state keeps it beside each acknowledged phone: a spelling that was read before need not be read again.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[debug("Spelling(…)")]
 #[serde(transparent)]
 pub struct Spelling {
     /// The region, a blank, and the text.
@@ -29,22 +31,11 @@ impl Spelling {
     }
 }
 
-impl fmt::Debug for Spelling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Spelling(…)")
-    }
-}
-
 /// What spellings that were read before mean; `None`: that they are no phone.
 pub type KnownPhones = HashMap<Spelling, Option<Phone>>;
 
 /// Longer texts are no phone and are not even tried: the rules would take minutes for a megabyte.
 const LONGEST_SPELLING: usize = 64;
-
-/// `crm.phone_region` names no region.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not the two upper-case letters of a country, such as `RU`")]
-pub struct UnknownRegion;
 
 /// Reads phones for one region.
 #[derive(Debug, Clone)]
@@ -58,11 +49,18 @@ pub struct PhoneReader {
 }
 
 impl PhoneReader {
-    /// A reader for numbers written the way they are in `region`: a two-letter code such as `RU`.
-    pub fn new(region: &str) -> Result<Self, UnknownRegion> {
+    /// A reader for numbers written the way they are in `region`: a two-letter code such as `RU`. The error is the end of a
+    /// sentence about the region.
+    pub fn new(region_code: &str) -> Result<Self, &'static str> {
+        // The default is not looked up: that loads all the rules for phones, which a quiet process can do without.
+        let is_known = region_code == "RU"
+            || PHONE_NUMBER_UTIL
+                .get_supported_regions()
+                .any(|region| region.to_string() == region_code);
+        let region = Region::from_code(region_code).ok().filter(|_| is_known);
         Ok(Self {
-            region: Region::from_code(region).map_err(|_| UnknownRegion)?,
-            region_code: region.to_owned(),
+            region: region.ok_or("must be the two upper-case letters of a country")?,
+            region_code: region_code.to_owned(),
             known: KnownPhones::new(),
             trunk_prefix: OnceLock::new(),
         })
@@ -107,7 +105,7 @@ impl PhoneReader {
         };
         let number = valid(text).or_else(|| valid(&format!("+{text}")))?;
         self.learn_trunk_prefix(text, &number);
-        number.to_string().trim_start_matches('+').parse().ok()
+        Phone::parse(number.to_string().trim_start_matches('+'))
     }
 
     fn learn_trunk_prefix(&self, text: &str, number: &PhoneNumber) {
@@ -149,7 +147,7 @@ impl PhoneReader {
         // Other numbers, such as free ones, may begin with what the parser takes for a trunk prefix.
         match number(national).get_type() {
             PhoneNumberType::Mobile | PhoneNumberType::FixedLine | PhoneNumberType::FixedLineOrMobile => {
-                format!("{calling_code}{national}").parse().ok()
+                Phone::parse(&format!("{calling_code}{national}"))
             }
             _ => None,
         }
@@ -159,6 +157,7 @@ impl PhoneReader {
         PHONE_NUMBER_UTIL.get_country_code_for_region(self.region)
     }
 }
+
 /// The digits of a phone that has nothing but digits, blanks, hyphens and brackets, and perhaps a `+` before them.
 fn plain_digits(text: &str) -> Option<String> {
     let mut digits = String::new();
@@ -223,7 +222,7 @@ mod tests {
         let russian = PhoneReader::new("RU").expect("a region");
         let unreadable = russian.read("020 79261234567").expect_err("not a phone in Russia");
         let spelling = unreadable.expect("short enough to be kept");
-        let invented: Phone = "79990000000".parse().expect("a phone");
+        let invented = Phone::parse("79990000000").expect("a phone");
         let known = KnownPhones::from([(spelling.clone(), Some(invented))]);
         assert_eq!(
             russian.knowing(known.clone()).read("020 79261234567"),

@@ -1,12 +1,12 @@
 //! The CRM's table after reading: who should be in Wazzup, and which rows cannot be taken.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, btree_map::Entry},
     hash::{DefaultHasher, Hash, Hasher},
 };
 
 use serde::Serialize;
-use strum::{Display, EnumString, IntoStaticStr};
+use strum::{AsRefStr, Display, EnumIter, EnumString};
 
 use super::{Employee, EmployeeId, FullName, MAX_CHARS, PhoneReader, Spelling};
 
@@ -20,7 +20,9 @@ pub struct Row<'a> {
 }
 
 /// What is wrong with a row, or with its phone.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Display, EnumString, IntoStaticStr, Serialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, AsRefStr, Display, EnumIter, EnumString, Serialize,
+)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum RowProblem {
@@ -32,23 +34,6 @@ pub enum RowProblem {
 }
 
 impl RowProblem {
-    pub const ALL: [Self; 5] = [
-        Self::InvalidId,
-        Self::InvalidName,
-        Self::DuplicateId,
-        Self::InvalidPhone,
-        Self::DuplicatePhoneNumber,
-    ];
-
-    /// The code that `status`, `plan` and the log show.
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
-
     /// The reason, as a clause without a value from the row.
     pub fn reason(self) -> &'static str {
         match self {
@@ -131,8 +116,8 @@ impl Roster {
 #[derive(Debug)]
 pub struct RosterBuilder {
     phones: PhoneReader,
-    entries: Vec<RosterEntry>,
-    rejected: Vec<RejectedRow>,
+    /// What came of the rows of each id: rows that parse alike are one, differing ones are a problem.
+    rows: BTreeMap<Box<str>, Result<RosterEntry, RowProblem>>,
     missing_ids: usize,
 }
 
@@ -141,26 +126,28 @@ impl RosterBuilder {
     pub fn new(phones: PhoneReader) -> Self {
         Self {
             phones,
-            entries: Vec::new(),
-            rejected: Vec::new(),
+            rows: BTreeMap::new(),
             missing_ids: 0,
         }
     }
 
     /// Takes one row.
     pub fn push(&mut self, row: Row<'_>) {
-        let Some(id_text) = row.id.filter(|id| !id.trim().is_empty()) else {
+        let Some(id) = row.id.filter(|id| !id.trim().is_empty()) else {
             self.missing_ids += 1;
             return;
         };
-        let Ok(id) = EmployeeId::parse(id_text) else {
-            self.reject(shortened(id_text), RowProblem::InvalidId);
-            return;
-        };
-        let Ok(name) = FullName::parse(row.name.unwrap_or_default()) else {
-            self.reject(id_text.into(), RowProblem::InvalidName);
-            return;
-        };
+        let parsed = self.parse(id, row);
+        match self.rows.entry(shortened(id)) {
+            Entry::Vacant(place) => _ = place.insert(parsed),
+            Entry::Occupied(known) if are_alike(known.get(), &parsed) => {}
+            Entry::Occupied(mut known) => _ = known.insert(Err(RowProblem::DuplicateId)),
+        }
+    }
+
+    fn parse(&self, id: &str, row: Row<'_>) -> Result<RosterEntry, RowProblem> {
+        let id = EmployeeId::parse(id).ok_or(RowProblem::InvalidId)?;
+        let name = FullName::parse(row.name.unwrap_or_default()).ok_or(RowProblem::InvalidName)?;
         let reading = self.phones.read(row.phone.unwrap_or_default());
         let has_unreadable_phone = reading.is_err();
         let (phone, phone_spelling) = match reading {
@@ -168,65 +155,37 @@ impl RosterBuilder {
             Ok(None) => (None, None),
             Err(spelling) => (None, spelling),
         };
-        self.entries.push(RosterEntry {
+        Ok(RosterEntry {
             employee: Employee { id, name, phone },
             phone_spelling,
             has_unreadable_phone,
-        });
+        })
     }
 
-    fn reject(&mut self, id: Box<str>, problem: RowProblem) {
-        self.rejected.push(RejectedRow { id, problem });
-    }
-
-    /// Settles the ids that stand in several rows: rows that parse alike are one, differing ones are all rejected.
-    pub fn finish(mut self) -> Roster {
-        self.entries.sort_by(|a, b| a.employee.id.cmp(&b.employee.id));
-        self.rejected.sort();
-        self.rejected.dedup();
-        let differing = self.ids_of_differing_rows();
-        self.entries
-            .dedup_by(|later, kept| later.employee.id == kept.employee.id);
-        if !differing.is_empty() {
-            self.entries
-                .retain(|entry| !differing.contains(entry.employee.id.as_str()));
-            self.rejected.retain(|row| !differing.contains(&row.id));
-            for id in differing {
-                self.reject(id, RowProblem::DuplicateId);
-            }
-            self.rejected.sort();
-        }
-        Roster {
-            entries: self.entries,
-            rejected: self.rejected,
+    /// Whom the rows name.
+    pub fn finish(self) -> Roster {
+        let mut roster = Roster {
             missing_ids: self.missing_ids,
+            ..Roster::default()
+        };
+        for (id, parsed) in self.rows {
+            match parsed {
+                Ok(entry) => roster.entries.push(entry),
+                Err(problem) => roster.rejected.push(RejectedRow { id, problem }),
+            }
         }
+        roster
     }
+}
 
-    /// The ids with rows that parse differently. Both lists are sorted, and the rejected rows are distinct.
-    fn ids_of_differing_rows(&self) -> BTreeSet<Box<str>> {
-        let mut differing = BTreeSet::new();
-        for [one, next] in self.entries.array_windows() {
-            let alike = one.employee == next.employee && one.has_unreadable_phone == next.has_unreadable_phone;
-            if one.employee.id == next.employee.id && !alike {
-                differing.insert(Box::from(one.employee.id.as_str()));
-            }
+/// Whether two rows of one id say the same. Phones that cannot be read may be spelled in different ways.
+fn are_alike(one: &Result<RosterEntry, RowProblem>, other: &Result<RosterEntry, RowProblem>) -> bool {
+    match (one, other) {
+        (Ok(one), Ok(other)) => {
+            one.employee == other.employee && one.has_unreadable_phone == other.has_unreadable_phone
         }
-        for [one, next] in self.rejected.array_windows() {
-            if one.id == next.id {
-                differing.insert(one.id.clone());
-            }
-        }
-        for row in &self.rejected {
-            let also_valid = self
-                .entries
-                .binary_search_by(|entry| entry.employee.id.as_str().cmp(&row.id))
-                .is_ok();
-            if also_valid {
-                differing.insert(row.id.clone());
-            }
-        }
-        differing
+        (Err(one), Err(other)) => one == other,
+        _ => false,
     }
 }
 
@@ -258,7 +217,7 @@ mod tests {
         roster
             .rejected
             .iter()
-            .map(|row| (&*row.id, row.problem.as_str()))
+            .map(|row| (&*row.id, row.problem.as_ref()))
             .collect()
     }
 

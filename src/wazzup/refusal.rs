@@ -118,5 +118,5 @@ fn phone(value: &Value) -> Option<Phone> {
         _ => return None,
     };
     let digits: String = written.chars().filter(char::is_ascii_digit).collect();
-    digits.parse().ok()
+    Phone::parse(&digits)
 }

@@ -9,6 +9,7 @@ use super::{
         Context,
         page::Advice,
         plan::advice::{missing_ids, unknown_account},
+        setup,
         text::{counted, listed_ids, value_in_words},
     },
     Report,
@@ -24,7 +25,7 @@ use crate::{
 /// What the connections of both URLs have to do with each other, and whether they are safe.
 pub(super) fn report_urls(report: &mut Report, config: &Config) {
     let (crm, state) = (&config.crm_url, &config.state_url);
-    for (key, _, warning) in config.ssl_warnings() {
+    for (key, _, warning) in setup::ssl_warnings(config) {
         let label = if key == "crm.url" { "CRM" } else { "State" };
         report.add(label, Advice::warning(format!("{key}: {warning}")));
     }
@@ -173,10 +174,10 @@ async fn ask_state(report: &mut Report, config: &Config, state: &State) -> Resul
     if let Some(account) = &peek.account {
         let lease = value_in_words(&json!(account.lease), account.now);
         report.good("Lease", if lease.is_empty() { "free".to_owned() } else { lease });
-    } else if state.is_there().await? {
-        if let Some(unknown) = unknown_account(&config.account, &state.other_accounts().await?) {
-            report.add("Account", unknown);
-        }
+    } else if state.is_there().await?
+        && let Some(unknown) = unknown_account(&config.account, &state.other_accounts().await?)
+    {
+        report.add("Account", unknown);
     }
     Ok(Some(peek))
 }

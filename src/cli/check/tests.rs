@@ -49,7 +49,7 @@ impl Files {
         );
         fs::write(self.path(), text).unwrap();
         Context {
-            config: Config::load(&self.path()).unwrap(),
+            config: Config::load(&self.path(), []).unwrap(),
             config_path: self.path(),
             invocation: Invocation::default(),
         }
@@ -326,7 +326,7 @@ fn files_that_others_can_read_or_write() {
 
 #[test]
 fn the_json_is_documented() {
-    let samples: Vec<Value> = [working(), broken()].iter().map(|report| report.json()).collect();
+    let samples: Vec<Value> = [working(), broken()].iter().map(Report::json).collect();
     assert_eq!((&samples[0]["ok"], &samples[1]["ok"]), (&true.into(), &false.into()));
     json_docs::compare("check", &samples);
 }
