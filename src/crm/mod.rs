@@ -35,7 +35,7 @@ use self::{
     select::{Select, Whose},
 };
 use crate::{
-    employee::{PhoneReader, Roster, RosterBuilder, Row},
+    employee::{PhoneReader, Roster, Row},
     postgres::{self, CRM_MARGIN, Database, Reason, unnamed},
 };
 
@@ -188,12 +188,8 @@ pub(crate) struct CrmRows {
 }
 
 impl CrmRows {
-    pub(crate) fn roster(&self, phones: PhoneReader) -> Roster {
-        let mut builder = RosterBuilder::new(phones);
-        for row in &self.rows {
-            builder.push(row.parsed());
-        }
-        builder.finish()
+    pub(crate) fn roster(&self, phones: &PhoneReader) -> Roster {
+        Roster::from_rows(self.rows.iter().map(CrmRow::parsed), phones)
     }
 }
 

@@ -61,7 +61,7 @@ fn query(sql: &str) -> Source {
 }
 
 fn roster(rows: &CrmRows) -> Roster {
-    rows.roster(PhoneReader::new("RU").expect("a region"))
+    rows.roster(&PhoneReader::new("RU").expect("a region"))
 }
 
 async fn ids(crm: &Crm) -> Vec<String> {

@@ -148,7 +148,7 @@ impl SyncEngine {
             account,
             orders,
         } = opening;
-        let roster = rows.roster(self.phone_reader.knowing(snapshot.known_phones()));
+        let roster = rows.roster(&self.phone_reader.knowing(snapshot.known_phones()));
         let list_is_due = log.memory.list_at_start || self.is_list_due(account, &wazzup.fingerprint, cycle.now);
         let (plan, list) = self
             .plan_with_answers(&roster, snapshot, &wazzup, list_is_due, cycle.now)

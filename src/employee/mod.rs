@@ -12,7 +12,7 @@ use std::{fmt, num::NonZeroU64, str::FromStr};
 
 pub use names::NameKey;
 pub use phone::{KnownPhones, PhoneReader, Spelling, UnknownRegion};
-pub use roster::{RejectedRow, Roster, RosterBuilder, RosterEntry, Row, RowProblem};
+pub use roster::{RejectedRow, Roster, RosterEntry, Row, RowProblem};
 
 use serde::{Serialize, Serializer};
 

@@ -50,7 +50,6 @@ pub struct UnknownRegion;
 #[derive(Debug, Clone)]
 pub struct PhoneReader {
     region: Region,
-    region_code: String,
     known: KnownPhones,
     /// The digit that stands before national numbers, such as the 8 of `8 926 …`. Known once the library has read such a
     /// number.
@@ -62,7 +61,6 @@ impl PhoneReader {
     pub fn new(region: &str) -> Result<Self, UnknownRegion> {
         Ok(Self {
             region: Region::from_code(region).map_err(|_| UnknownRegion)?,
-            region_code: region.to_owned(),
             known: KnownPhones::new(),
             trunk_prefix: OnceLock::new(),
         })
@@ -85,7 +83,7 @@ impl PhoneReader {
             return Err(None);
         }
         let spelling = Spelling {
-            stored: format!("{} {text}", self.region_code).into(),
+            stored: format!("{} {text}", self.region).into(),
         };
         let phone = match self.known.get(&spelling) {
             Some(known) => *known,

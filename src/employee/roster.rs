@@ -1,12 +1,9 @@
 //! The CRM's table after reading: who should be in Wazzup, and which rows cannot be taken.
 
-use std::{
-    collections::BTreeSet,
-    hash::{DefaultHasher, Hash, Hasher},
-};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Serialize;
-use strum::{Display, EnumString, IntoStaticStr};
+use strum::{Display, IntoStaticStr};
 
 use super::{Employee, EmployeeId, FullName, MAX_CHARS, PhoneReader, Spelling};
 
@@ -20,7 +17,7 @@ pub struct Row<'a> {
 }
 
 /// What is wrong with a row, or with its phone.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Display, EnumString, IntoStaticStr, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Display, IntoStaticStr, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum RowProblem {
@@ -32,21 +29,9 @@ pub enum RowProblem {
 }
 
 impl RowProblem {
-    pub const ALL: [Self; 5] = [
-        Self::InvalidId,
-        Self::InvalidName,
-        Self::DuplicateId,
-        Self::InvalidPhone,
-        Self::DuplicatePhoneNumber,
-    ];
-
     /// The code that `status`, `plan` and the log show.
     pub fn as_str(self) -> &'static str {
         self.into()
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
     }
 
     /// The reason, as a clause without a value from the row.
@@ -99,6 +84,34 @@ pub struct Roster {
 }
 
 impl Roster {
+    /// Reads the rows, and their phones with `phones`. Rows of one id that parse alike are one; differing ones are all
+    /// rejected.
+    pub fn from_rows<'a>(rows: impl IntoIterator<Item = Row<'a>>, phones: &PhoneReader) -> Self {
+        let mut roster = Self::default();
+        let mut parsed = Vec::new();
+        for row in rows {
+            match row.id.filter(|id| !id.trim().is_empty()) {
+                Some(id) => parsed.push(parse(id, row, phones)),
+                None => roster.missing_ids += 1,
+            }
+        }
+        parsed.sort_by(|a, b| id_of(a).cmp(id_of(b)));
+        parsed.dedup_by(|next, kept| {
+            let has_same_id = id_of(next) == id_of(kept);
+            if has_same_id && !are_alike(next, kept) {
+                *kept = rejected(id_of(next).into(), RowProblem::DuplicateId);
+            }
+            has_same_id
+        });
+        for row in parsed {
+            match row {
+                Ok(entry) => roster.entries.push(entry),
+                Err(row) => roster.rejected.push(row),
+            }
+        }
+        roster
+    }
+
     /// How many distinct ids the CRM wants in Wazzup, rejected ones included.
     pub fn eligible(&self) -> usize {
         self.entries.len() + self.rejected.len()
@@ -127,106 +140,48 @@ impl Roster {
     }
 }
 
-/// Takes rows one by one.
-#[derive(Debug)]
-pub struct RosterBuilder {
-    phones: PhoneReader,
-    entries: Vec<RosterEntry>,
-    rejected: Vec<RejectedRow>,
-    missing_ids: usize,
+type ParsedRow = Result<RosterEntry, RejectedRow>;
+
+fn parse(id_text: &str, row: Row<'_>, phones: &PhoneReader) -> ParsedRow {
+    let Ok(id) = EmployeeId::parse(id_text) else {
+        return rejected(shortened(id_text), RowProblem::InvalidId);
+    };
+    let Ok(name) = FullName::parse(row.name.unwrap_or_default()) else {
+        return rejected(id_text.into(), RowProblem::InvalidName);
+    };
+    let reading = phones.read(row.phone.unwrap_or_default());
+    let has_unreadable_phone = reading.is_err();
+    let (phone, phone_spelling) = match reading {
+        Ok(Some((phone, spelling))) => (Some(phone), Some(spelling)),
+        Ok(None) => (None, None),
+        Err(spelling) => (None, spelling),
+    };
+    Ok(RosterEntry {
+        employee: Employee { id, name, phone },
+        phone_spelling,
+        has_unreadable_phone,
+    })
 }
 
-impl RosterBuilder {
-    /// A builder that reads phones with `phones`.
-    pub fn new(phones: PhoneReader) -> Self {
-        Self {
-            phones,
-            entries: Vec::new(),
-            rejected: Vec::new(),
-            missing_ids: 0,
-        }
-    }
+fn rejected(id: Box<str>, problem: RowProblem) -> ParsedRow {
+    Err(RejectedRow { id, problem })
+}
 
-    /// Takes one row.
-    pub fn push(&mut self, row: Row<'_>) {
-        let Some(id_text) = row.id.filter(|id| !id.trim().is_empty()) else {
-            self.missing_ids += 1;
-            return;
-        };
-        let Ok(id) = EmployeeId::parse(id_text) else {
-            self.reject(shortened(id_text), RowProblem::InvalidId);
-            return;
-        };
-        let Ok(name) = FullName::parse(row.name.unwrap_or_default()) else {
-            self.reject(id_text.into(), RowProblem::InvalidName);
-            return;
-        };
-        let reading = self.phones.read(row.phone.unwrap_or_default());
-        let has_unreadable_phone = reading.is_err();
-        let (phone, phone_spelling) = match reading {
-            Ok(Some((phone, spelling))) => (Some(phone), Some(spelling)),
-            Ok(None) => (None, None),
-            Err(spelling) => (None, spelling),
-        };
-        self.entries.push(RosterEntry {
-            employee: Employee { id, name, phone },
-            phone_spelling,
-            has_unreadable_phone,
-        });
+fn id_of(row: &ParsedRow) -> &str {
+    match row {
+        Ok(entry) => entry.employee.id.as_str(),
+        Err(row) => &row.id,
     }
+}
 
-    fn reject(&mut self, id: Box<str>, problem: RowProblem) {
-        self.rejected.push(RejectedRow { id, problem });
-    }
-
-    /// Settles the ids that stand in several rows: rows that parse alike are one, differing ones are all rejected.
-    pub fn finish(mut self) -> Roster {
-        self.entries.sort_by(|a, b| a.employee.id.cmp(&b.employee.id));
-        self.rejected.sort();
-        self.rejected.dedup();
-        let differing = self.ids_of_differing_rows();
-        self.entries
-            .dedup_by(|later, kept| later.employee.id == kept.employee.id);
-        if !differing.is_empty() {
-            self.entries
-                .retain(|entry| !differing.contains(entry.employee.id.as_str()));
-            self.rejected.retain(|row| !differing.contains(&row.id));
-            for id in differing {
-                self.reject(id, RowProblem::DuplicateId);
-            }
-            self.rejected.sort();
+fn are_alike(one: &ParsedRow, other: &ParsedRow) -> bool {
+    match (one, other) {
+        // The spelling of the phone does not count.
+        (Ok(one), Ok(other)) => {
+            one.employee == other.employee && one.has_unreadable_phone == other.has_unreadable_phone
         }
-        Roster {
-            entries: self.entries,
-            rejected: self.rejected,
-            missing_ids: self.missing_ids,
-        }
-    }
-
-    /// The ids with rows that parse differently. Both lists are sorted, and the rejected rows are distinct.
-    fn ids_of_differing_rows(&self) -> BTreeSet<Box<str>> {
-        let mut differing = BTreeSet::new();
-        for [one, next] in self.entries.array_windows() {
-            let alike = one.employee == next.employee && one.has_unreadable_phone == next.has_unreadable_phone;
-            if one.employee.id == next.employee.id && !alike {
-                differing.insert(Box::from(one.employee.id.as_str()));
-            }
-        }
-        for [one, next] in self.rejected.array_windows() {
-            if one.id == next.id {
-                differing.insert(one.id.clone());
-            }
-        }
-        for row in &self.rejected {
-            let also_valid = self
-                .entries
-                .binary_search_by(|entry| entry.employee.id.as_str().cmp(&row.id))
-                .is_ok();
-            if also_valid {
-                differing.insert(row.id.clone());
-            }
-        }
-        differing
+        (Err(one), Err(other)) => one == other,
+        _ => false,
     }
 }
 
@@ -247,14 +202,11 @@ mod tests {
     use super::{super::Phone, *};
 
     fn roster(rows: &[(Option<&str>, Option<&str>, Option<&str>)]) -> Roster {
-        let mut builder = RosterBuilder::new(PhoneReader::new("RU").expect("a region"));
-        for &(id, name, phone) in rows {
-            builder.push(Row { id, name, phone });
-        }
-        builder.finish()
+        let rows = rows.iter().map(|&(id, name, phone)| Row { id, name, phone });
+        Roster::from_rows(rows, &PhoneReader::new("RU").expect("a region"))
     }
 
-    fn rejected(roster: &Roster) -> Vec<(&str, &str)> {
+    fn rejections(roster: &Roster) -> Vec<(&str, &str)> {
         roster
             .rejected
             .iter()
@@ -279,7 +231,7 @@ mod tests {
             (bella.name.as_str(), bella.phone.map(Phone::digits)),
             ("Bella", Some(79_261_234_567))
         );
-        assert!(rejected(&roster).is_empty());
+        assert!(rejections(&roster).is_empty());
     }
 
     #[test]
@@ -295,7 +247,7 @@ mod tests {
         ]);
         assert_eq!(ids(&roster), [long.as_str()]);
         assert_eq!(
-            rejected(&roster),
+            rejections(&roster),
             [
                 ("blank", "INVALID_NAME"),
                 ("n", "INVALID_NAME"),
@@ -347,7 +299,7 @@ mod tests {
         ]);
         assert_eq!(ids(&roster), ["alike", "both unreadable"]);
         assert_eq!(
-            rejected(&roster),
+            rejections(&roster),
             [
                 ("name", "DUPLICATE_ID"),
                 ("one invalid", "DUPLICATE_ID"),

@@ -57,11 +57,6 @@ fn what_is_personal_stays_out_of_debug() {
 }
 
 #[test]
-fn each_row_problem_is_stored_by_its_code_and_has_a_reason_and_a_remedy() {
-    for problem in RowProblem::ALL {
-        assert_eq!(RowProblem::parse(problem.as_str()), Some(problem));
-        assert!(problem.reason().contains(' ') && problem.remedy().contains(' '));
-    }
+fn a_row_problem_has_a_code() {
     assert_eq!(RowProblem::DuplicateId.as_str(), "DUPLICATE_ID");
-    assert_eq!(RowProblem::parse("INVALID_USERS_DATA"), None);
 }
