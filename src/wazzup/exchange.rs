@@ -48,6 +48,11 @@ impl Call {
             limit,
         }
     }
+
+    /// For people: `GET /users/{id}`.
+    pub(super) fn name(&self) -> String {
+        format!("{} /{}", self.method, self.template)
+    }
 }
 
 #[derive(Default)]
@@ -64,11 +69,7 @@ pub(crate) struct HttpAnswer {
 impl Session<'_> {
     /// Sends `call` once, and takes nothing but a 2xx that is no web page.
     pub(super) async fn success(&self, call: &Call) -> Result<HttpAnswer, AttemptFailure> {
-        let answer = self.exchange(call).await?;
-        match answer.failure() {
-            Some(failure) => Err(failure),
-            None => Ok(answer),
-        }
+        self.exchange(call).await?.into_success()
     }
 
     /// Sends `call` once, whatever is answered.
@@ -126,17 +127,18 @@ impl HttpAnswer {
         serde_json::from_slice(&self.body).ok()
     }
 
-    /// What this means, unless it is a 2xx and no web page.
-    fn failure(&self) -> Option<AttemptFailure> {
+    fn into_success(self) -> Result<Self, AttemptFailure> {
         if !self.is_success() {
             let refusal = read_refusal(self.status, &self.body, self.trace_id.as_deref());
-            return Some(AttemptFailure::from_status(self.status, refusal, self.retry_after));
+            return Err(AttemptFailure::from_status(self.status, refusal, self.retry_after));
         }
         let text = self.body.trim_ascii_start();
         let is_endless_blank = text.is_empty() && !self.is_whole;
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        let is_web_page = self.is_html || is_endless_blank || text.trim_ascii_start().starts_with(b"<");
-        is_web_page.then(AttemptFailure::web_page)
+        if self.is_html || is_endless_blank || text.trim_ascii_start().starts_with(b"<") {
+            return Err(AttemptFailure::web_page());
+        }
+        Ok(self)
     }
 
     /// The body, unless it is longer than the limit of the call.

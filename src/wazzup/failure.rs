@@ -59,13 +59,6 @@ impl AttemptFailure {
         };
         Self {
             status: Some(status),
-            ..Self::new(reason, verdict, loss, retry)
-        }
-    }
-
-    fn new(reason: String, verdict: Verdict, loss: Loss, retry: Retry) -> Self {
-        Self {
-            status: None,
             reason,
             verdict,
             loss,
@@ -74,34 +67,54 @@ impl AttemptFailure {
     }
 
     pub(super) fn not_sent(reason: NotSent) -> Self {
-        let text = reason.to_string();
-        let verdict = Verdict::Interrupted(Interruption::NotSent(reason));
-        Self::new(text, verdict, Loss::None, Retry::Never)
+        Self {
+            status: None,
+            reason: reason.to_string(),
+            verdict: Verdict::Interrupted(Interruption::NotSent(reason)),
+            loss: Loss::None,
+            retry: Retry::Never,
+        }
     }
 
     /// Nobody was reached, or the call was given up between two attempts.
     pub(super) fn unavailable(reason: String) -> Self {
-        let verdict = unavailable(&reason);
-        Self::new(reason, verdict, Loss::None, Retry::AfterBackOff(None))
+        Self {
+            status: None,
+            verdict: unavailable(&reason),
+            reason,
+            loss: Loss::None,
+            retry: Retry::AfterBackOff(None),
+        }
     }
 
     /// The request was sent and no full answer came.
     pub(super) fn no_answer(reason: String) -> Self {
-        Self::lost(reason, RefusalCode::NoAnswer)
+        Self {
+            verdict: Verdict::NoDecision(RefusalCode::NoAnswer.into()),
+            loss: Loss::MayLand,
+            ..Self::unavailable(reason)
+        }
     }
 
     /// A success with a web page, or with something else that the service never answers.
     pub(super) fn web_page() -> Self {
         let reason = "the answer is a web page, or not one of Wazzup's";
-        Self::lost(reason.to_owned(), RefusalCode::WebPage)
+        Self {
+            verdict: Verdict::NoDecision(RefusalCode::WebPage.into()),
+            ..Self::no_answer(reason.to_owned())
+        }
     }
 
-    fn lost(reason: String, code: RefusalCode) -> Self {
-        let verdict = Verdict::NoDecision(code.into());
-        Self::new(reason, verdict, Loss::MayLand, Retry::AfterBackOff(None))
+    /// What this means for whoever sends nothing that the service could decide about.
+    pub(super) fn into_interruption(self) -> Interruption {
+        match (self.status, self.verdict) {
+            (Some(403), _) => Interruption::Forbidden,
+            (_, Verdict::Interrupted(interruption)) => interruption,
+            _ => Interruption::Unavailable(self.reason),
+        }
     }
 }
 
-pub(super) fn unavailable(reason: &str) -> Verdict {
+fn unavailable(reason: &str) -> Verdict {
     Verdict::Interrupted(Interruption::Unavailable(reason.to_owned()))
 }
