@@ -97,7 +97,7 @@ impl Error {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Crm {
     database: Database,
     source: Source,

@@ -32,7 +32,6 @@ use crate::{
 };
 
 /// Everything that a cycle works with.
-#[derive(Debug)]
 pub struct SyncEngine {
     pub crm: Crm,
     pub state: State,

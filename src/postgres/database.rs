@@ -1,6 +1,6 @@
 //! One connection to a database, made when it is needed and used for one transaction after the other.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _,
@@ -25,6 +25,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// A database, and the one connection to it. Clones share the connection.
 ///
 /// Not a pool: whoever uses it does one thing after the other, and a pool hides why a connection cannot be made.
+/// And not `Debug`: the options would show the password.
 #[derive(Clone)]
 pub(crate) struct Database {
     options: Arc<PgConnectOptions>,
@@ -120,15 +121,6 @@ impl Database {
             }
         }
         connect(&self.options).await
-    }
-}
-
-impl fmt::Debug for Database {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = address(&self.options);
-        f.debug_struct("Database")
-            .field("address", &address)
-            .finish_non_exhaustive()
     }
 }
 

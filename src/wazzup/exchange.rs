@@ -69,7 +69,11 @@ pub(crate) struct HttpAnswer {
 impl Session<'_> {
     /// Sends `call` once, and takes nothing but a 2xx that is no web page.
     pub(super) async fn success(&self, call: &Call) -> Result<HttpAnswer, AttemptFailure> {
-        self.exchange(call).await?.into_success()
+        let answer = self.exchange(call).await?;
+        match answer.failure() {
+            Some(failure) => Err(failure),
+            None => Ok(answer),
+        }
     }
 
     /// Sends `call` once, whatever is answered.
@@ -127,18 +131,17 @@ impl HttpAnswer {
         serde_json::from_slice(&self.body).ok()
     }
 
-    fn into_success(self) -> Result<Self, AttemptFailure> {
+    /// What this means, unless it is a 2xx and no web page.
+    fn failure(&self) -> Option<AttemptFailure> {
         if !self.is_success() {
             let refusal = read_refusal(self.status, &self.body, self.trace_id.as_deref());
-            return Err(AttemptFailure::from_status(self.status, refusal, self.retry_after));
+            return Some(AttemptFailure::from_status(self.status, refusal, self.retry_after));
         }
         let text = self.body.trim_ascii_start();
         let is_endless_blank = text.is_empty() && !self.is_whole;
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        if self.is_html || is_endless_blank || text.trim_ascii_start().starts_with(b"<") {
-            return Err(AttemptFailure::web_page());
-        }
-        Ok(self)
+        let is_web_page = self.is_html || is_endless_blank || text.trim_ascii_start().starts_with(b"<");
+        is_web_page.then(AttemptFailure::web_page)
     }
 
     /// The body, unless it is longer than the limit of the call.

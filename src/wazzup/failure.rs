@@ -59,6 +59,13 @@ impl AttemptFailure {
         };
         Self {
             status: Some(status),
+            ..Self::new(reason, verdict, loss, retry)
+        }
+    }
+
+    fn new(reason: String, verdict: Verdict, loss: Loss, retry: Retry) -> Self {
+        Self {
+            status: None,
             reason,
             verdict,
             loss,
@@ -67,42 +74,31 @@ impl AttemptFailure {
     }
 
     pub(super) fn not_sent(reason: NotSent) -> Self {
-        Self {
-            status: None,
-            reason: reason.to_string(),
-            verdict: Verdict::Interrupted(Interruption::NotSent(reason)),
-            loss: Loss::None,
-            retry: Retry::Never,
-        }
+        let text = reason.to_string();
+        let verdict = Verdict::Interrupted(Interruption::NotSent(reason));
+        Self::new(text, verdict, Loss::None, Retry::Never)
     }
 
     /// Nobody was reached, or the call was given up between two attempts.
     pub(super) fn unavailable(reason: String) -> Self {
-        Self {
-            status: None,
-            verdict: unavailable(&reason),
-            reason,
-            loss: Loss::None,
-            retry: Retry::AfterBackOff(None),
-        }
+        let verdict = unavailable(&reason);
+        Self::new(reason, verdict, Loss::None, Retry::AfterBackOff(None))
     }
 
     /// The request was sent and no full answer came.
     pub(super) fn no_answer(reason: String) -> Self {
-        Self {
-            verdict: Verdict::NoDecision(RefusalCode::NoAnswer.into()),
-            loss: Loss::MayLand,
-            ..Self::unavailable(reason)
-        }
+        Self::lost(reason, RefusalCode::NoAnswer)
     }
 
     /// A success with a web page, or with something else that the service never answers.
     pub(super) fn web_page() -> Self {
         let reason = "the answer is a web page, or not one of Wazzup's";
-        Self {
-            verdict: Verdict::NoDecision(RefusalCode::WebPage.into()),
-            ..Self::no_answer(reason.to_owned())
-        }
+        Self::lost(reason.to_owned(), RefusalCode::WebPage)
+    }
+
+    fn lost(reason: String, code: RefusalCode) -> Self {
+        let verdict = Verdict::NoDecision(code.into());
+        Self::new(reason, verdict, Loss::MayLand, Retry::AfterBackOff(None))
     }
 
     /// What this means for whoever sends nothing that the service could decide about.
