@@ -102,8 +102,8 @@ pub async fn run(engine: &SyncEngine, schedule: Schedule, mut listener: Listener
 async fn lead(engine: &SyncEngine, schedule: Schedule, listener: &mut Listener, tenure: &Tenure, memory: &mut Memory) {
     while !tenure.over().is_cancelled() {
         let next_cycle = Instant::now() + jittered(schedule.every);
-        let cycle = engine.run_cycle(tenure.lease(), tenure.gate(), memory);
-        match finish_in_time(cycle, tenure.over()).await {
+        let report = finish_in_time(engine.run_cycle(tenure.lease(), tenure.gate(), memory), tenure.over());
+        match report.await {
             // Whatever it left in flight is recorded in the journal.
             None => return,
             Some(report) if report.lost_lease => {
@@ -156,8 +156,11 @@ pub async fn once(engine: &SyncEngine, lease: Duration, stop: &CancellationToken
     };
     let mut memory = Memory::new(false);
     let cycle = async |tenure: &Tenure| {
-        let cycle = engine.run_cycle(tenure.lease(), tenure.gate(), &mut memory);
-        finish_in_time(cycle, tenure.over()).await
+        finish_in_time(
+            engine.run_cycle(tenure.lease(), tenure.gate(), &mut memory),
+            tenure.over(),
+        )
+        .await
     };
     match within(tenure, cycle).await {
         Some(report) => Ok(Once::Done(report)),
@@ -206,7 +209,8 @@ async fn finish_in_time<T>(work: impl Future<Output = T>, stop: &CancellationTok
         stop.cancelled().await;
         sleep(STOP_LIMIT).await;
     };
-    tokio::select! { result = work => Some(result), () = limit => None }
+    // Boxed: a cycle's future is big, and would be kept in several copies.
+    tokio::select! { result = Box::pin(work) => Some(result), () = limit => None }
 }
 
 /// `every` ± 10 %, so that many copies do not ask their CRMs at the same moment.
