@@ -196,7 +196,7 @@ async fn long_values_are_cut_and_still_recognised() {
     assert!(entry("fits").employee.phone.is_some());
     assert!(roster.get(&"🙂".repeat(200)).is_some());
     assert!(entry("phone").has_unreadable_phone && entry("cut phone").has_unreadable_phone);
-    let rejected: Vec<&str> = roster.rejected.iter().map(|row| row.problem.as_str()).collect();
+    let rejected: Vec<&str> = roster.rejected.iter().map(|row| row.problem.as_ref()).collect();
     assert_eq!(rejected, ["INVALID_NAME", "INVALID_NAME", "INVALID_ID"]);
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use strum::IntoEnumIterator as _;
 use tokio::time::Instant;
 use tracing::Level;
 
@@ -82,7 +83,7 @@ impl<'c> CycleLog<'c> {
             Coverage::Unread => {}
         }
         let opened = &plan.marks.opened_failures;
-        let problems = opened.iter().map(|failure| (&failure.key, failure.problem.as_str()));
+        let problems = opened.iter().map(|failure| (&failure.key, failure.problem.as_ref()));
         for ((operation, code), ids) in grouped(problems) {
             match operation {
                 Operation::Upsert => events::employee_rejected(code, &ids),
@@ -137,7 +138,7 @@ impl<'c> CycleLog<'c> {
     }
 
     fn report_held(&mut self, plan: &Plan) {
-        for kind in HoldKind::ALL {
+        for kind in HoldKind::iter() {
             let held: Vec<(&HoldKey, &Hold)> = plan.unapproved_holds().filter(|(key, _)| key.kind == kind).collect();
             let Some((_, first)) = held.first() else { continue };
             if held.iter().any(|(key, hold)| self.is_news(key, hold)) {

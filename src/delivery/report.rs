@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use strum::IntoEnumIterator as _;
+
 use super::{Change, Interruption, Loss, Request};
 use crate::{
     employee::{EmployeeId, FullName, Phone},
@@ -124,7 +126,7 @@ impl Report {
     pub(super) fn note_removed(&mut self, id: &EmployeeId) {
         self.removed += 1;
         self.unremoved.remove(id);
-        for operation in Operation::ALL {
+        for operation in Operation::iter() {
             self.failing.remove(&FailureKey::new(id.as_str(), operation));
         }
     }

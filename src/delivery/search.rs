@@ -1,5 +1,7 @@
 //! Finding whom a refusal is about.
 
+use strum::IntoEnumIterator as _;
+
 use super::{
     Delivery, UnderWay,
     group::{Group, RefusedItem},
@@ -123,9 +125,7 @@ impl Delivery {
 
     /// Whether a failure of the user is open, whatever it is about.
     fn is_failing(&self, id: &EmployeeId) -> bool {
-        let mut keys = Operation::ALL
-            .iter()
-            .map(|operation| FailureKey::new(id.as_str(), *operation));
+        let mut keys = Operation::iter().map(|operation| FailureKey::new(id.as_str(), operation));
         self.charged.contains(id) || keys.any(|key| self.open_failures.contains_key(&key))
     }
 }

@@ -8,28 +8,27 @@ mod roster;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, num::NonZeroU64, str::FromStr};
+use std::num::NonZeroU64;
 
 pub use names::NameKey;
 pub use phone::{KnownPhones, PhoneReader, Spelling, UnknownRegion};
 pub use roster::{RejectedRow, Roster, RosterEntry, Row, RowProblem};
 
+use derive_more::{Debug, Display};
 use serde::{Serialize, Serializer};
 
 /// The longest id and name that Wazzup's documentation allows, in characters.
 pub const MAX_CHARS: usize = 200;
 
 /// An employee's id, which is also the id of the Wazzup user: 1 to 200 characters, never altered.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Display, Serialize)]
 pub struct EmployeeId(Box<str>);
 
 impl EmployeeId {
-    /// Takes `text` as it is. Fails if it is blank or longer than 200 characters.
-    pub fn parse(text: &str) -> Result<Self, InvalidId> {
-        if text.trim().is_empty() || text.chars().count() > MAX_CHARS {
-            return Err(InvalidId);
-        }
-        Ok(Self(text.into()))
+    /// Takes `text` as it is; `None` if it is blank or longer than 200 characters.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_id = !text.trim().is_empty() && text.chars().count() <= MAX_CHARS;
+        is_id.then(|| Self(text.into()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -43,36 +42,24 @@ impl EmployeeId {
     }
 }
 
-impl fmt::Display for EmployeeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 impl std::borrow::Borrow<str> for EmployeeId {
     fn borrow(&self) -> &str {
         &self.0
     }
 }
 
-/// The text is no id that Wazzup could take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an id has 1 to {MAX_CHARS} characters")]
-pub struct InvalidId;
-
 /// A user's name as Wazzup shows it: trimmed, 1 to 200 characters. `Debug` hides it: names stay out of logs.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Display, Serialize)]
+#[debug("FullName(…)")]
 pub struct FullName(Box<str>);
 
 impl FullName {
-    /// Trims `text`. Fails if it is blank or longer than 200 characters. Names in the state are read by this, too: under a
+    /// Trims `text`; `None` if it is blank or longer than 200 characters. Names in the state are read by this, too: under a
     /// stricter rule some of them would count as never acknowledged.
-    pub fn parse(text: &str) -> Result<Self, InvalidName> {
+    pub fn parse(text: &str) -> Option<Self> {
         let trimmed = text.trim();
-        if trimmed.is_empty() || trimmed.chars().count() > MAX_CHARS {
-            return Err(InvalidName);
-        }
-        Ok(Self(trimmed.into()))
+        let is_name = !trimmed.is_empty() && trimmed.chars().count() <= MAX_CHARS;
+        is_name.then(|| Self(trimmed.into()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -80,53 +67,21 @@ impl FullName {
     }
 }
 
-impl fmt::Display for FullName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for FullName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FullName(…)")
-    }
-}
-
-/// The text is no name that Wazzup could take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a name has 1 to {MAX_CHARS} characters")]
-pub struct InvalidName;
-
 /// A phone in Wazzup's form: the digits of an E.164 number, without the `+`. At most 15 digits and never a leading
 /// zero, so a number holds it. `Debug` hides it: phones stay out of logs.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Display)]
+#[debug("Phone(…)")]
 pub struct Phone(NonZeroU64);
 
 impl Phone {
+    /// Reads bare international digits, such as the state keeps. What a CRM writes is for [`PhoneReader`].
+    pub fn parse(digits: &str) -> Option<Self> {
+        let is_plain = digits.len() <= 15 && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
+        digits.parse().ok().filter(|_| is_plain).map(Self)
+    }
+
     pub fn digits(self) -> u64 {
         self.0.get()
-    }
-}
-
-impl FromStr for Phone {
-    type Err = InvalidPhone;
-
-    /// Reads bare international digits, such as the state keeps. What a CRM writes is for the reader in `phone`.
-    fn from_str(digits: &str) -> Result<Self, InvalidPhone> {
-        let plain = digits.len() <= 15 && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
-        digits.parse().ok().filter(|_| plain).map(Self).ok_or(InvalidPhone)
-    }
-}
-
-impl fmt::Display for Phone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for Phone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Phone(…)")
     }
 }
 
@@ -135,11 +90,6 @@ impl Serialize for Phone {
         serializer.collect_str(self)
     }
 }
-
-/// The text is no phone number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a phone number in international digits")]
-pub struct InvalidPhone;
 
 /// A user as Wazzup takes it: what one entry of `POST /v3/users` says. Without a phone the key is left out.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]

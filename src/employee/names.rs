@@ -1,12 +1,14 @@
 //! When two names are the same person's.
 
+use derive_more::Debug;
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::FullName;
 
 /// A name without what people write differently: case, blanks at the ends and repeated, and the Unicode form. Two names are
 /// the same if their keys are equal.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[debug("NameKey(…)")]
 pub struct NameKey(Box<str>);
 
 impl NameKey {
@@ -18,12 +20,6 @@ impl NameKey {
         let composed: String = lower_case.nfc().collect();
         let words: Vec<&str> = composed.split_whitespace().collect();
         Self(words.join(" ").into())
-    }
-}
-
-impl std::fmt::Debug for NameKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("NameKey(…)")
     }
 }
 

@@ -1,7 +1,8 @@
 //! Reading the phones that people type into a CRM, by Google's rules (libphonenumber).
 
-use std::{collections::HashMap, fmt, sync::OnceLock};
+use std::{collections::HashMap, sync::OnceLock};
 
+use derive_more::Debug;
 use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberType, Region};
 use serde::Serialize;
 
@@ -10,7 +11,8 @@ use super::Phone;
 /// A phone as the CRM spells it (trimmed), with the region it is read for. `Debug` hides it.
 ///
 /// The state keeps it beside each acknowledged phone: a spelling that was read before need not be read again.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[debug("Spelling(…)")]
 #[serde(transparent)]
 pub struct Spelling {
     /// The region, a blank, and the text.
@@ -26,12 +28,6 @@ impl Spelling {
     /// The region and the text, as the state keeps them.
     pub fn as_str(&self) -> &str {
         &self.stored
-    }
-}
-
-impl fmt::Debug for Spelling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Spelling(…)")
     }
 }
 
@@ -105,7 +101,7 @@ impl PhoneReader {
         };
         let number = valid(text).or_else(|| valid(&format!("+{text}")))?;
         self.learn_trunk_prefix(text, &number);
-        number.to_string().trim_start_matches('+').parse().ok()
+        Phone::parse(number.to_string().trim_start_matches('+'))
     }
 
     fn learn_trunk_prefix(&self, text: &str, number: &PhoneNumber) {
@@ -147,7 +143,7 @@ impl PhoneReader {
         // Other numbers, such as free ones, may begin with what the parser takes for a trunk prefix.
         match number(national).get_type() {
             PhoneNumberType::Mobile | PhoneNumberType::FixedLine | PhoneNumberType::FixedLineOrMobile => {
-                format!("{calling_code}{national}").parse().ok()
+                Phone::parse(&format!("{calling_code}{national}"))
             }
             _ => None,
         }
@@ -157,6 +153,7 @@ impl PhoneReader {
         PHONE_NUMBER_UTIL.get_country_code_for_region(self.region)
     }
 }
+
 /// The digits of a phone that has nothing but digits, blanks, hyphens and brackets, and perhaps a `+` before them.
 fn plain_digits(text: &str) -> Option<String> {
     let mut digits = String::new();
@@ -221,7 +218,7 @@ mod tests {
         let russian = PhoneReader::new("RU").expect("a region");
         let unreadable = russian.read("020 79261234567").expect_err("not a phone in Russia");
         let spelling = unreadable.expect("short enough to be kept");
-        let invented: Phone = "79990000000".parse().expect("a phone");
+        let invented = Phone::parse("79990000000").expect("a phone");
         let known = KnownPhones::from([(spelling.clone(), Some(invented))]);
         assert_eq!(
             russian.knowing(known.clone()).read("020 79261234567"),

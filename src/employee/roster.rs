@@ -1,9 +1,12 @@
 //! The CRM's table after reading: who should be in Wazzup, and which rows cannot be taken.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use serde::Serialize;
-use strum::{Display, IntoStaticStr};
+use strum::{AsRefStr, Display, EnumIter, EnumString};
 
 use super::{Employee, EmployeeId, FullName, MAX_CHARS, PhoneReader, Spelling};
 
@@ -17,7 +20,9 @@ pub struct Row<'a> {
 }
 
 /// What is wrong with a row, or with its phone.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Display, IntoStaticStr, Serialize)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, AsRefStr, Display, EnumIter, EnumString, Serialize,
+)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[strum(serialize_all = "SCREAMING_SNAKE_CASE")]
 pub enum RowProblem {
@@ -29,11 +34,6 @@ pub enum RowProblem {
 }
 
 impl RowProblem {
-    /// The code that `status`, `plan` and the log show.
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-
     /// The reason, as a clause without a value from the row.
     pub fn reason(self) -> &'static str {
         match self {
@@ -84,29 +84,27 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Reads the rows, and their phones with `phones`. Rows of one id that parse alike are one; differing ones are all
-    /// rejected.
+    /// Whom the rows name; their phones are read with `phones`.
     pub fn from_rows<'a>(rows: impl IntoIterator<Item = Row<'a>>, phones: &PhoneReader) -> Self {
         let mut roster = Self::default();
-        let mut parsed = Vec::new();
+        // What came of the rows of each id: rows that parse alike are one, differing ones are a problem.
+        let mut parsed_rows = BTreeMap::new();
         for row in rows {
-            match row.id.filter(|id| !id.trim().is_empty()) {
-                Some(id) => parsed.push(parse(id, row, phones)),
-                None => roster.missing_ids += 1,
+            let Some(id) = row.id.filter(|id| !id.trim().is_empty()) else {
+                roster.missing_ids += 1;
+                continue;
+            };
+            let parsed = parse(id, row, phones);
+            match parsed_rows.entry(shortened(id)) {
+                Entry::Vacant(place) => _ = place.insert(parsed),
+                Entry::Occupied(known) if are_alike(known.get(), &parsed) => {}
+                Entry::Occupied(mut known) => _ = known.insert(Err(RowProblem::DuplicateId)),
             }
         }
-        parsed.sort_by(|a, b| id_of(a).cmp(id_of(b)));
-        parsed.dedup_by(|next, kept| {
-            let has_same_id = id_of(next) == id_of(kept);
-            if has_same_id && !are_alike(next, kept) {
-                *kept = rejected(id_of(next).into(), RowProblem::DuplicateId);
-            }
-            has_same_id
-        });
-        for row in parsed {
-            match row {
+        for (id, parsed) in parsed_rows {
+            match parsed {
                 Ok(entry) => roster.entries.push(entry),
-                Err(row) => roster.rejected.push(row),
+                Err(problem) => roster.rejected.push(RejectedRow { id, problem }),
             }
         }
         roster
@@ -140,15 +138,9 @@ impl Roster {
     }
 }
 
-type ParsedRow = Result<RosterEntry, RejectedRow>;
-
-fn parse(id_text: &str, row: Row<'_>, phones: &PhoneReader) -> ParsedRow {
-    let Ok(id) = EmployeeId::parse(id_text) else {
-        return rejected(shortened(id_text), RowProblem::InvalidId);
-    };
-    let Ok(name) = FullName::parse(row.name.unwrap_or_default()) else {
-        return rejected(id_text.into(), RowProblem::InvalidName);
-    };
+fn parse(id: &str, row: Row<'_>, phones: &PhoneReader) -> Result<RosterEntry, RowProblem> {
+    let id = EmployeeId::parse(id).ok_or(RowProblem::InvalidId)?;
+    let name = FullName::parse(row.name.unwrap_or_default()).ok_or(RowProblem::InvalidName)?;
     let reading = phones.read(row.phone.unwrap_or_default());
     let has_unreadable_phone = reading.is_err();
     let (phone, phone_spelling) = match reading {
@@ -163,20 +155,9 @@ fn parse(id_text: &str, row: Row<'_>, phones: &PhoneReader) -> ParsedRow {
     })
 }
 
-fn rejected(id: Box<str>, problem: RowProblem) -> ParsedRow {
-    Err(RejectedRow { id, problem })
-}
-
-fn id_of(row: &ParsedRow) -> &str {
-    match row {
-        Ok(entry) => entry.employee.id.as_str(),
-        Err(row) => &row.id,
-    }
-}
-
-fn are_alike(one: &ParsedRow, other: &ParsedRow) -> bool {
+/// Whether two rows of one id say the same. Phones that cannot be read may be spelled in different ways.
+fn are_alike(one: &Result<RosterEntry, RowProblem>, other: &Result<RosterEntry, RowProblem>) -> bool {
     match (one, other) {
-        // The spelling of the phone does not count.
         (Ok(one), Ok(other)) => {
             one.employee == other.employee && one.has_unreadable_phone == other.has_unreadable_phone
         }
@@ -206,11 +187,11 @@ mod tests {
         Roster::from_rows(rows, &PhoneReader::new("RU").expect("a region"))
     }
 
-    fn rejections(roster: &Roster) -> Vec<(&str, &str)> {
+    fn rejected(roster: &Roster) -> Vec<(&str, &str)> {
         roster
             .rejected
             .iter()
-            .map(|row| (&*row.id, row.problem.as_str()))
+            .map(|row| (&*row.id, row.problem.as_ref()))
             .collect()
     }
 
@@ -231,7 +212,7 @@ mod tests {
             (bella.name.as_str(), bella.phone.map(Phone::digits)),
             ("Bella", Some(79_261_234_567))
         );
-        assert!(rejections(&roster).is_empty());
+        assert!(rejected(&roster).is_empty());
     }
 
     #[test]
@@ -247,7 +228,7 @@ mod tests {
         ]);
         assert_eq!(ids(&roster), [long.as_str()]);
         assert_eq!(
-            rejections(&roster),
+            rejected(&roster),
             [
                 ("blank", "INVALID_NAME"),
                 ("n", "INVALID_NAME"),
@@ -299,7 +280,7 @@ mod tests {
         ]);
         assert_eq!(ids(&roster), ["alike", "both unreadable"]);
         assert_eq!(
-            rejections(&roster),
+            rejected(&roster),
             [
                 ("name", "DUPLICATE_ID"),
                 ("one invalid", "DUPLICATE_ID"),

@@ -1,6 +1,7 @@
 //! Ids, names and phones as values.
 
 use rstest::rstest;
+use strum::IntoEnumIterator as _;
 
 use super::*;
 
@@ -26,7 +27,7 @@ fn some_ids_cannot_be_named_by_a_url(#[case] id: &str, #[case] has_own_url: bool
 #[case("7926 1234567", false)]
 #[case("", false)]
 fn a_stored_phone_is_at_most_15_bare_digits(#[case] text: &str, #[case] is_phone: bool) {
-    assert_eq!(text.parse::<Phone>().is_ok(), is_phone);
+    assert_eq!(Phone::parse(text).is_some(), is_phone);
 }
 
 #[test]
@@ -34,7 +35,7 @@ fn an_entry_is_what_wazzup_takes() {
     let mut employee = Employee {
         id: EmployeeId::parse("e 1").expect("an id"),
         name: FullName::parse(" Anna ").expect("a name"),
-        phone: Some("79261234567".parse().expect("a phone")),
+        phone: Some(Phone::parse("79261234567").expect("a phone")),
     };
     let json = |employee: &Employee| serde_json::to_string(employee).expect("it can be written");
     assert_eq!(json(&employee), r#"{"id":"e 1","name":"Anna","phone":"79261234567"}"#);
@@ -50,13 +51,18 @@ fn an_entry_is_what_wazzup_takes() {
 #[test]
 fn what_is_personal_stays_out_of_debug() {
     let name = FullName::parse("Anna").expect("a name");
-    let phone: Phone = "79261234567".parse().expect("a phone");
+    let phone = Phone::parse("79261234567").expect("a phone");
     let spelling = Spelling::from_stored("RU 89261234567");
     let shown = format!("{name:?} {phone:?} {spelling:?} {:?}", NameKey::of("Anna"));
     assert_eq!(shown, "FullName(…) Phone(…) Spelling(…) NameKey(…)");
 }
 
 #[test]
-fn a_row_problem_has_a_code() {
-    assert_eq!(RowProblem::DuplicateId.as_str(), "DUPLICATE_ID");
+fn each_row_problem_is_stored_by_its_code_and_has_a_reason_and_a_remedy() {
+    for problem in RowProblem::iter() {
+        assert_eq!(problem.as_ref().parse(), Ok(problem));
+        assert!(problem.reason().contains(' ') && problem.remedy().contains(' '));
+    }
+    assert_eq!(RowProblem::DuplicateId.as_ref(), "DUPLICATE_ID");
+    assert_eq!("INVALID_USERS_DATA".parse::<RowProblem>().ok(), None);
 }

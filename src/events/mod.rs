@@ -106,7 +106,7 @@ pub(crate) fn cycle_finished(finished: &Finished, took: Duration, is_worth_info:
     log!(
         level,
         event = "cycle.finished",
-        outcome = finished.outcome.as_str(),
+        outcome = finished.outcome.as_ref(),
         eligible,
         in_sync,
         failing = counts.failing,

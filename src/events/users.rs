@@ -76,7 +76,7 @@ pub(crate) fn employee_failing(operation: Operation, code: &str, ids: &BTreeSet<
     };
     tracing::warn!(
         event = "employee.failing",
-        operation = operation.as_str(),
+        operation = operation.as_ref(),
         code,
         count = ids.len(),
         ids = listed(ids),
@@ -166,7 +166,7 @@ pub(crate) fn released(kind: HoldKind, ids: &BTreeSet<&str>, reason: &str, appro
     }
     tracing::info!(
         event = "holds.released",
-        kind = kind.as_str(),
+        kind = kind.as_ref(),
         reason,
         count,
         ids,
@@ -178,7 +178,7 @@ pub(crate) fn released(kind: HoldKind, ids: &BTreeSet<&str>, reason: &str, appro
 pub(crate) fn order_dropped(kind: HoldKind, id: &str, given_by: &str) {
     tracing::warn!(
         event = "order.dropped",
-        kind = kind.as_str(),
+        kind = kind.as_ref(),
         ids = id,
         approved_by = given_by,
         "An approval was dropped: what it was given for is no longer held"

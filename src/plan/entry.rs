@@ -1,7 +1,7 @@
 //! What is sent about one user.
 
 use serde::Serialize;
-use strum::IntoStaticStr;
+use strum::AsRefStr;
 
 use crate::employee::{Employee, EmployeeId, FullName, Phone, Spelling};
 
@@ -16,7 +16,7 @@ pub struct BatchEntry {
 }
 
 /// What an acknowledged entry means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, AsRefStr, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Change {
@@ -32,12 +32,6 @@ pub enum Change {
     Release,
     /// The same values once more, since it is not certain that Wazzup has them.
     Resend,
-}
-
-impl Change {
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

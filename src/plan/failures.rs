@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use strum::{EnumString, IntoStaticStr};
+use strum::{AsRefStr, EnumIter, EnumString};
 
 use crate::employee::{FullName, Phone, RowProblem, Spelling};
 
 /// What a failure is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, AsRefStr, EnumIter, EnumString, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Operation {
@@ -19,18 +19,6 @@ pub enum Operation {
     Remove,
     /// Only the user's phone. Without an attempted phone: giving one up.
     Phone,
-}
-
-impl Operation {
-    pub const ALL: [Self; 3] = [Self::Upsert, Self::Remove, Self::Phone];
-
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
 }
 
 /// Names a failure. The user's id is plain text: a rejected row's id may be none that Wazzup would take.
@@ -98,7 +86,7 @@ impl LocalFailure {
         Failure {
             user_id: self.key.user_id.to_string(),
             operation: self.key.operation,
-            code: self.problem.as_str().to_owned(),
+            code: self.problem.as_ref().to_owned(),
             detail: self.problem.reason().to_owned(),
             request_id: None,
             attempts: 0,
@@ -122,6 +110,8 @@ pub fn back_off(attempts: u32) -> SignedDuration {
 
 #[cfg(test)]
 mod tests {
+    use strum::IntoEnumIterator as _;
+
     use super::*;
 
     #[test]
@@ -135,10 +125,10 @@ mod tests {
 
     #[test]
     fn each_operation_is_stored_by_its_name() {
-        for operation in Operation::ALL {
-            assert_eq!(Operation::parse(operation.as_str()), Some(operation));
+        for operation in Operation::iter() {
+            assert_eq!(operation.as_ref().parse(), Ok(operation));
         }
-        assert_eq!(Operation::Upsert.as_str(), "upsert");
-        assert_eq!(Operation::parse("add"), None);
+        assert_eq!(Operation::Upsert.as_ref(), "upsert");
+        assert!("add".parse::<Operation>().is_err());
     }
 }

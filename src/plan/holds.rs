@@ -1,14 +1,14 @@
 //! Holds: what looks like a mistake, and waits until somebody approves exactly that.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
-use strum::{EnumString, IntoStaticStr};
+use strum::{AsRefStr, EnumIter, EnumString};
 
 /// What a hold is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, AsRefStr, EnumIter, EnumString, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum HoldKind {
@@ -19,18 +19,6 @@ pub enum HoldKind {
     Update,
     /// Renaming a user in Wazzup whom somebody else created.
     Takeover,
-}
-
-impl HoldKind {
-    pub const ALL: [Self; 4] = [Self::Account, Self::Remove, Self::Update, Self::Takeover];
-
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-
-    pub fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -62,12 +50,14 @@ impl HoldKey {
 pub type Holds = BTreeMap<HoldKey, Hold>;
 
 /// An open hold. `Debug` hides its content and the CRM's row, which can hold names and phones.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(derive_more::Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
     /// What exactly is held: an approval is for this content only. By kind: the fingerprint (account),
     /// since when the user is absent (remove), the new name and phone as JSON (update), the name in Wazzup (takeover).
+    #[debug(skip)]
     pub content: String,
     /// Of a take-over: the CRM's row, its name and phone as JSON. An approval is for this row only.
+    #[debug(skip)]
     pub crm_row: Option<String>,
     /// Why, as a sentence without a full stop.
     pub reason: String,
@@ -76,17 +66,6 @@ pub struct Hold {
     /// It outlasts its reason: it ends by approval, or when the user is back or the CRM's values change.
     pub sticky: bool,
     pub approved: Option<Approval>,
-}
-
-impl fmt::Debug for Hold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hold")
-            .field("reason", &self.reason)
-            .field("since", &self.since)
-            .field("sticky", &self.sticky)
-            .field("approved", &self.approved)
-            .finish_non_exhaustive()
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,6 +133,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
+    use strum::IntoEnumIterator as _;
 
     use super::*;
 
@@ -173,11 +153,11 @@ mod tests {
 
     #[test]
     fn each_kind_of_hold_is_stored_by_its_name() {
-        for kind in HoldKind::ALL {
-            assert_eq!(HoldKind::parse(kind.as_str()), Some(kind));
+        for kind in HoldKind::iter() {
+            assert_eq!(kind.as_ref().parse(), Ok(kind));
         }
-        assert_eq!(HoldKind::Takeover.as_str(), "takeover");
-        assert_eq!(HoldKind::parse("phone"), None);
+        assert_eq!(HoldKind::Takeover.as_ref(), "takeover");
+        assert!("phone".parse::<HoldKind>().is_err());
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What Wazzup itself showed in this cycle: its list, and the answers to single look-ups.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-/// Wazzup's own view of the account, as far as it was asked for in this cycle.
-#[derive(Clone, Default)]
+/// Wazzup's own view of the account, as far as it was asked for in this cycle. `Debug` hides the names.
+#[derive(derive_more::Debug, Clone, Default)]
 pub struct RemoteList {
     /// By id: everybody whom the list showed or who was looked up.
+    #[debug("{} ids", entries.len())]
     entries: BTreeMap<String, ListEntry>,
     /// Why users could not be looked up, if the service was not available.
     look_up_failure: Option<String>,
@@ -133,15 +134,6 @@ impl RemoteList {
     /// Whether a look-up was answered with 404. A list may lack somebody who is there.
     pub fn was_not_found(&self, id: &str) -> bool {
         self.entries.get(id) == Some(&ListEntry::NotFound)
-    }
-}
-
-impl fmt::Debug for RemoteList {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RemoteList")
-            .field("users", &self.users().count())
-            .field("coverage", &self.coverage)
-            .finish_non_exhaustive()
     }
 }
 

@@ -54,7 +54,7 @@ impl Plan {
         let stored = &input.snapshot.failures;
         for local in &self.local_failures {
             let is_open = stored.get(&local.key).is_some_and(|failure| {
-                failure.is_local && failure.code == local.problem.as_str() && failure.spelling == local.spelling
+                failure.is_local && failure.code == local.problem.as_ref() && failure.spelling == local.spelling
             });
             if !is_open {
                 self.marks.opened_failures.push(local.clone());

@@ -182,7 +182,7 @@ mod tests {
         let mut snapshot = Snapshot::default();
         let acknowledged = Acknowledged {
             name: FullName::parse("Anna").expect("a name"),
-            phone: Some("79261234567".parse().expect("a phone")),
+            phone: Some(Phone::parse("79261234567").expect("a phone")),
             phone_spelling: Some(Spelling::from_stored("RU 89261234567")),
         };
         let user = User {
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn spellings_that_were_read_before_are_known_also_as_no_phone() {
         let known = snapshot().known_phones();
-        let phone = "79261234567".parse().expect("a phone");
+        let phone = Phone::parse("79261234567").expect("a phone");
         assert_eq!(known.get(&Spelling::from_stored("RU 89261234567")), Some(&Some(phone)));
         assert_eq!(known.get(&Spelling::from_stored("RU none")), Some(&None));
         assert_eq!(known.len(), 2);

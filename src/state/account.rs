@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{Error, Holder, State, Transaction, read_count, read_time, stored_count};
 use crate::{employee::EmployeeId, plan::AccountFacts};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, sqlx::Type, strum::IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, sqlx::Type, strum::AsRefStr)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -16,12 +16,6 @@ pub enum CycleOutcome {
     /// Somebody is failing, waiting, pending or held, or a removal that is due was not done.
     Incomplete,
     Failed,
-}
-
-impl CycleOutcome {
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
 }
 
 /// How the employees stand: `eligible = in_sync + failing + waiting_for_seat + pending`.
@@ -178,7 +172,7 @@ impl Transaction<'_> {
             fingerprint: row.fingerprint,
             seats_used: row.seats_used.map(read_count),
             seats_limit: row.seats_limit.map(read_count),
-            waiting_for_seat: waiting_ids.filter_map(|id| EmployeeId::parse(id).ok()).collect(),
+            waiting_for_seat: waiting_ids.filter_map(|id| EmployeeId::parse(id)).collect(),
             retry_seats: false,
         };
         Ok(Some(Account {

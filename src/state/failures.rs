@@ -23,7 +23,7 @@ impl Transaction<'_> {
                  last_at = excluded.last_at, next_attempt_at = excluded.next_attempt_at",
             self.account,
             &*attempt.key.user_id,
-            attempt.key.operation.as_str(),
+            attempt.key.operation.as_ref(),
             attempt.code,
             attempt.detail,
             attempt.request_id,
@@ -71,7 +71,7 @@ fn failure_row(failure: &LocalFailure) -> Value {
     json!({
         "user_id": failure.key.user_id,
         "operation": failure.key.operation,
-        "code": failure.problem.as_str(),
+        "code": failure.problem.as_ref(),
         "detail": failure.problem.reason(),
         "spelling": failure.spelling,
     })

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Error, State, Transaction, marks::hold_row};
-use crate::plan::{Approval, Hold, HoldKey, HoldKind, Holds, LostContent, LostEntry, Snapshot};
+use crate::plan::{Approval, Hold, HoldKey, Holds, LostContent, LostEntry, Snapshot};
 
 pub(super) struct Order {
     id: i64,
@@ -46,7 +46,7 @@ pub(super) fn apply_orders(orders: Vec<Order>, snapshot: &mut Snapshot, now: Tim
         match (order.user_id, order.kind) {
             (Some(user_id), Some(kind)) => {
                 // A kind that this version does not know could only be a newer one's.
-                let Some(kind) = HoldKind::parse(&kind) else { continue };
+                let Ok(kind) = kind.parse() else { continue };
                 let key = HoldKey::new(kind, &user_id);
                 let approval = Approval {
                     at: order.at,

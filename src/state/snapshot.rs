@@ -6,10 +6,10 @@ use futures_util::TryStreamExt as _;
 
 use super::{Error, Transaction, read_time};
 use crate::{
-    employee::{EmployeeId, FullName, Spelling},
+    employee::{EmployeeId, FullName, Phone, Spelling},
     plan::{
-        AccountFacts, Acknowledged, Approval, Failure, FailureKey, Failures, Hold, HoldKey, HoldKind, Holds,
-        LostContent, LostEntry, Operation, RecentRemoval, Snapshot, User,
+        AccountFacts, Acknowledged, Approval, Failure, FailureKey, Failures, Hold, HoldKey, Holds, LostContent,
+        LostEntry, RecentRemoval, Snapshot, User,
     },
 };
 
@@ -73,14 +73,14 @@ impl Transaction<'_> {
         )
         .fetch(self.executor());
         while let Some(row) = rows.try_next().await? {
-            let Ok(id) = EmployeeId::parse(&row.user_id) else {
+            let Some(id) = EmployeeId::parse(&row.user_id) else {
                 continue;
             };
-            let name = row.name.and_then(|name| FullName::parse(&name).ok());
+            let name = row.name.and_then(|name| FullName::parse(&name));
             let user = User {
                 acknowledged: name.map(|name| Acknowledged {
                     name,
-                    phone: row.phone.and_then(|phone| phone.parse().ok()),
+                    phone: row.phone.and_then(|phone| Phone::parse(&phone)),
                     phone_spelling: row.phone_spelling.as_deref().map(Spelling::from_stored),
                 }),
                 absent_since: read_time(row.absent_since),
@@ -110,16 +110,16 @@ impl Transaction<'_> {
         .await?;
         let mut lost: BTreeMap<EmployeeId, Vec<LostEntry>> = BTreeMap::new();
         for row in rows {
-            let name = row.name.and_then(|name| FullName::parse(&name).ok());
+            let name = row.name.and_then(|name| FullName::parse(&name));
             let content = match (row.operation.as_str(), name) {
                 ("remove", _) => LostContent::Removal,
                 (_, Some(name)) => LostContent::Upsert {
                     name,
-                    phone: row.phone.and_then(|phone| phone.parse().ok()),
+                    phone: row.phone.and_then(|phone| Phone::parse(&phone)),
                 },
                 (_, None) => continue,
             };
-            let Ok(id) = EmployeeId::parse(&row.user_id) else {
+            let Some(id) = EmployeeId::parse(&row.user_id) else {
                 continue;
             };
             lost.entry(id).or_default().push(LostEntry {
@@ -142,7 +142,7 @@ impl Transaction<'_> {
         .await?;
         let mut failures = Failures::new();
         for row in rows {
-            let Some(operation) = Operation::parse(&row.operation) else {
+            let Ok(operation) = row.operation.parse() else {
                 continue;
             };
             let failure = Failure {
@@ -155,8 +155,8 @@ impl Transaction<'_> {
                 first_at: row.first_at.to_jiff(),
                 last_at: row.last_at.to_jiff(),
                 next_attempt_at: read_time(row.next_attempt_at),
-                name: row.attempted_name.and_then(|name| FullName::parse(&name).ok()),
-                phone: row.attempted_phone.and_then(|phone| phone.parse().ok()),
+                name: row.attempted_name.and_then(|name| FullName::parse(&name)),
+                phone: row.attempted_phone.and_then(|phone| Phone::parse(&phone)),
                 spelling: row.spelling.as_deref().map(Spelling::from_stored),
                 user_id: row.user_id,
             };
@@ -175,7 +175,7 @@ impl Transaction<'_> {
         .await?;
         let mut holds = Holds::new();
         for row in rows {
-            let Some(kind) = HoldKind::parse(&row.kind) else {
+            let Ok(kind) = row.kind.parse() else {
                 continue;
             };
             let hold = Hold {
@@ -205,7 +205,7 @@ impl Transaction<'_> {
         .await?;
         let mut removals = BTreeMap::new();
         for row in rows {
-            if let Ok(id) = EmployeeId::parse(&row.user_id) {
+            if let Some(id) = EmployeeId::parse(&row.user_id) {
                 removals.insert(id, RecentRemoval { approved: row.approved });
             }
         }

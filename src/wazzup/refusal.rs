@@ -109,7 +109,7 @@ fn whole_number(value: &Value) -> Option<usize> {
 fn phone(value: &Value) -> Option<Phone> {
     let mut written = text_or_number(value)?;
     written.retain(|character| character.is_ascii_digit());
-    written.parse().ok()
+    Phone::parse(&written)
 }
 
 fn text_or_number(value: &Value) -> Option<String> {

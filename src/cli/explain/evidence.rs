@@ -108,7 +108,7 @@ async fn ask_wazzup(engine: &SyncEngine, id: &str) -> (Live, Option<String>) {
 
 async fn look_up(session: &Session<'_>, id: &str) -> Live {
     let id = match EmployeeId::parse(id) {
-        Ok(id) if id.has_own_url() => id,
+        Some(id) if id.has_own_url() => id,
         _ => return unknown(&"not asked: no URL can name this id; only Wazzup's list would show the user"),
     };
     let answer = async {
@@ -141,7 +141,7 @@ impl Findings {
         similar_ids.dedup();
         let rejected = roster.rejected.iter().find(|row| *row.id == *id);
         // The roster keeps an endless id shortened.
-        let is_id_invalid = !rows.is_empty() && EmployeeId::parse(id).is_err();
+        let is_id_invalid = !rows.is_empty() && EmployeeId::parse(id).is_none();
         let employee = roster.get(id).map(|entry| &entry.employee);
         self.to_send = employee.map(|employee| Acknowledged {
             name: employee.name.clone(),

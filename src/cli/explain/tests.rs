@@ -32,7 +32,7 @@ fn id(text: &str) -> EmployeeId {
 fn acknowledged(name: &str, phone: Option<&str>) -> Acknowledged {
     Acknowledged {
         name: FullName::parse(name).unwrap(),
-        phone: phone.map(|phone| phone.parse().unwrap()),
+        phone: phone.map(|phone| Phone::parse(phone).unwrap()),
         phone_spelling: None,
     }
 }
@@ -259,7 +259,7 @@ fn everything() -> Findings {
         LostEntry {
             content: LostContent::Upsert {
                 name: FullName::parse("Anne").unwrap(),
-                phone: "79261234567".parse::<Phone>().ok(),
+                phone: Phone::parse("79261234567"),
             },
             lost_at: now() - SignedDuration::from_mins(1),
             may_land_until: now() + SignedDuration::from_mins(1),

@@ -8,7 +8,7 @@ use super::{
     *,
 };
 use crate::{
-    employee::{EmployeeId, FullName, PhoneReader, Roster, Row},
+    employee::{EmployeeId, FullName, Phone, PhoneReader, Roster, Row},
     plan::{AccountFacts, Acknowledged, Failure, FailureKey, Hold, Limit, LostContent, LostEntry, Operation, User},
 };
 
@@ -57,7 +57,7 @@ fn snapshot(users: &[(&str, &str, Option<&str>, Option<i64>)]) -> Snapshot {
         let user = User {
             acknowledged: Some(Acknowledged {
                 name: FullName::parse(name).unwrap(),
-                phone: phone.map(|phone| phone.parse().unwrap()),
+                phone: phone.map(|phone| Phone::parse(phone).unwrap()),
                 phone_spelling: None,
             }),
             absent_since: absent_minutes.map(|minutes| now() - SignedDuration::from_mins(minutes)),

@@ -156,7 +156,7 @@ impl StatusView<'_> {
             CycleOutcome::Failed => Mark::Failed,
         };
         let (outcome, ended) = (
-            cycle.outcome.as_str().replace('_', " "),
+            cycle.outcome.as_ref().replace('_', " "),
             ago(account.now, cycle.finished_at),
         );
         page.advice("last cycle", &Advice::new(mark, format!("{outcome}, ended {ended}")));
@@ -203,7 +203,7 @@ impl StatusView<'_> {
             kinds.entry(kind).or_default().push(failure);
         }
         for ((operation, code, detail), failures) in kinds {
-            let (users, operation) = (counted(failures.len(), "user"), operation.as_str());
+            let (users, operation) = (counted(failures.len(), "user"), operation.as_ref());
             page.advice(
                 "failing",
                 &Advice::bad(format!("{users} ({operation}), {code}: {detail}")),

@@ -10,12 +10,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::*;
 use crate::{
-    employee::{Employee, EmployeeId, FullName},
+    employee::{Employee, EmployeeId, FullName, Phone},
     plan::{Failure, PlannedRemoval, PlannedUpsert},
 };
 
 fn upsert(id: &str, phone: Option<u64>, takes_seat: bool) -> PlannedUpsert {
-    let phone = phone.map(|digits| digits.to_string().parse().expect("a phone"));
+    let phone = phone.map(|digits| Phone::parse(&digits.to_string()).expect("a phone"));
     PlannedUpsert {
         entry: BatchEntry {
             employee: Employee {
@@ -55,7 +55,7 @@ fn failure(id: &str, operation: Operation, name: Option<&str>, phone: Option<u64
         last_at: an_hour_ago,
         next_attempt_at: Some(Timestamp::UNIX_EPOCH),
         name: name.map(|name| FullName::parse(name).expect("a name")),
-        phone: phone.map(|digits| digits.to_string().parse().expect("a phone")),
+        phone: phone.map(|digits| Phone::parse(&digits.to_string()).expect("a phone")),
         spelling: None,
     };
     (FailureKey::new(id, operation), failure)

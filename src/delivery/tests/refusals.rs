@@ -93,7 +93,7 @@ fn one_culprit_of_a_hundred_is_found_whatever_the_answers_name(
 #[test]
 fn a_single_entry_that_is_refused_is_tried_without_its_phone() {
     let mut plan = changing(&["a+"]);
-    plan.upserts[0].wanted_phone = "79260000001".parse().ok();
+    plan.upserts[0].wanted_phone = Phone::parse("79260000001");
     let (requests, report, outcomes) = answered_first(&plan, refused(RefusalCode::Status(400)));
     assert_eq!(requests, ["upsert a+", "upsert a"]);
     assert_eq!(failed(&outcomes), [("a", Operation::Phone)]);
@@ -119,7 +119,7 @@ fn only_a_duplicate_phone_is_taken_off_whoever_has_it() {
         let (requests, _, _) = answered_first(
             &plan,
             Verdict::Refused(Refusal {
-                phone: "79260000001".parse().ok(),
+                phone: Phone::parse("79260000001"),
                 ..code.clone().into()
             }),
         );

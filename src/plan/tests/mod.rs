@@ -158,7 +158,7 @@ fn full_name(text: &str) -> FullName {
 }
 
 fn phone_of(digits: u64) -> Phone {
-    digits.to_string().parse().expect("a phone")
+    Phone::parse(&digits.to_string()).expect("a phone")
 }
 
 fn removed(plan: &Plan) -> Vec<&str> {

@@ -110,7 +110,7 @@ fn a_failure_in_the_rows_is_opened_once_and_anew_when_the_rows_have_another() {
     let [opened] = &*plan.marks.opened_failures else {
         panic!("{:?}", plan.marks);
     };
-    assert_eq!((opened.problem.as_str(), plan.rejected.len()), ("INVALID_NAME", 1));
+    assert_eq!((opened.problem.as_ref(), plan.rejected.len()), ("INVALID_NAME", 1));
     let stored = opened.opened(NOW);
     world.snapshot.failures.insert(opened.key.clone(), stored.clone());
     let plan = world.plan();
@@ -199,7 +199,7 @@ fn an_unreadable_phone_is_a_failure_with_its_spelling_and_a_shared_one_without()
         .map(|failure| {
             (
                 &*failure.key.user_id,
-                failure.problem.as_str(),
+                failure.problem.as_ref(),
                 failure.spelling.is_some(),
             )
         })
@@ -327,7 +327,7 @@ fn whoever_is_kept_as_acknowledged_keeps_the_phone() {
     assert!(plan.requests() == 0, "{:?}", plan.upserts);
     world.wants("e2", "Employee 2", Some(PHONE));
     let failures = world.plan().local_failures;
-    assert_eq!(failures[0].problem.as_str(), "DUPLICATE_PHONE_NUMBER");
+    assert_eq!(failures[0].problem.as_ref(), "DUPLICATE_PHONE_NUMBER");
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn a_user_whose_update_is_held_keeps_name_and_phone() {
     let plan = world.plan();
     assert_eq!(ids(&plan.upserts), ["new"]);
     assert_eq!(plan.upserts[0].entry.employee.phone, None);
-    assert_eq!(plan.local_failures[0].problem.as_str(), "DUPLICATE_PHONE_NUMBER");
+    assert_eq!(plan.local_failures[0].problem.as_ref(), "DUPLICATE_PHONE_NUMBER");
 }
 
 #[test]

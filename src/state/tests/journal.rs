@@ -215,7 +215,7 @@ async fn each_change_is_in_the_history_by_its_name() {
         let newest = fixture.state.history("1", 1).await.expect("a history").remove(0);
         assert_eq!(
             serde_json::json!(newest)["operation"],
-            change.as_str(),
+            change.as_ref(),
             "as `explain` shows it"
         );
     }

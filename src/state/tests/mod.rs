@@ -119,7 +119,7 @@ fn upsert(entries: &[(&str, &str, Option<&str>, Change)]) -> Request {
             employee: Employee {
                 id: id(user_id),
                 name: name(full_name),
-                phone: phone.map(|phone| phone.parse().expect("a phone")),
+                phone: phone.map(|phone| Phone::parse(phone).expect("a phone")),
             },
             phone_spelling: phone.map(|phone| Spelling::from_stored(&format!("RU +{phone}"))),
             change: *change,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     delivery::{Answer, Attempts, BatchEntry, Change, Interruption, Loss, NotSent, Request, Verdict},
-    employee::{Employee, FullName},
+    employee::{Employee, FullName, Phone},
 };
 
 /// An upsert of Ann.
@@ -24,7 +24,7 @@ fn upsert(attempts: Attempts) -> Request {
     let employee = Employee {
         id: id("a"),
         name: FullName::parse("Ann").expect("a valid name"),
-        phone: Some("79261234567".parse().expect("a valid phone")),
+        phone: Some(Phone::parse("79261234567").expect("a valid phone")),
     };
     let entry = BatchEntry {
         employee,

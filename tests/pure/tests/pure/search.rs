@@ -367,7 +367,7 @@ fn known_ids(world: &World) -> Vec<EmployeeId> {
     ids.extend(world.state.removals.iter().map(|removal| removal.user_id.clone()));
     let named = tables.failures.keys().map(|key| &*key.user_id);
     let held = tables.holds.keys().map(|key| &*key.user_id);
-    ids.extend(named.chain(held).filter_map(|id| EmployeeId::parse(id).ok()));
+    ids.extend(named.chain(held).filter_map(EmployeeId::parse));
     ids.sort();
     ids.dedup();
     ids

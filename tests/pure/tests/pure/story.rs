@@ -95,7 +95,7 @@ pub fn described(request: &Request) -> String {
                     " {}={}/{phone} ({})",
                     employee.id,
                     employee.name,
-                    entry.change.as_str()
+                    entry.change.as_ref()
                 );
             }
             if entries.len() > 8 {

@@ -90,7 +90,7 @@ pub fn employee_id(text: &str) -> EmployeeId {
 }
 
 pub fn phone(digits: u64) -> Phone {
-    digits.to_string().parse().expect("a phone")
+    Phone::parse(&digits.to_string()).expect("a phone")
 }
 
 /// A request whose answer nobody waits for any more, and which may still act.

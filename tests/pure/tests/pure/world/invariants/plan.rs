@@ -67,7 +67,7 @@ fn a_change_is_called_what_it_is(cycle: &RunningCycle, upsert: &PlannedUpsert) -
         _ => false,
     };
     ensure(is_right, "a change is called what it is", || {
-        format!("{id}: {} of {sighting:?}", entry.change.as_str())
+        format!("{id}: {} of {sighting:?}", entry.change.as_ref())
     })?;
     let is_missing = sighting == Sighting::Absent && upsert.takes_seat
         || sighting == Sighting::Unknown && cycle.snapshot.account.waiting_for_seat.contains(id);
