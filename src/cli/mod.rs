@@ -20,14 +20,18 @@ mod status;
 mod tests;
 mod text;
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{
+    env, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use self::{invocation::Invocation, page::Page};
 use crate::{
-    config::{self, Config, ConfigError},
+    config::{Config, ConfigError},
     telemetry::{self, LogLevel},
 };
 
@@ -224,8 +228,8 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {
     let invocation = Invocation::new(cli.config.as_deref());
-    let config_path = cli.config.unwrap_or_else(config::default_path);
-    let config = Config::load(&config_path)?;
+    let config_path = cli.config.unwrap_or_else(default_config_path);
+    let config = Config::load(&config_path, env::vars_os())?;
     // An answer is not interrupted by log lines about what it says itself.
     let level = match cli.verb {
         Verb::Run | Verb::Once => config.log_level,
@@ -243,6 +247,16 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     // A connection that hangs must not hold up the end.
     runtime.shutdown_background();
     exit
+}
+
+/// The file that is read when none is named: the one in the working directory, if there is one, else the system's.
+fn default_config_path() -> PathBuf {
+    let local = Path::new("config/wazzup-sync.toml");
+    if local.exists() {
+        local.into()
+    } else {
+        "/etc/wazzup-sync/wazzup-sync.toml".into()
+    }
 }
 
 async fn run_verb(verb: Verb, context: &Context) -> anyhow::Result<Exit> {

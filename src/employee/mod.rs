@@ -11,7 +11,7 @@ mod tests;
 use std::num::NonZeroU64;
 
 pub use names::NameKey;
-pub use phone::{KnownPhones, PhoneReader, Spelling, UnknownRegion};
+pub use phone::{KnownPhones, PhoneReader, Spelling};
 pub use roster::{RejectedRow, Roster, RosterEntry, Row, RowProblem};
 
 use derive_more::{Debug, Display};

@@ -9,6 +9,7 @@ use super::{
         Context,
         page::Advice,
         plan::obstacle::missing_ids,
+        setup,
         text::{counted, listed_ids, value_in_words},
     },
     Report,
@@ -24,7 +25,7 @@ use crate::{
 /// What the connections of both URLs have to do with each other, and whether they are safe.
 pub(super) fn report_urls(report: &mut Report, config: &Config) {
     let (crm, state) = (&config.crm_url, &config.state_url);
-    for (key, _, warning) in config.ssl_warnings() {
+    for (key, _, warning) in setup::ssl_warnings(config) {
         let label = if key == "crm.url" { "CRM" } else { "State" };
         report.add(label, Advice::warning(format!("{key}: {warning}")));
     }

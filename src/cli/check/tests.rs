@@ -44,7 +44,7 @@ impl Files {
         );
         fs::write(self.path(), text).unwrap();
         Context {
-            config: Config::load(&self.path()).unwrap(),
+            config: Config::load(&self.path(), []).unwrap(),
             config_path: self.path(),
             invocation: Invocation::default(),
         }
