@@ -17,7 +17,7 @@ use crate::{
     employee::{EmployeeId, Roster, RowProblem},
     plan::{Acknowledged, NextStep, Operation, Snapshot},
     state::{self, HistoryEntry, Peek},
-    wazzup::Session,
+    wazzup::{Error as WazzupError, Session},
 };
 
 /// How many changes of the history are read.
@@ -58,7 +58,7 @@ pub(super) async fn gather(context: &Context, id: &str) -> Findings {
         invocation: context.invocation.clone(),
     };
     if let Some((all_rows, rows)) = crm {
-        let roster = all_rows.roster(engine.phone_reader.knowing(snapshot.known_phones()));
+        let roster = all_rows.roster(&engine.phone_reader.knowing(snapshot.known_phones()));
         findings.take_roster(rows, &roster, snapshot);
         if findings.state_error.is_none() {
             // As far as it can be told without Wazzup's list.
@@ -114,9 +114,10 @@ async fn look_up(session: &Session<'_>, id: &str) -> Live {
     let answer = async {
         let Some(user) = session.user(&id).await? else {
             // Under a wrong address, everything is answered with 404.
-            return session.confirm_usable().await.map(|()| Live::Absent);
+            session.confirm_usable().await?;
+            return Ok(Live::Absent);
         };
-        Ok(Live::There(user))
+        Ok::<_, WazzupError>(Live::There(user))
     };
     match tokio::time::timeout(PATIENCE, answer).await {
         Ok(live) => live.unwrap_or_else(|error| unknown(&error)),
