@@ -41,7 +41,6 @@ const LONGEST_SPELLING: usize = 64;
 #[derive(Debug, Clone)]
 pub struct PhoneReader {
     region: Region,
-    region_code: String,
     known: KnownPhones,
     /// The digit that stands before national numbers, such as the 8 of `8 926 …`. Known once the library has read such a
     /// number.
@@ -60,7 +59,6 @@ impl PhoneReader {
         let region = Region::from_code(region_code).ok().filter(|_| is_known);
         Ok(Self {
             region: region.ok_or("must be the two upper-case letters of a country")?,
-            region_code: region_code.to_owned(),
             known: KnownPhones::new(),
             trunk_prefix: OnceLock::new(),
         })
@@ -83,7 +81,7 @@ impl PhoneReader {
             return Err(None);
         }
         let spelling = Spelling {
-            stored: format!("{} {text}", self.region_code).into(),
+            stored: format!("{} {text}", self.region).into(),
         };
         let phone = match self.known.get(&spelling) {
             Some(known) => *known,

@@ -57,7 +57,7 @@ pub(super) async fn check(context: &Context, format: Format) -> anyhow::Result<E
     );
     let mut view = None;
     if let (Some(rows), Some(peek)) = (rows, peek) {
-        let roster = rows.roster(engine.phone_reader.knowing(peek.snapshot.known_phones()));
+        let roster = rows.roster(&engine.phone_reader.knowing(peek.snapshot.known_phones()));
         let asked = match wazzup {
             Ok(()) => Some(read_list(&engine, &roster, &peek).await),
             Err(_) => None,
@@ -77,7 +77,7 @@ pub(super) async fn check(context: &Context, format: Format) -> anyhow::Result<E
 
 async fn ask_wazzup(client: &Client) -> Result<(), WazzupError> {
     let session = client.session(setup::gate())?;
-    session.confirm_usable().await
+    Ok(session.confirm_usable().await?)
 }
 
 impl Report {

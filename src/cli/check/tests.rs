@@ -88,7 +88,6 @@ fn working() -> Report {
     databases::report_urls(&mut report, &context.config);
     let role = Role {
         name: "reader".into(),
-        is_superuser: false,
         can_write: false,
     };
     databases::report_role(&mut report, &role, &context.config.source);
@@ -182,7 +181,6 @@ fn much_is_suspicious() {
     databases::report_urls(&mut report, &context.config);
     let role = Role {
         name: "syncer".into(),
-        is_superuser: false,
         can_write: true,
     };
     databases::report_role(&mut report, &role, &context.config.source);

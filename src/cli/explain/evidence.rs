@@ -17,7 +17,7 @@ use crate::{
     employee::{EmployeeId, Roster, RowProblem},
     plan::Snapshot,
     state::{self, HistoryEntry, Peek},
-    wazzup::Session,
+    wazzup::{Error as WazzupError, Session},
 };
 
 /// How many changes of the history are read.
@@ -38,7 +38,7 @@ pub(super) async fn gather(context: &Context, id: &str) -> Findings {
         wazzup = unknown(&"the key or wazzup.base_url has changed, so this may be another account; `check` says more");
     }
     let (all_rows, rows) = crm.unwrap_or_default();
-    let roster = all_rows.roster(engine.phone_reader.knowing(peek.snapshot.known_phones()));
+    let roster = all_rows.roster(&engine.phone_reader.knowing(peek.snapshot.known_phones()));
     let crm = InCrm::new(id, rows, &roster, &peek.snapshot);
     // As far as it can be told without Wazzup's list.
     let mut list = assumed_list(&roster, &peek.snapshot);
@@ -104,9 +104,10 @@ async fn look_up(session: &Session<'_>, id: &str) -> Live {
     let answer = async {
         let Some(user) = session.user(&id).await? else {
             // Under a wrong address, everything is answered with 404.
-            return session.confirm_usable().await.map(|()| Live::Absent);
+            session.confirm_usable().await?;
+            return Ok(Live::Absent);
         };
-        Ok(Live::There(user))
+        Ok::<_, WazzupError>(Live::There(user))
     };
     match tokio::time::timeout(PATIENCE, answer).await {
         Ok(live) => live.unwrap_or_else(|error| unknown(&error)),
