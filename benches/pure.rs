@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use divan::{Bencher, black_box};
 use jiff::Timestamp;
-use wazzup_sync::employee::{PhoneReader, Roster, RosterBuilder, RosterEntry, Row};
+use wazzup_sync::employee::{PhoneReader, Roster, RosterEntry, Row};
 use wazzup_sync::plan::{Acknowledged, Coverage, Limit, Plan, Policy, RemoteList, Snapshot, User};
 
 const ROWS: [usize; 2] = [1_000, 100_000];
@@ -35,16 +35,13 @@ fn reader() -> PhoneReader {
     PhoneReader::new("RU").expect("a region")
 }
 
-fn roster(rows: &[[String; 3]], phones: PhoneReader) -> Roster {
-    let mut builder = RosterBuilder::new(phones);
-    for [id, name, phone] in rows {
-        builder.push(Row {
-            id: Some(id),
-            name: Some(name),
-            phone: Some(phone),
-        });
-    }
-    builder.finish()
+fn roster(rows: &[[String; 3]], phones: &PhoneReader) -> Roster {
+    let rows = rows.iter().map(|[id, name, phone]| Row {
+        id: Some(id),
+        name: Some(name),
+        phone: Some(phone),
+    });
+    Roster::from_rows(rows, phones)
 }
 
 /// What the state holds after this roster was delivered.
@@ -96,7 +93,7 @@ fn phone_never_seen(bencher: Bencher<'_, '_>) {
 
 #[divan::bench]
 fn phone_known(bencher: Bencher<'_, '_>) {
-    let known = snapshot(&roster(&rows(1_000, None), reader())).known_phones();
+    let known = snapshot(&roster(&rows(1_000, None), &reader())).known_phones();
     let reader = reader().knowing(known);
     bencher.bench_local(|| reader.read(black_box("+7 (926) 000-01-23")));
 }
@@ -105,19 +102,19 @@ fn phone_known(bencher: Bencher<'_, '_>) {
 fn roster_of_new_phones(bencher: Bencher<'_, '_>, count: usize) {
     let rows = rows(count, None);
     let _ = reader().read("8 926 123-45-67");
-    bencher.bench_local(|| roster(&rows, reader()));
+    bencher.bench_local(|| roster(&rows, &reader()));
 }
 
 #[divan::bench(args = ROWS, sample_count = 20)]
 fn roster_of_known_phones(bencher: Bencher<'_, '_>, count: usize) {
     let rows = rows(count, None);
-    let snapshot = snapshot(&roster(&rows, reader()));
-    bencher.bench_local(|| roster(&rows, reader().knowing(snapshot.known_phones())));
+    let snapshot = snapshot(&roster(&rows, &reader()));
+    bencher.bench_local(|| roster(&rows, &reader().knowing(snapshot.known_phones())));
 }
 
 #[divan::bench(args = ROWS, sample_count = 20)]
 fn plan_without_change(bencher: Bencher<'_, '_>, count: usize) {
-    let roster = roster(&rows(count, None), reader());
+    let roster = roster(&rows(count, None), &reader());
     let mut snapshot = snapshot(&roster);
     snapshot.account.fingerprint = Some(String::new());
     let list = RemoteList::unread("");
@@ -126,16 +123,16 @@ fn plan_without_change(bencher: Bencher<'_, '_>, count: usize) {
 
 #[divan::bench(args = ROWS, sample_count = 20)]
 fn plan_of_one_percent_churn(bencher: Bencher<'_, '_>, count: usize) {
-    let mut snapshot = snapshot(&roster(&rows(count, None), reader()));
+    let mut snapshot = snapshot(&roster(&rows(count, None), &reader()));
     snapshot.account.fingerprint = Some(String::new());
-    let roster = roster(&rows(count, Some(100)), reader());
+    let roster = roster(&rows(count, Some(100)), &reader());
     let list = RemoteList::unread("");
     bencher.bench_local(|| Plan::between(&roster, &snapshot, &list, &POLICY, Timestamp::UNIX_EPOCH));
 }
 
 #[divan::bench(args = ROWS, sample_count = 20)]
 fn plan_of_a_first_sync(bencher: Bencher<'_, '_>, count: usize) {
-    let roster = roster(&rows(count, None), reader());
+    let roster = roster(&rows(count, None), &reader());
     let nobody = Snapshot::default();
     let list = empty_list();
     bencher.bench_local(|| Plan::between(&roster, &nobody, &list, &POLICY, Timestamp::UNIX_EPOCH));

@@ -19,6 +19,14 @@ pub(crate) enum SecretSource {
 }
 
 impl SecretSource {
+    /// A file that keeps a secret. The error is the end of a sentence about its path.
+    pub(crate) fn at(path: &str) -> Result<Self, &'static str> {
+        if path.contains("://") {
+            return Err("must be the path of a file and not a URL");
+        }
+        Ok(Self::File(path.into()))
+    }
+
     pub(crate) fn file(&self) -> Option<&Path> {
         match self {
             Self::Literal(_) => None,

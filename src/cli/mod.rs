@@ -20,14 +20,18 @@ mod status;
 mod tests;
 mod text;
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{
+    env, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use self::{invocation::Invocation, page::Page};
 use crate::{
-    config::{self, Config, ConfigError},
+    config::{Config, ConfigError},
     telemetry::{self, LogLevel},
 };
 
@@ -108,7 +112,7 @@ enum Verb {
     /// Show everything about one person, from the CRM's row to what to do
     Explain {
         /// The employee's id
-        #[arg(allow_negative_numbers = true)]
+        #[arg(allow_negative_numbers = true, value_parser = parse_id)]
         id: String,
         /// How the answer is printed
         #[arg(long, value_enum, default_value_t)]
@@ -135,11 +139,18 @@ enum Verb {
     /// Remove the name and phone of somebody who has left from the state
     Erase {
         /// The id of the person who has left
-        #[arg(allow_negative_numbers = true)]
+        #[arg(allow_negative_numbers = true, value_parser = parse_id)]
         id: String,
     },
     /// Exit with 0 if this copy is healthy; for container health checks
     Healthcheck,
+}
+
+fn parse_id(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() {
+        return Err("the id is blank, and no user can have such an id; `plan` counts the rows without one");
+    }
+    Ok(text.to_owned())
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]
@@ -224,8 +235,8 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<Exit> {
     let invocation = Invocation::new(cli.config.as_deref());
-    let config_path = cli.config.unwrap_or_else(config::default_path);
-    let config = Config::load(&config_path)?;
+    let config_path = cli.config.unwrap_or_else(default_config_path);
+    let config = Config::load(&config_path, env::vars_os())?;
     // An answer is not interrupted by log lines about what it says itself.
     let level = match cli.verb {
         Verb::Run | Verb::Once => config.log_level,
@@ -243,6 +254,16 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     // A connection that hangs must not hold up the end.
     runtime.shutdown_background();
     exit
+}
+
+/// The file that is read when none is named: the one in the working directory, if there is one, else the system's.
+fn default_config_path() -> PathBuf {
+    let local = Path::new("config/wazzup-sync.toml");
+    if local.exists() {
+        local.into()
+    } else {
+        "/etc/wazzup-sync/wazzup-sync.toml".into()
+    }
 }
 
 async fn run_verb(verb: Verb, context: &Context) -> anyhow::Result<Exit> {

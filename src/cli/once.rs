@@ -10,16 +10,15 @@ use crate::{
     state::{Counts, CycleOutcome, Error, Finished},
 };
 
+const INTERRUPTED: &str = "The cycle was interrupted; nothing is lost, and the next one continues.";
+
 pub(super) async fn once(context: &Context) -> anyhow::Result<Exit> {
     let stop = daemon::stop_signal()?;
     setup::report_unverified_tls(&context.config);
     let engine = setup::engine(&context.config);
     let (exit, sentence) = match daemon::once(&engine, context.config.lease, &stop).await {
         Ok(Once::Done(report)) => (exit(&report), sentence(&report, &context.invocation)),
-        Ok(Once::Interrupted) => {
-            let sentence = "The cycle was interrupted; nothing is lost, and the next one continues.";
-            (Exit::Failed, sentence.to_owned())
-        }
+        Ok(Once::Interrupted) => (Exit::Failed, INTERRUPTED.to_owned()),
         Ok(Once::HeldBy(holder, expires_in)) => {
             events::lease_held_by_another(&holder.name, expires_in.as_secs());
             let sentence = format!("Nothing was done: {} holds the lease and runs the cycles.", holder.name);
@@ -65,6 +64,9 @@ fn sentence(report: &CycleReport, invocation: &Invocation) -> String {
         return format!("The cycle failed: {}. {done}.", Error::LeaseLost);
     }
     if let Some(error) = &finished.error {
+        if error.kind == "interrupted" {
+            return INTERRUPTED.to_owned();
+        }
         return format!("The cycle failed: {}. {done}.", error.message);
     }
     let counts = finished.counts.unwrap_or_default();
@@ -165,6 +167,10 @@ mod tests {
         failed.held = 1;
         let text =
             "The cycle failed: Wazzup does not accept the API key (401). 0 added, 0 adopted, 0 changed, 0 removed.";
-        assert_eq!(said(failed), (text.to_owned(), Exit::Failed));
+        assert_eq!(said(failed.clone()), (text.to_owned(), Exit::Failed));
+        if let Some(error) = &mut failed.error {
+            error.kind = "interrupted";
+        }
+        assert_eq!(said(failed), (INTERRUPTED.to_owned(), Exit::Failed));
     }
 }

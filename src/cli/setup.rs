@@ -7,6 +7,7 @@ use crate::{
     crm::Crm,
     cycle::SyncEngine,
     events,
+    postgres::DatabaseUrl,
     state::State,
     wazzup::{Client, Gate},
 };
@@ -29,9 +30,16 @@ pub(super) fn gate() -> Gate {
     Gate::without_lease(CancellationToken::new())
 }
 
+/// What is unsafe about the way the databases' connections are encrypted, with the key of each URL.
+pub(super) fn ssl_warnings(config: &Config) -> impl Iterator<Item = (&'static str, &DatabaseUrl, &'static str)> {
+    let urls = [("crm.url", &config.crm_url), ("state.url", &config.state_url)];
+    urls.into_iter()
+        .filter_map(|(key, url)| Some((key, url, url.ssl_warning()?)))
+}
+
 /// Says in the log which connections are encrypted and yet open to anybody on the way.
 pub(super) fn report_unverified_tls(config: &Config) {
-    for (key, url, warning) in config.ssl_warnings() {
+    for (key, url, warning) in ssl_warnings(config) {
         events::tls_unverified(key, &url.address(), warning);
     }
 }

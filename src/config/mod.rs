@@ -1,36 +1,28 @@
 //! The configuration: a TOML file, then the environment over it (`WAZZUP_SYNC__WAZZUP__API_KEY`).
 //!
-//! `config/wazzup-sync.toml` explains every key. [`Config::read`] names each key once, with its default and its rule; the
-//! [`Reader`] looks it up. All mistakes are reported at once, each with its key and where it was set, and none with the
-//! value of a secret.
+//! `config/wazzup-sync.toml` explains every key. [`Config::read`] names each key once, with its default and its rule; what a
+//! value must be is mostly said by its own type, such as `BaseUrl` or `TableName`. The [`Reader`] looks keys up. All mistakes
+//! are reported at once, each with its key and where it was set, and none with the value of a secret.
 
-mod database;
 mod reader;
 mod rules;
 #[cfg(test)]
 mod tests;
 mod unknown;
 
-use std::{
-    ffi::OsString,
-    io,
-    num::NonZeroU32,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{ffi::OsString, num::NonZeroU32, path::Path, time::Duration};
 
 use jiff::SignedDuration;
 
-pub(crate) use self::database::DatabaseUrl;
 use self::reader::Reader;
 use crate::{
     crm::{Columns, Source},
     employee::PhoneReader,
     plan::{Limit, Policy},
-    postgres::Identifier,
+    postgres::{DatabaseUrl, Identifier},
     secret::SecretSource,
     telemetry::{LogFormat, LogLevel},
-    wazzup::Settings,
+    wazzup::{Key, Settings},
 };
 
 #[derive(Debug, Clone)]
@@ -58,58 +50,21 @@ pub(crate) struct Config {
     pub(crate) log_level: LogLevel,
 }
 
-/// The configuration cannot be used. The messages name keys and where they are set, and never a secret.
+/// The configuration cannot be used. The message names keys and where they are set, and never a secret.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfigError {
-    #[error("cannot read the configuration file {}: {reason}; name the right one with --config or WAZZUP_SYNC_CONFIG", path.display())]
-    Unreadable { path: PathBuf, reason: io::Error },
-    /// `reason` is the line and what is wrong there, without the line's text.
-    #[error("the configuration file {} is not valid TOML: {reason}", path.display())]
-    Syntax { path: PathBuf, reason: String },
-    #[error("the configuration cannot be used:\n  {}", problems.join("\n  "))]
-    Invalid { problems: Vec<String> },
-}
-
-/// The file that is read when none is named: the one in the working directory, if there is one, else the system's.
-pub(crate) fn default_path() -> PathBuf {
-    let local = Path::new("config/wazzup-sync.toml");
-    if local.exists() {
-        local.into()
-    } else {
-        "/etc/wazzup-sync/wazzup-sync.toml".into()
-    }
-}
+#[error("{0}")]
+pub(crate) struct ConfigError(String);
 
 impl Config {
-    /// Reads the file at `path`, then the process's environment over it. Reads the files of the databases' URLs, but
-    /// not the API key's.
-    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
-        Self::load_from(path, std::env::vars_os())
-    }
-
-    /// What is unsafe about the way the databases' connections are encrypted, with the key of each URL.
-    pub(crate) fn ssl_warnings(&self) -> impl Iterator<Item = (&'static str, &DatabaseUrl, &'static str)> {
-        let urls = [("crm.url", &self.crm_url), ("state.url", &self.state_url)];
-        urls.into_iter()
-            .filter_map(|(key, url)| Some((key, url, url.ssl_warning()?)))
-    }
-
-    fn load_from(
+    /// Reads the file at `path`, then the `environment` over it. Reads the files of the databases' URLs, but not the API
+    /// key's.
+    pub(crate) fn load(
         path: &Path,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|reason| ConfigError::Unreadable {
-            path: path.into(),
-            reason,
-        })?;
-        let mut reader = Reader::new(path, &text, environment)?;
+        let mut reader = Reader::new(path, environment)?;
         let config = Self::read(&mut reader);
-        let problems = reader.finish();
-        if problems.is_empty() {
-            Ok(config)
-        } else {
-            Err(ConfigError::Invalid { problems })
-        }
+        reader.finish().map(|()| config)
     }
 
     /// Each key with its default and its rule. Defaults and examples stand in for what is wrong or missing, so that
@@ -119,17 +74,17 @@ impl Config {
             account: reader.text("account", "default", rules::one_line),
             crm_url: database(reader, "crm.url", "crm.url_file"),
             source: source(reader),
-            phone_reader: reader.text("crm.phone_region", "RU", rules::region),
+            phone_reader: reader.text("crm.phone_region", "RU", PhoneReader::new),
             query_timeout: reader.text("crm.query_timeout", "30s", rules::time_limit),
             wazzup: Settings {
-                base_url: reader.text("wazzup.base_url", "https://api.wazzup24.com/v3", rules::base_url),
+                base_url: reader.text("wazzup.base_url", "https://api.wazzup24.com/v3", str::parse),
                 key: api_key(reader),
                 timeout: reader.text("wazzup.timeout", "30s", rules::time_limit),
                 requests_per_minute: NonZeroU32::new(reader.number("wazzup.requests_per_minute", 900, 1..=u32::MAX))
                     .unwrap_or(NonZeroU32::MIN),
             },
             state_url: database(reader, "state.url", "state.url_file"),
-            schema: reader.text("state.schema", "wazzup_sync", rules::own_schema),
+            schema: reader.text("state.schema", "wazzup_sync", Identifier::own_schema),
             lease: reader.text("state.lease", "90s", rules::time_limit),
             keep_history: reader.text("state.keep_history", "90d", rules::period),
             every: reader.text("schedule.every", "1m", rules::period),
@@ -166,7 +121,7 @@ fn database(reader: &mut Reader<'_>, key: &'static str, file_key: &'static str) 
         DatabaseUrl::new(&SecretSource::Literal(url.into()))
     });
     let file = reader.optional(file_key, "/run/secrets/database_url", |path| {
-        DatabaseUrl::new(&rules::secret_file(path)?)
+        DatabaseUrl::new(&SecretSource::at(path)?)
     });
     reader.require_one(key, file_key);
     file.unwrap_or(literal)
@@ -174,8 +129,11 @@ fn database(reader: &mut Reader<'_>, key: &'static str, file_key: &'static str) 
 
 /// A key in a file is read in every cycle and not here, so a replaced key needs no restart.
 fn api_key(reader: &mut Reader<'_>) -> SecretSource {
-    let literal = reader.text("wazzup.api_key", "0123456789abcdef", rules::api_key);
-    let file = reader.optional("wazzup.api_key_file", "/run/secrets/wazzup_api_key", rules::secret_file);
+    let literal = reader.text("wazzup.api_key", "0123456789abcdef", |key| {
+        let source = SecretSource::Literal(key.into());
+        Key::parse(&source).map(|_| source)
+    });
+    let file = reader.optional("wazzup.api_key_file", "/run/secrets/wazzup_api_key", SecretSource::at);
     reader.require_one("wazzup.api_key", "wazzup.api_key_file");
     file.unwrap_or(literal)
 }
@@ -191,7 +149,7 @@ fn source(reader: &mut Reader<'_>) -> Source {
         },
     };
     let query = reader.optional("crm.query", "SELECT id, full_name AS name FROM employees", |text| {
-        Ok(Source::query(text))
+        Ok::<_, String>(Source::query(text))
     });
     reader.require_one("crm.table", "crm.query");
     if query.is_some() {

@@ -1,6 +1,6 @@
 //! Looking keys up in the environment and the file, and collecting what is wrong with them.
 
-use std::{collections::BTreeMap, ffi::OsString, ops::RangeInclusive, path::Path};
+use std::{collections::BTreeMap, ffi::OsString, fs, ops::RangeInclusive, path::Path};
 
 use toml::{Table, Value};
 
@@ -10,76 +10,78 @@ pub(super) struct Reader<'a> {
     file: &'a Path,
     table: Table,
     /// The variables whose names begin like ours.
-    environment: BTreeMap<String, OsString>,
+    environment: BTreeMap<String, String>,
     /// The keys that were looked up, each with a value that it could have, as TOML.
     pub(super) known: Vec<(&'static str, String)>,
     /// One line for each key or variable that is wrong.
     problems: BTreeMap<String, String>,
 }
 
-/// A value as it is written. A variable has no type: the account "00123" is a text, and `20` can be a number.
-enum Written {
-    InFile(Value),
-    InVariable(OsString),
-}
-
 impl<'a> Reader<'a> {
     pub(super) fn new(
         file: &'a Path,
-        text: &str,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, ConfigError> {
-        let table: Table = text.parse().map_err(|error: toml::de::Error| {
-            // Not the whole error: it quotes the line, which may hold a secret.
-            let start = error.span().map_or(0, |span| span.start);
-            let line = 1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count();
-            ConfigError::Syntax {
-                path: file.into(),
-                reason: format!("line {line}: {}", error.message()),
-            }
-        })?;
-        let named = environment
-            .into_iter()
-            .map(|(name, value)| (name.to_string_lossy().into_owned(), value));
-        Ok(Self {
+        let mut reader = Self {
             file,
-            table,
-            environment: named.filter(|(name, _)| unknown::looks_like_ours(name)).collect(),
+            table: read_file(file).map_err(ConfigError)?,
+            environment: BTreeMap::new(),
             known: Vec::new(),
             problems: BTreeMap::new(),
-        })
+        };
+        for (name, value) in environment {
+            let name = name.to_string_lossy().into_owned();
+            match value.into_string() {
+                _ if !unknown::looks_like_ours(&name) => {}
+                Ok(text) => _ = reader.environment.insert(name, text),
+                Err(_) => reader.problem_of_variable(&name, "is not valid UTF-8"),
+            }
+        }
+        Ok(reader)
     }
 
     /// What `rule` makes of the text of `key`, or of `default` if the text is missing or wrong.
-    pub(super) fn text<T>(
+    pub(super) fn text<T, E: Into<String>>(
         &mut self,
         key: &'static str,
         default: &'static str,
-        rule: impl Fn(&str) -> Result<T, String>,
+        rule: impl Fn(&str) -> Result<T, E>,
     ) -> T {
         let found = self.optional(key, default, &rule);
-        found.unwrap_or_else(|| rule(default).expect("the defaults follow the rules"))
+        found.unwrap_or_else(|| rule(default).ok().expect("the defaults follow the rules"))
     }
 
-    pub(super) fn optional<T>(
+    pub(super) fn optional<T, E: Into<String>>(
         &mut self,
         key: &'static str,
         example: &'static str,
-        rule: impl Fn(&str) -> Result<T, String>,
+        rule: impl Fn(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let written = self.look_up(key, format!("{example:?}"))?;
-        let value = written.into_text().and_then(|text| rule(&text));
-        self.checked(key, value)
+        self.known.push((key, format!("{example:?}")));
+        let value = match self.written(key)? {
+            Value::String(text) if text.trim().is_empty() => Err("is empty".to_owned()),
+            Value::String(text) if text.contains('\0') => Err("contains a NUL character".to_owned()),
+            Value::String(text) => rule(&text).map_err(E::into),
+            _ => Err("must be a text in quotes".to_owned()),
+        };
+        value.map_err(|problem| self.reject(key, &problem)).ok()
     }
 
     pub(super) fn number(&mut self, key: &'static str, default: u32, allowed: RangeInclusive<u32>) -> u32 {
-        let Some(written) = self.look_up(key, default.to_string()) else {
-            return default;
+        self.known.push((key, default.to_string()));
+        let number = match self.written(key) {
+            None => return default,
+            Some(Value::Integer(number)) => number.try_into().ok(),
+            // A variable has no type.
+            Some(Value::String(text)) if self.is_variable(key) => text.trim().parse().ok(),
+            Some(_) => None,
         };
-        let number = written.into_number().filter(|number| allowed.contains(number));
-        let (least, most) = allowed.into_inner();
-        let problem = || format!("must be a whole number from {least} to {most}, without quotes");
-        self.checked(key, number.ok_or_else(problem)).unwrap_or(default)
+        number.filter(|number| allowed.contains(number)).unwrap_or_else(|| {
+            let (least, most) = allowed.into_inner();
+            let problem = format!("must be a whole number from {least} to {most}, without quotes");
+            self.reject(key, &problem);
+            default
+        })
     }
 
     /// Reports if not exactly one of two forms of a setting is given.
@@ -92,10 +94,8 @@ impl<'a> Reader<'a> {
             }
             (None, None) => {
                 let variable = unknown::variable(key);
-                self.reject(
-                    key,
-                    &format!("is missing; set `{key}`, `{other}` or the variable {variable}"),
-                );
+                let problem = format!("is missing; set `{key}`, `{other}` or the variable {variable}");
+                self.reject(key, &problem);
             }
             _ => {}
         }
@@ -117,38 +117,42 @@ impl<'a> Reader<'a> {
         self.problems.contains_key(key)
     }
 
-    /// Everything that is wrong, once all keys were looked up.
-    pub(super) fn finish(mut self) -> Vec<String> {
+    /// Fails if anything is wrong, once all keys were looked up.
+    pub(super) fn finish(mut self) -> Result<(), ConfigError> {
         let keys: Vec<&str> = self.known.iter().map(|(key, _)| *key).collect();
         for (path, problem) in unknown::in_table(&self.table, "", &keys) {
             self.problem(&path, &problem);
         }
-        for name in self.environment.keys() {
-            if let Some(problem) = unknown::in_environment(name, &keys) {
-                let line = format!("environment variable {} {problem}", name.escape_debug());
-                self.problems.insert(name.clone(), line);
+        for name in std::mem::take(&mut self.environment).into_keys() {
+            if let Some(problem) = unknown::in_environment(&name, &keys) {
+                self.problem_of_variable(&name, &problem);
             }
         }
-        self.problems.into_values().collect()
+        if self.problems.is_empty() {
+            return Ok(());
+        }
+        let problems: Vec<String> = self.problems.into_values().collect();
+        let problems = problems.join("\n  ");
+        Err(ConfigError(format!("the configuration cannot be used:\n  {problems}")))
     }
 
-    fn look_up(&mut self, key: &'static str, example: String) -> Option<Written> {
-        self.known.push((key, example));
-        self.written(key)
+    fn problem_of_variable(&mut self, name: &str, problem: &str) {
+        let line = format!("environment variable {} {problem}", name.escape_debug());
+        self.problems.insert(name.to_owned(), line);
     }
 
-    fn written(&self, key: &str) -> Option<Written> {
-        if let Some(value) = self.environment.get(&unknown::variable(key)) {
-            return Some(Written::InVariable(value.clone()));
+    /// The value as it is written; that of a variable is a text.
+    fn written(&self, key: &str) -> Option<Value> {
+        if let Some(text) = self.environment.get(&unknown::variable(key)) {
+            return Some(Value::String(text.clone()));
         }
         let mut names = key.split('.');
         let first = self.table.get(names.next()?)?;
-        let value = names.try_fold(first, |value, name| value.get(name))?;
-        Some(Written::InFile(value.clone()))
+        names.try_fold(first, |value, name| value.get(name)).cloned()
     }
 
-    fn checked<T>(&mut self, key: &str, value: Result<T, String>) -> Option<T> {
-        value.map_err(|problem| self.reject(key, &problem)).ok()
+    fn is_variable(&self, key: &str) -> bool {
+        self.environment.contains_key(&unknown::variable(key))
     }
 
     /// Reports a problem, and shows what could be written instead.
@@ -161,35 +165,26 @@ impl<'a> Reader<'a> {
 
     /// Where `key` was set, or where it would be.
     fn origin(&self, key: &str) -> String {
-        let variable = unknown::variable(key);
-        if self.environment.contains_key(&variable) {
-            format!("environment variable {variable}")
+        if self.is_variable(key) {
+            format!("environment variable {}", unknown::variable(key))
         } else {
             self.file.display().to_string()
         }
     }
 }
 
-impl Written {
-    fn into_text(self) -> Result<String, String> {
-        let text = match self {
-            Self::InFile(Value::String(text)) => text,
-            Self::InFile(_) => return Err("must be a text in quotes".to_owned()),
-            Self::InVariable(text) => text.into_string().map_err(|_| "is not valid UTF-8")?,
-        };
-        if text.trim().is_empty() {
-            Err("is empty".to_owned())
-        } else if text.contains('\0') {
-            Err("contains a NUL character".to_owned())
-        } else {
-            Ok(text)
-        }
-    }
-
-    fn into_number(self) -> Option<u32> {
-        match self {
-            Self::InFile(value) => value.as_integer().and_then(|number| number.try_into().ok()),
-            Self::InVariable(text) => text.to_str().and_then(|text| text.trim().parse().ok()),
-        }
-    }
+fn read_file(path: &Path) -> Result<Table, String> {
+    let file = path.display();
+    let text = fs::read_to_string(path).map_err(|reason| {
+        format!(
+            "cannot read the configuration file {file}: {reason}; name the right one with --config or WAZZUP_SYNC_CONFIG"
+        )
+    })?;
+    text.parse().map_err(|error: toml::de::Error| {
+        // Not the whole error: it quotes the line, which may hold a secret.
+        let start = error.span().map_or(0, |span| span.start);
+        let line = 1 + text.bytes().take(start).filter(|byte| *byte == b'\n').count();
+        let problem = error.message();
+        format!("the configuration file {file} is not valid TOML: line {line}: {problem}")
+    })
 }

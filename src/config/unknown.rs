@@ -23,22 +23,18 @@ pub(super) fn in_table(table: &Table, parent: &str, keys: &[&str]) -> Vec<(Strin
     let mut problems = Vec::new();
     for (name, value) in table {
         let path = format!("{parent}{name}");
-        if keys.contains(&path.as_str()) {
-            continue;
-        }
         let inner = format!("{path}.");
         let is_section = keys.iter().any(|key| key.starts_with(&inner));
-        match value {
-            Value::Table(section) if is_section => problems.extend(in_table(section, &inner, keys)),
-            _ if is_section => {
-                let problem = format!("must be a table: [{path}] with its keys below");
-                problems.push((path, problem));
+        let problem = match value {
+            _ if keys.contains(&path.as_str()) => continue,
+            Value::Table(section) if is_section => {
+                problems.extend(in_table(section, &inner, keys));
+                continue;
             }
-            _ => {
-                let problem = unknown_key(&path, parent, keys);
-                problems.push((path, problem));
-            }
-        }
+            _ if is_section => format!("must be a table: [{path}] with its keys below"),
+            _ => unknown_key(&path, parent, keys),
+        };
+        problems.push((path, problem));
     }
     problems
 }
@@ -79,13 +75,11 @@ fn sections(key: &str) -> impl Iterator<Item = &str> {
 
 /// The candidate that differs from `text` by at most two letters. Case and separators do not count.
 fn nearest<'a>(text: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let text = without_separators(text);
-    let distance = |candidate: &str| strsim::osa_distance(&text, &without_separators(candidate));
+    let letters = |text: &str| {
+        text.to_lowercase()
+            .replace(|character: char| !character.is_alphanumeric(), "")
+    };
+    let distance = |candidate: &str| strsim::osa_distance(&letters(text), &letters(candidate));
     let nearest = candidates.min_by_key(|candidate| distance(candidate))?;
     (distance(nearest) <= 2).then_some(nearest)
-}
-
-fn without_separators(text: &str) -> String {
-    let letters = text.chars().filter(|character| character.is_alphanumeric());
-    letters.flat_map(char::to_lowercase).collect()
 }

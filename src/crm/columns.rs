@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, postgres::PgConnection};
 
-use super::{Columns, Error, Source};
+use super::{Columns, Source};
 use crate::postgres::{Identifier, Reason, quoted, unnamed};
 
 /// How many columns a message names at most.
@@ -14,7 +14,7 @@ const SHOWN: usize = 20;
 /// Not `Executor::describe`: that names a statement, which would stay on the server after every read. And no column is read
 /// as it is: for a type that `sqlx` does not know, it asks the server between preparing and running, which costs a statement
 /// without a name its life.
-pub(super) async fn describe(tx: &mut PgConnection, from: &str) -> Result<(Vec<String>, String), Error> {
+pub(super) async fn describe(tx: &mut PgConnection, from: &str) -> Result<(Vec<String>, String), Reason> {
     let sql = format!(
         "SELECT array(SELECT json_object_keys(row_to_json(columns.*))), getdatabaseencoding()::text \
          FROM (SELECT * FROM (SELECT) AS one_row LEFT JOIN {from} ON false) AS columns"
@@ -24,7 +24,7 @@ pub(super) async fn describe(tx: &mut PgConnection, from: &str) -> Result<(Vec<S
 }
 
 /// The columns to read: the configured ones of a table; of a query those that it gives.
-pub(super) fn choose(source: &Source, found: &[String]) -> Result<Columns, Error> {
+pub(super) fn choose(source: &Source, found: &[String]) -> Result<Columns, Reason> {
     let has = |name: &str| found.iter().any(|column| column == name);
     let optional = |name: &'static str| has(name).then(|| Identifier::known(name));
     let columns = match source {
@@ -50,14 +50,14 @@ pub(super) fn choose(source: &Source, found: &[String]) -> Result<Columns, Error
     Ok(columns)
 }
 
-fn missing(source: &Source, key: &str, column: &str, found: &[String]) -> Error {
+fn missing(source: &Source, key: &str, column: &str, found: &[String]) -> Reason {
     let problem = match source {
         Source::Table { .. } => format!("crm.columns.{key} is {column}, but the table has no such column"),
         Source::Query(_) => format!("crm.query gives no column {column}"),
     };
     let alternatives = alternatives(column, found);
     // 42703: undefined column, as the server would have said.
-    Error::Query(Reason::new(format!("{problem}; {alternatives}"), Some("42703")))
+    Reason::new(format!("{problem}; {alternatives}"), Some("42703"))
 }
 
 /// The columns whose names are close to `wanted`, or else all.

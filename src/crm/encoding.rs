@@ -5,8 +5,8 @@
 
 use sqlx::{Connection as _, postgres::PgConnection};
 
-use super::{CrmRow, CrmRows, Error, UNREADABLE_PHONE, select::Select};
-use crate::postgres::unnamed;
+use super::{CrmRow, CrmRows, UNREADABLE_PHONE, select::Select};
+use crate::postgres::{Reason, unnamed};
 
 /// How many ids the query for people names.
 const IDS_IN_QUERY: usize = 20;
@@ -29,8 +29,11 @@ pub(super) struct StoredRow {
     pub(super) is_active: bool,
 }
 
+/// The value cannot be converted.
+struct Lost;
+
 /// The rows as text, without what cannot be converted.
-pub(super) async fn decode(tx: &mut PgConnection, select: &Select, stored: Vec<StoredRow>) -> Result<CrmRows, Error> {
+pub(super) async fn decode(tx: &mut PgConnection, select: &Select, stored: Vec<StoredRow>) -> Result<CrmRows, Reason> {
     let mut converted = match select.encoding.as_str() {
         "UTF8" | "SQL_ASCII" => None,
         _ => Some(convert_all(tx, &stored).await?.into_iter()),
@@ -39,28 +42,23 @@ pub(super) async fn decode(tx: &mut PgConnection, select: &Select, stored: Vec<S
     let mut ids = Vec::new();
     let mut unreadable_ids = 0;
     for StoredRow { values, is_active } in stored {
-        let [(id, id_is_lost), (name, name_is_lost), (phone, phone_is_lost)] = values.map(|bytes| {
-            let is_there = bytes.is_some();
-            let text = match &mut converted {
-                Some(texts) => texts.next().flatten(),
-                None => bytes.and_then(|bytes| String::from_utf8(bytes).ok()),
+        let [id, name, phone] = values.map(|bytes| {
+            let converted = converted.as_mut().and_then(Iterator::next);
+            let Some(bytes) = bytes else {
+                return Ok(None);
             };
-            let is_lost = is_there && text.is_none();
-            (text, is_lost)
+            let text = converted.unwrap_or_else(|| String::from_utf8(bytes).ok());
+            text.map(Some).ok_or(Lost)
         });
-        if id_is_lost {
-            unreadable_ids += 1;
-        } else if name_is_lost || phone_is_lost {
-            ids.extend(id.clone());
+        match &id {
+            Err(Lost) => unreadable_ids += 1,
+            Ok(Some(id)) if name.is_err() || phone.is_err() => ids.push(id.clone()),
+            Ok(_) => {}
         }
         rows.push(CrmRow {
-            id,
-            name,
-            phone: if phone_is_lost {
-                Some(UNREADABLE_PHONE.to_owned())
-            } else {
-                phone
-            },
+            id: id.unwrap_or_default(),
+            name: name.unwrap_or_default(),
+            phone: phone.unwrap_or_else(|Lost| Some(UNREADABLE_PHONE.to_owned())),
             is_active,
         });
     }
@@ -75,7 +73,7 @@ pub(super) async fn decode(tx: &mut PgConnection, select: &Select, stored: Vec<S
 }
 
 /// The values, converted by the server; `None` for those that cannot be. What fails as a whole is tried in halves.
-async fn convert_all(tx: &mut PgConnection, stored: &[StoredRow]) -> Result<Vec<Option<String>>, Error> {
+async fn convert_all(tx: &mut PgConnection, stored: &[StoredRow]) -> Result<Vec<Option<String>>, Reason> {
     let values: Vec<&Option<Vec<u8>>> = stored.iter().flat_map(|row| &row.values).collect();
     let mut texts = vec![None; values.len()];
     let everything = 0..values.len();
@@ -95,7 +93,7 @@ async fn convert_all(tx: &mut PgConnection, stored: &[StoredRow]) -> Result<Vec<
     Ok(texts)
 }
 
-async fn convert(tx: &mut PgConnection, values: &[&Option<Vec<u8>>]) -> Result<Vec<Option<String>>, Error> {
+async fn convert(tx: &mut PgConnection, values: &[&Option<Vec<u8>>]) -> Result<Vec<Option<String>>, Reason> {
     // A savepoint, so that a failure does not end the transaction. Dropping it goes back to where it was.
     let mut savepoint = tx.begin().await?;
     let texts = sqlx::query_scalar(

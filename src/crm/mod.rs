@@ -35,7 +35,7 @@ use self::{
     select::{Select, Whose},
 };
 use crate::{
-    employee::{PhoneReader, Roster, RosterBuilder, Row},
+    employee::{PhoneReader, Roster, Row},
     postgres::{self, CRM_MARGIN, Database, Reason, unnamed},
 };
 
@@ -83,21 +83,7 @@ impl From<Reason> for Error {
     }
 }
 
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        Reason::from(error).into()
-    }
-}
-
-impl Error {
-    fn sqlstate(&self) -> Option<&str> {
-        match self {
-            Self::Unavailable(reason) | Self::Query(reason) => reason.sqlstate(),
-        }
-    }
-}
-
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Crm {
     database: Database,
     source: Source,
@@ -149,13 +135,13 @@ impl Crm {
     async fn transaction<T>(
         &self,
         purpose: &str,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
+        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Reason>,
     ) -> Result<T, Error> {
         let limit = self.query_timeout + CRM_MARGIN;
         let result = self.database.transaction(limit, purpose, &self.begin, work).await;
-        result.map_err(|error| match error {
-            // 57014: the statement was cancelled.
-            Error::Query(reason) if reason.sqlstate() == Some("57014") => {
+        result.map_err(|reason| match reason.sqlstate() {
+            // The statement was cancelled.
+            Some("57014") => {
                 let limit = postgres::seconds(self.query_timeout);
                 let text = format!(
                     "the server cancelled the query while {purpose}: it took longer than crm.query_timeout ({limit}), or \
@@ -163,12 +149,12 @@ impl Crm {
                 );
                 Error::Query(Reason::new(text, Some("57014")))
             }
-            other => other,
+            _ => reason.into(),
         })
     }
 }
 
-async fn read_stored(tx: &mut PgConnection, select: &Select, whose: Whose<'_>) -> Result<Vec<StoredRow>, Error> {
+async fn read_stored(tx: &mut PgConnection, select: &Select, whose: Whose<'_>) -> Result<Vec<StoredRow>, Reason> {
     let query = select.query(whose);
     let mut found = query.fetch(unnamed(tx));
     let mut rows = Vec::new();
@@ -181,6 +167,7 @@ async fn read_stored(tx: &mut PgConnection, select: &Select, whose: Whose<'_>) -
     Ok(rows)
 }
 
+#[derive(Default)]
 #[cfg_attr(test, derive(Debug))]
 pub(crate) struct CrmRows {
     rows: Vec<CrmRow>,
@@ -188,12 +175,8 @@ pub(crate) struct CrmRows {
 }
 
 impl CrmRows {
-    pub(crate) fn roster(&self, phones: PhoneReader) -> Roster {
-        let mut builder = RosterBuilder::new(phones);
-        for row in &self.rows {
-            builder.push(row.parsed());
-        }
-        builder.finish()
+    pub(crate) fn roster(&self, phones: &PhoneReader) -> Roster {
+        Roster::from_rows(self.rows.iter().map(CrmRow::parsed), phones)
     }
 }
 

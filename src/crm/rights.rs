@@ -6,8 +6,7 @@ use crate::postgres::{quoted, unnamed};
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub(crate) struct Role {
     pub(crate) name: String,
-    pub(crate) is_superuser: bool,
-    /// It may change what it should only read.
+    /// It may change what it should only read. A superuser may, whatever there is.
     pub(crate) can_write: bool,
 }
 
@@ -43,7 +42,7 @@ impl Crm {
             // A right on a single column is one, too; of DELETE and TRUNCATE there are none such.
             let role = sqlx::query_as(
                 "SELECT current_user::text AS name, \
-                 EXISTS (SELECT FROM pg_roles WHERE rolname = current_user AND rolsuper) AS is_superuser, EXISTS ( \
+                 current_setting('is_superuser')::boolean OR EXISTS ( \
                      SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                      WHERE c.relkind IN ('r', 'p', 'v', 'f') \
                      AND CASE WHEN $1::text IS NOT NULL THEN c.oid = $1::regclass \

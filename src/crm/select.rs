@@ -6,8 +6,8 @@ use sqlx::{
     query::Query,
 };
 
-use super::{Columns, Error, NAME_CUT, PHONE_CUT, Source, columns};
-use crate::postgres::Identifier;
+use super::{Columns, NAME_CUT, PHONE_CUT, Source, columns};
+use crate::postgres::{Identifier, Reason};
 
 /// What is cut off before a value is counted; the rest of Unicode's blanks is trimmed when it was read.
 const BLANKS: &str = r"E' \t\n\x0B\f\r'";
@@ -30,7 +30,7 @@ pub(super) struct Select {
 }
 
 impl Select {
-    pub(super) async fn new(tx: &mut PgConnection, source: &Source) -> Result<Self, Error> {
+    pub(super) async fn new(tx: &mut PgConnection, source: &Source) -> Result<Self, Reason> {
         let from = source.from();
         let (found, encoding) = columns::describe(tx, &from).await?;
         let columns = columns::choose(source, &found)?;

@@ -32,7 +32,6 @@ const REMIND_AFTER: SignedDuration = SignedDuration::from_hours(1);
 /// A quiet daemon logs a heartbeat this often.
 const HEARTBEAT: Duration = Duration::from_mins(10);
 
-#[derive(Debug)]
 pub(super) struct CycleLog<'c> {
     pub(super) memory: &'c mut Memory,
     engine: &'c SyncEngine,

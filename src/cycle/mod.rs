@@ -32,7 +32,6 @@ use crate::{
 };
 
 /// Everything that a cycle works with.
-#[derive(Debug)]
 pub struct SyncEngine {
     pub crm: Crm,
     pub state: State,
@@ -148,7 +147,7 @@ impl SyncEngine {
             account,
             orders,
         } = opening;
-        let roster = rows.roster(self.phone_reader.knowing(snapshot.known_phones()));
+        let roster = rows.roster(&self.phone_reader.knowing(snapshot.known_phones()));
         let list_is_due = log.memory.list_at_start || self.is_list_due(account, &wazzup.fingerprint, cycle.now);
         let (plan, list) = self
             .plan_with_answers(&roster, snapshot, &wazzup, list_is_due, cycle.now)

@@ -10,7 +10,6 @@ mod tests;
 
 use std::{
     env,
-    hash::{BuildHasher as _, RandomState},
     panic::{AssertUnwindSafe, resume_unwind},
     time::Duration,
 };
@@ -28,7 +27,7 @@ use self::{repeats::Repeats, tenure::Tenure};
 use crate::{
     cycle::{CycleError, CycleReport, Memory, SyncEngine, report_failure_without_state},
     events,
-    state::{self, Acquired, Holder, Lease, State},
+    state::{self, Acquired, Holder, Lease},
 };
 
 /// How long a request in flight and its record may take after a stop was asked for, or after the lease was lost.
@@ -52,7 +51,7 @@ pub struct Schedule {
 pub fn holder() -> Holder {
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     let process_id = std::process::id();
-    let random = RandomState::new().hash_one(process_id);
+    let random = fastrand::u64(..);
     Holder {
         name: format!("{host}/{process_id}/{random:08x}"),
         host,
@@ -93,7 +92,7 @@ pub async fn run(engine: &SyncEngine, schedule: Schedule, mut listener: Listener
             break;
         };
         events::lease_acquired(lease.token);
-        let tenure = Tenure::begin(engine.state.clone(), lease, schedule.lease, stop);
+        let tenure = Tenure::begin(engine.state.clone(), lease, stop);
         let leading = async |tenure: &Tenure| lead(engine, schedule, &mut listener, tenure, &mut memory).await;
         within(tenure, leading).await;
     }
@@ -103,7 +102,9 @@ pub async fn run(engine: &SyncEngine, schedule: Schedule, mut listener: Listener
 async fn lead(engine: &SyncEngine, schedule: Schedule, listener: &mut Listener, tenure: &Tenure, memory: &mut Memory) {
     while !tenure.over().is_cancelled() {
         let next_cycle = Instant::now() + jittered(schedule.every);
-        match run_cycle(engine, tenure, memory).await {
+        let report = finish_in_time(engine.run_cycle(tenure.lease(), tenure.gate(), memory), tenure.over());
+        match report.await {
+            // Whatever it left in flight is recorded in the journal.
             None => return,
             Some(report) if report.lost_lease => {
                 // Unless the renewal noticed it first.
@@ -125,15 +126,6 @@ async fn lead(engine: &SyncEngine, schedule: Schedule, listener: &mut Listener, 
     }
 }
 
-/// Runs one cycle. Once the tenure is over it has [`STOP_LIMIT`] to end; `None` if it did not. Whatever it left in flight
-/// is recorded in the journal.
-async fn run_cycle(engine: &SyncEngine, tenure: &Tenure, memory: &mut Memory) -> Option<CycleReport> {
-    tokio::select! {
-        report = engine.run_cycle(tenure.lease(), tenure.gate(), memory) => Some(report),
-        () = limit_after(tenure.over()) => None,
-    }
-}
-
 /// Runs `work` and gives the lease up afterwards, even if `work` panics.
 async fn within<T>(tenure: Tenure, work: impl AsyncFnOnce(&Tenure) -> T) -> T {
     let result = AssertUnwindSafe(work(&tenure)).catch_unwind().await;
@@ -143,10 +135,11 @@ async fn within<T>(tenure: Tenure, work: impl AsyncFnOnce(&Tenure) -> T) -> T {
 
 #[derive(Debug)]
 pub enum Once {
+    /// The cycle came to its own end, even if a stop was asked for meanwhile.
     Done(CycleReport),
     /// Another process holds the lease, for so long at least.
     HeldBy(Holder, SignedDuration),
-    /// A signal interrupted the cycle.
+    /// A signal interrupted the cycle, which did not end in time.
     Interrupted,
 }
 
@@ -154,35 +147,26 @@ pub enum Once {
 pub async fn once(engine: &SyncEngine, lease: Duration, stop: &CancellationToken) -> Result<Once, state::Error> {
     let holder = holder();
     engine.crm.connect_ahead();
-    let Some(acquired) = acquire(&engine.state, &holder, lease, stop).await else {
+    let Some(acquired) = finish_in_time(engine.state.acquire(&holder, lease), stop).await else {
         return Ok(Once::Interrupted);
     };
     let tenure = match acquired? {
-        Acquired::Ours(taken) => Tenure::begin(engine.state.clone(), taken, lease, stop),
+        Acquired::Ours(lease) => Tenure::begin(engine.state.clone(), lease, stop),
         Acquired::HeldBy { holder, expires_in } => return Ok(Once::HeldBy(holder, expires_in)),
     };
     let mut memory = Memory::new(false);
-    let cycle = async |tenure: &Tenure| run_cycle(engine, tenure, &mut memory).await;
-    let report = within(tenure, cycle).await;
-    outcome(report, stop.is_cancelled())
-}
-
-/// A cycle that came to its own end is done, even if a stop was asked for meanwhile. One that was broken off without a stop
-/// has lost the lease.
-fn outcome(report: Option<CycleReport>, is_stopped: bool) -> Result<Once, state::Error> {
-    match report {
-        Some(report) if is_stopped && was_broken_off(&report) => Ok(Once::Interrupted),
+    let cycle = async |tenure: &Tenure| {
+        finish_in_time(
+            engine.run_cycle(tenure.lease(), tenure.gate(), &mut memory),
+            tenure.over(),
+        )
+        .await
+    };
+    match within(tenure, cycle).await {
         Some(report) => Ok(Once::Done(report)),
-        None if is_stopped => Ok(Once::Interrupted),
+        None if stop.is_cancelled() => Ok(Once::Interrupted),
         None => Err(state::Error::LeaseLost),
     }
-}
-
-/// Whether the cycle stopped between two requests because the tenure was over.
-fn was_broken_off(report: &CycleReport) -> bool {
-    let finished = report.finished.as_ref();
-    let error = finished.and_then(|finished| finished.error.as_ref());
-    error.is_some_and(|error| error.kind == "interrupted")
 }
 
 /// Waits for the state database and for the lease. `None` if a stop came first.
@@ -198,7 +182,8 @@ async fn wait_for_lease(
     let mut leader: Option<String> = None;
     let mut failures = Repeats::default();
     loop {
-        match acquire(&engine.state, holder, duration, stop).await? {
+        // A stop does not break this off at once, so that a lease that was just taken is given up.
+        match finish_in_time(engine.state.acquire(holder, duration), stop).await? {
             Ok(Acquired::Ours(lease)) => return Some(lease),
             Ok(Acquired::HeldBy { holder, expires_in }) => {
                 failures = Repeats::default();
@@ -218,29 +203,17 @@ async fn wait_for_lease(
     }
 }
 
-/// Asks for the lease. A stop does not break that off at once, so that a lease that was just taken is given up; `None` if it
-/// takes longer than [`STOP_LIMIT`] even so.
-async fn acquire(
-    state: &State,
-    holder: &Holder,
-    duration: Duration,
-    stop: &CancellationToken,
-) -> Option<Result<Acquired, state::Error>> {
-    tokio::select! {
-        acquired = state.acquire(holder, duration) => Some(acquired),
-        () = limit_after(stop) => None,
-    }
-}
-
-/// Ends [`STOP_LIMIT`] after `stop`.
-async fn limit_after(stop: &CancellationToken) {
-    stop.cancelled().await;
-    sleep(STOP_LIMIT).await;
+/// What `work` comes to; `None` if it has not ended [`STOP_LIMIT`] after `stop`.
+async fn finish_in_time<T>(work: impl Future<Output = T>, stop: &CancellationToken) -> Option<T> {
+    let limit = async {
+        stop.cancelled().await;
+        sleep(STOP_LIMIT).await;
+    };
+    // Boxed: a cycle's future is big, and would be kept in several copies.
+    tokio::select! { result = Box::pin(work) => Some(result), () = limit => None }
 }
 
 /// `every` ± 10 %, so that many copies do not ask their CRMs at the same moment.
 fn jittered(every: Duration) -> Duration {
-    let random = RandomState::new().hash_one(0) % 2_001;
-    let permille = u32::try_from(random).unwrap_or(1_000);
-    every.mul_f64(0.9 + f64::from(permille) / 10_000.0)
+    every.mul_f64(0.9 + 0.2 * fastrand::f64())
 }

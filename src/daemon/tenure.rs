@@ -25,11 +25,11 @@ pub(super) struct Tenure {
 }
 
 impl Tenure {
-    /// Keeps `lease`, which is valid for `duration`, until it is lost, or `stop`.
-    pub(super) fn begin(state: State, lease: Lease, duration: Duration, stop: &CancellationToken) -> Self {
+    /// Keeps `lease` until it is lost, or `stop`.
+    pub(super) fn begin(state: State, lease: Lease, stop: &CancellationToken) -> Self {
         let lease = Arc::new(lease);
         let over = stop.child_token();
-        let keeper = keep(state.clone(), Arc::clone(&lease), duration / 3, over.clone());
+        let keeper = keep(state.clone(), Arc::clone(&lease), over.clone());
         Self {
             state,
             lease,
@@ -65,10 +65,11 @@ impl Tenure {
     }
 }
 
-/// Renews the lease every `every`, until it is lost to another process or has expired.
+/// Renews the lease until it is lost to another process or has expired.
 ///
 /// A cycle renews it as well, on its own connection. As long as one of both gets through, the lease holds.
-async fn keep(state: State, lease: Arc<Lease>, every: Duration, over: CancellationToken) {
+async fn keep(state: State, lease: Arc<Lease>, over: CancellationToken) {
+    let every = lease.duration / 3;
     let valid_until = lease.valid_until();
     let mut pause = every;
     loop {

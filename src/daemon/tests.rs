@@ -16,7 +16,7 @@ use crate::{
     plan::{Limit, Policy},
     proxy::{Behaviour, Proxy},
     secret::SecretSource,
-    state::{CycleFailure, CycleOutcome, Finished, State},
+    state::State,
     wazzup::{Client, Settings},
 };
 
@@ -107,26 +107,6 @@ impl Fixture {
     }
 }
 
-fn finished() -> Finished {
-    Finished {
-        outcome: CycleOutcome::InSync,
-        error: None,
-        counts: None,
-        requests: 0,
-        added: 0,
-        adopted: 0,
-        updated: 0,
-        removed: 0,
-        held: 0,
-        waiting_ids: None,
-        had_list: false,
-        account_proof: None,
-        reported_holds: false,
-        reported_error: false,
-        noteworthy: false,
-    }
-}
-
 fn start(engine: Arc<SyncEngine>, every: Duration) -> (CancellationToken, JoinHandle<()>) {
     let stop = CancellationToken::new();
     let stopping = stop.clone();
@@ -173,36 +153,6 @@ async fn once_gives_the_lease_up_and_says_who_else_has_it() {
     }
 }
 
-#[test]
-fn only_a_stop_interrupts_a_cycle() {
-    let report = |kind: Option<&'static str>| CycleReport {
-        outcome: kind.map_or(CycleOutcome::InSync, |_| CycleOutcome::Failed),
-        finished: Some(Finished {
-            error: kind.map(|kind| CycleFailure {
-                kind,
-                message: String::new(),
-            }),
-            ..finished()
-        }),
-        lost_lease: false,
-    };
-    let interrupted = [outcome(None, true), outcome(Some(report(Some("interrupted"))), true)];
-    for result in interrupted {
-        assert!(matches!(result, Ok(Once::Interrupted)), "{result:?}");
-    }
-    let done = [
-        // A stop that comes while the lease is given up.
-        outcome(Some(report(None)), true),
-        outcome(Some(report(Some("wazzup_unavailable"))), true),
-        outcome(Some(report(None)), false),
-    ];
-    for result in done {
-        assert!(matches!(result, Ok(Once::Done(_))), "{result:?}");
-    }
-    let lost = outcome(None, false);
-    assert!(matches!(lost, Err(state::Error::LeaseLost)), "{lost:?}");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_gives_the_lease_up() {
     let fixture = Fixture::new("daemon_panic");
@@ -212,7 +162,7 @@ async fn a_panic_gives_the_lease_up() {
             let Ok(Acquired::Ours(lease)) = engine.state.acquire(&holder(), LEASE).await else {
                 return;
             };
-            let tenure = Tenure::begin(engine.state.clone(), lease, LEASE, &CancellationToken::new());
+            let tenure = Tenure::begin(engine.state.clone(), lease, &CancellationToken::new());
             within(tenure, async |_: &Tenure| panic!("a bug")).await;
         });
     });

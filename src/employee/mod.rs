@@ -11,8 +11,8 @@ mod tests;
 use std::num::NonZeroU64;
 
 pub use names::NameKey;
-pub use phone::{KnownPhones, PhoneReader, Spelling, UnknownRegion};
-pub use roster::{RejectedRow, Roster, RosterBuilder, RosterEntry, Row, RowProblem};
+pub use phone::{KnownPhones, PhoneReader, Spelling};
+pub use roster::{RejectedRow, Roster, RosterEntry, Row, RowProblem};
 
 use derive_more::{Debug, Display};
 use serde::{Serialize, Serializer};

@@ -37,16 +37,10 @@ pub type KnownPhones = HashMap<Spelling, Option<Phone>>;
 /// Longer texts are no phone and are not even tried: the rules would take minutes for a megabyte.
 const LONGEST_SPELLING: usize = 64;
 
-/// `crm.phone_region` names no region.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not the two upper-case letters of a country, such as `RU`")]
-pub struct UnknownRegion;
-
 /// Reads phones for one region.
 #[derive(Debug, Clone)]
 pub struct PhoneReader {
     region: Region,
-    region_code: String,
     known: KnownPhones,
     /// The digit that stands before national numbers, such as the 8 of `8 926 …`. Known once the library has read such a
     /// number.
@@ -54,11 +48,17 @@ pub struct PhoneReader {
 }
 
 impl PhoneReader {
-    /// A reader for numbers written the way they are in `region`: a two-letter code such as `RU`.
-    pub fn new(region: &str) -> Result<Self, UnknownRegion> {
+    /// A reader for numbers written the way they are in `region`: a two-letter code such as `RU`. The error is the end of a
+    /// sentence about the region.
+    pub fn new(region_code: &str) -> Result<Self, &'static str> {
+        // The default is not looked up: that loads all the rules for phones, which a quiet process can do without.
+        let is_known = region_code == "RU"
+            || PHONE_NUMBER_UTIL
+                .get_supported_regions()
+                .any(|region| region.to_string() == region_code);
+        let region = Region::from_code(region_code).ok().filter(|_| is_known);
         Ok(Self {
-            region: Region::from_code(region).map_err(|_| UnknownRegion)?,
-            region_code: region.to_owned(),
+            region: region.ok_or("must be the two upper-case letters of a country")?,
             known: KnownPhones::new(),
             trunk_prefix: OnceLock::new(),
         })
@@ -81,7 +81,7 @@ impl PhoneReader {
             return Err(None);
         }
         let spelling = Spelling {
-            stored: format!("{} {text}", self.region_code).into(),
+            stored: format!("{} {text}", self.region).into(),
         };
         let phone = match self.known.get(&spelling) {
             Some(known) => *known,

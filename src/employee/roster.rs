@@ -84,6 +84,32 @@ pub struct Roster {
 }
 
 impl Roster {
+    /// Whom the rows name; their phones are read with `phones`.
+    pub fn from_rows<'a>(rows: impl IntoIterator<Item = Row<'a>>, phones: &PhoneReader) -> Self {
+        let mut roster = Self::default();
+        // What came of the rows of each id: rows that parse alike are one, differing ones are a problem.
+        let mut parsed_rows = BTreeMap::new();
+        for row in rows {
+            let Some(id) = row.id.filter(|id| !id.trim().is_empty()) else {
+                roster.missing_ids += 1;
+                continue;
+            };
+            let parsed = parse(id, row, phones);
+            match parsed_rows.entry(shortened(id)) {
+                Entry::Vacant(place) => _ = place.insert(parsed),
+                Entry::Occupied(known) if are_alike(known.get(), &parsed) => {}
+                Entry::Occupied(mut known) => _ = known.insert(Err(RowProblem::DuplicateId)),
+            }
+        }
+        for (id, parsed) in parsed_rows {
+            match parsed {
+                Ok(entry) => roster.entries.push(entry),
+                Err(problem) => roster.rejected.push(RejectedRow { id, problem }),
+            }
+        }
+        roster
+    }
+
     /// How many distinct ids the CRM wants in Wazzup, rejected ones included.
     pub fn eligible(&self) -> usize {
         self.entries.len() + self.rejected.len()
@@ -112,70 +138,21 @@ impl Roster {
     }
 }
 
-/// Takes rows one by one.
-#[derive(Debug)]
-pub struct RosterBuilder {
-    phones: PhoneReader,
-    /// What came of the rows of each id: rows that parse alike are one, differing ones are a problem.
-    rows: BTreeMap<Box<str>, Result<RosterEntry, RowProblem>>,
-    missing_ids: usize,
-}
-
-impl RosterBuilder {
-    /// A builder that reads phones with `phones`.
-    pub fn new(phones: PhoneReader) -> Self {
-        Self {
-            phones,
-            rows: BTreeMap::new(),
-            missing_ids: 0,
-        }
-    }
-
-    /// Takes one row.
-    pub fn push(&mut self, row: Row<'_>) {
-        let Some(id) = row.id.filter(|id| !id.trim().is_empty()) else {
-            self.missing_ids += 1;
-            return;
-        };
-        let parsed = self.parse(id, row);
-        match self.rows.entry(shortened(id)) {
-            Entry::Vacant(place) => _ = place.insert(parsed),
-            Entry::Occupied(known) if are_alike(known.get(), &parsed) => {}
-            Entry::Occupied(mut known) => _ = known.insert(Err(RowProblem::DuplicateId)),
-        }
-    }
-
-    fn parse(&self, id: &str, row: Row<'_>) -> Result<RosterEntry, RowProblem> {
-        let id = EmployeeId::parse(id).ok_or(RowProblem::InvalidId)?;
-        let name = FullName::parse(row.name.unwrap_or_default()).ok_or(RowProblem::InvalidName)?;
-        let reading = self.phones.read(row.phone.unwrap_or_default());
-        let has_unreadable_phone = reading.is_err();
-        let (phone, phone_spelling) = match reading {
-            Ok(Some((phone, spelling))) => (Some(phone), Some(spelling)),
-            Ok(None) => (None, None),
-            Err(spelling) => (None, spelling),
-        };
-        Ok(RosterEntry {
-            employee: Employee { id, name, phone },
-            phone_spelling,
-            has_unreadable_phone,
-        })
-    }
-
-    /// Whom the rows name.
-    pub fn finish(self) -> Roster {
-        let mut roster = Roster {
-            missing_ids: self.missing_ids,
-            ..Roster::default()
-        };
-        for (id, parsed) in self.rows {
-            match parsed {
-                Ok(entry) => roster.entries.push(entry),
-                Err(problem) => roster.rejected.push(RejectedRow { id, problem }),
-            }
-        }
-        roster
-    }
+fn parse(id: &str, row: Row<'_>, phones: &PhoneReader) -> Result<RosterEntry, RowProblem> {
+    let id = EmployeeId::parse(id).ok_or(RowProblem::InvalidId)?;
+    let name = FullName::parse(row.name.unwrap_or_default()).ok_or(RowProblem::InvalidName)?;
+    let reading = phones.read(row.phone.unwrap_or_default());
+    let has_unreadable_phone = reading.is_err();
+    let (phone, phone_spelling) = match reading {
+        Ok(Some((phone, spelling))) => (Some(phone), Some(spelling)),
+        Ok(None) => (None, None),
+        Err(spelling) => (None, spelling),
+    };
+    Ok(RosterEntry {
+        employee: Employee { id, name, phone },
+        phone_spelling,
+        has_unreadable_phone,
+    })
 }
 
 /// Whether two rows of one id say the same. Phones that cannot be read may be spelled in different ways.
@@ -206,11 +183,8 @@ mod tests {
     use super::{super::Phone, *};
 
     fn roster(rows: &[(Option<&str>, Option<&str>, Option<&str>)]) -> Roster {
-        let mut builder = RosterBuilder::new(PhoneReader::new("RU").expect("a region"));
-        for &(id, name, phone) in rows {
-            builder.push(Row { id, name, phone });
-        }
-        builder.finish()
+        let rows = rows.iter().map(|&(id, name, phone)| Row { id, name, phone });
+        Roster::from_rows(rows, &PhoneReader::new("RU").expect("a region"))
     }
 
     fn rejected(roster: &Roster) -> Vec<(&str, &str)> {

@@ -33,7 +33,7 @@ pub use list::{Coverage, RemoteList, Sighting};
 pub(crate) use next_step::NextStep;
 pub use snapshot::{AccountFacts, Acknowledged, LostContent, LostEntry, RecentRemoval, Seats, Snapshot, User};
 
-use crate::employee::{EmployeeId, FullName, RejectedRow, RowProblem};
+use crate::employee::{EmployeeId, FullName, RowProblem};
 
 /// The most entries that Wazzup takes in one request.
 pub const BATCH: usize = 100;
@@ -59,7 +59,6 @@ pub struct Plan {
     pub staying: Vec<StayingUser>,
     /// All open holds, approved ones included.
     pub holds: Holds,
-    pub rejected: Vec<RejectedRow>,
     pub missing_ids: usize,
     /// Everything that is wrong in the CRM's own rows, whether it is known already or not; and what the service refused in
     /// earlier cycles, as far as it is still wanted.
@@ -177,11 +176,10 @@ impl Plan {
         Some(self.seats.free()? + self.tried_beyond_seats)
     }
 
-    /// Whose phone the CRM gives in a way that cannot be taken.
-    pub fn phone_problems(&self) -> impl Iterator<Item = (&str, RowProblem)> {
-        let failures = self.open_failures.values();
-        let local = failures.filter(|failure| failure.is_local && failure.key.operation == Operation::Phone);
-        local.filter_map(|failure| Some((&*failure.key.user_id, failure.code.parse().ok()?)))
+    /// What is wrong in the CRM's own rows: rows that cannot be taken, and phones that are left out.
+    pub fn row_problems(&self) -> impl Iterator<Item = (&FailureKey, RowProblem)> {
+        let local = self.open_failures.values().filter(|failure| failure.is_local);
+        local.filter_map(|failure| Some((&failure.key, failure.code.parse().ok()?)))
     }
 
     pub fn waiting_for_seat(&self) -> impl Iterator<Item = &EmployeeId> {

@@ -92,7 +92,6 @@ impl Plan {
         let tries_beyond = input.snapshot.account.retry_seats || input.list.scheduled;
         let mut plan = Self {
             holds,
-            rejected: input.roster.rejected.clone(),
             missing_ids: input.roster.missing_ids,
             eligible: input.roster.eligible(),
             managed: input.snapshot.users.len(),

@@ -1,16 +1,12 @@
 //! One connection to a database, made when it is needed and used for one transaction after the other.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _,
     postgres::{PgConnectOptions, PgConnection},
 };
-use tokio::{
-    net::lookup_host,
-    sync::{Mutex, MutexGuard},
-    time::{Instant, timeout},
-};
+use tokio::{net::lookup_host, sync::Mutex, time::timeout};
 
 use super::{
     ALIVE_LIMIT, CONNECT_LIMIT,
@@ -19,22 +15,15 @@ use super::{
 };
 use crate::abort;
 
-/// A connection that was in use so short a time ago is not tried before its next use: a cycle uses it many times.
-const FRESH: Duration = Duration::from_secs(1);
-
 /// A database, and the one connection to it. Clones share the connection.
 ///
 /// Not a pool: whoever uses it does one thing after the other, and a pool hides why a connection cannot be made.
+/// And not `Debug`: the options would show the password.
 #[derive(Clone)]
 pub(crate) struct Database {
     options: Arc<PgConnectOptions>,
-    idle: Arc<Mutex<Option<IdleConnection>>>,
-}
-
-/// A connection on which the last transaction ended well.
-struct IdleConnection {
-    connection: PgConnection,
-    since: Instant,
+    /// A connection on which the last transaction ended well.
+    idle: Arc<Mutex<Option<PgConnection>>>,
 }
 
 impl Database {
@@ -54,10 +43,7 @@ impl Database {
         let database = self.clone();
         tokio::spawn(async move {
             let mut idle = database.idle.lock().await;
-            if let Ok(connection) = connect(&database.options).await {
-                let since = Instant::now();
-                *idle = Some(IdleConnection { connection, since });
-            }
+            *idle = connect(&database.options).await.ok();
         });
     }
 
@@ -85,10 +71,19 @@ impl Database {
         begin: &str,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
+        let begin = || AssertSqlSafe(begin.to_owned());
         let mut idle = self.idle.lock().await;
-        let mut connection = self.living_connection(&mut idle).await?;
-        let opened = connection.begin_with(AssertSqlSafe(begin.to_owned())).await;
-        let mut transaction = opened.map_err(Reason::from)?;
+        let mut connection = match idle.take() {
+            Some(connection) => connection,
+            None => connect(&self.options).await?,
+        };
+        let mut transaction = if let Ok(Ok(begun)) = timeout(ALIVE_LIMIT, connection.begin_with(begin())).await {
+            begun
+        } else {
+            // It died while it was idle.
+            connection = connect(&self.options).await?;
+            connection.begin_with(begin()).await.map_err(Reason::from)?
+        };
         let result = work(&mut transaction).await;
         let ended = match &result {
             Ok(_) => {
@@ -100,35 +95,11 @@ impl Database {
             Err(_) => transaction.rollback().await,
         };
         if ended.is_ok() {
-            let since = Instant::now();
-            *idle = Some(IdleConnection { connection, since });
+            *idle = Some(connection);
         }
         let value = result?;
         ended.map_err(Reason::from)?;
         Ok(value)
-    }
-
-    async fn living_connection(
-        &self,
-        idle: &mut MutexGuard<'_, Option<IdleConnection>>,
-    ) -> Result<PgConnection, Reason> {
-        if let Some(mut found) = idle.take() {
-            let is_alive = found.since.elapsed() < FRESH
-                || matches!(timeout(ALIVE_LIMIT, found.connection.ping()).await, Ok(Ok(())));
-            if is_alive {
-                return Ok(found.connection);
-            }
-        }
-        connect(&self.options).await
-    }
-}
-
-impl fmt::Debug for Database {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = address(&self.options);
-        f.debug_struct("Database")
-            .field("address", &address)
-            .finish_non_exhaustive()
     }
 }
 

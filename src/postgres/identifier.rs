@@ -17,6 +17,14 @@ impl Identifier {
         Self { name: name.to_owned() }
     }
 
+    /// A schema of our own, which `text` names.
+    pub(crate) fn own_schema(text: &str) -> Result<Self, String> {
+        if text.starts_with("pg_") || text == "information_schema" {
+            return Err("is a name that Postgres reserves for itself".to_owned());
+        }
+        text.parse()
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.name
     }

@@ -9,6 +9,7 @@ mod identifier;
 #[cfg(test)]
 mod tests;
 mod unnamed;
+mod url;
 
 use std::{net::IpAddr, time::Duration};
 
@@ -16,6 +17,7 @@ pub(crate) use database::{Database, address, connect, socket, suitable};
 pub(crate) use error::{Reason, describe, seconds};
 pub(crate) use identifier::Identifier;
 pub(crate) use unnamed::unnamed;
+pub(crate) use url::DatabaseUrl;
 
 /// How long a server may take from the look-up of its name to a session.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -32,6 +34,10 @@ pub(crate) const CRM_MARGIN: Duration = Duration::from_secs(5);
 /// The address that `host` is, if it is not a name. A URL writes an IPv6 address in brackets.
 pub(crate) fn ip_address(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+pub(crate) fn is_loopback(host: &str) -> bool {
+    host == "localhost" || ip_address(host).is_some_and(|address| address.is_loopback())
 }
 
 /// `name` as an SQL identifier, whatever it consists of.

@@ -24,7 +24,7 @@ pub struct Lease {
     pub(super) holder: String,
     /// The fencing token.
     pub(crate) token: i64,
-    pub(super) duration: Duration,
+    pub(crate) duration: Duration,
     valid_until: watch::Sender<Instant>,
 }
 

@@ -62,7 +62,7 @@ const STATEMENT_TIMEOUT: &str = "60s";
 const IDLE_TIMEOUT: &str = "15s";
 
 /// The state of one account.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct State {
     /// One connection: what is done under the lease is done one after the other.
     database: Database,

@@ -9,7 +9,7 @@ use super::{
     client::Session,
     error::Error,
     exchange::{Call, HttpAnswer},
-    failure::{AttemptFailure, unavailable},
+    failure::AttemptFailure,
     list::{FetchedList, ListBuilder},
     retry::Patience,
     user::{RemoteUser, parse_absent, parse_user},
@@ -52,10 +52,14 @@ impl Session<'_> {
                 let absent = |success: HttpAnswer| parse_absent(&success.into_body()?, user_ids);
                 self.deliver(&call, *attempts, absent).await
             }
-            Request::Ping => Answer {
-                verdict: self.ping().await,
-                loss: Loss::None,
-            },
+            Request::Ping => {
+                let verdict = match self.confirm_usable().await {
+                    Ok(()) => Verdict::Accepted { absent: Vec::new() },
+                    Err(interruption) => Verdict::Interrupted(interruption),
+                };
+                let loss = Loss::None;
+                Answer { verdict, loss }
+            }
         }
     }
 
@@ -79,33 +83,17 @@ impl Session<'_> {
         Answer { verdict, loss }
     }
 
-    /// Whether the service answers, and accepts the key.
-    pub(crate) async fn confirm_usable(&self) -> Result<(), Error> {
-        match self.ping().await {
-            Verdict::Interrupted(interruption) => Err(interruption.into()),
-            Verdict::Accepted { .. } | Verdict::Refused(_) | Verdict::NoDecision(_) => Ok(()),
-        }
-    }
-
-    /// One attempt of `GET /users`, of which only the beginning is read.
-    async fn ping(&self) -> Verdict {
+    /// Whether the service answers, and accepts the key: one attempt of `GET /users`, of which only the beginning is read.
+    pub(crate) async fn confirm_usable(&self) -> Result<(), Interruption> {
         let call = Call::get(USERS, USERS.to_owned(), BEGINNING);
         let attempt = async || {
-            let success = self.success(&call).await?;
-            success
-                .begins_like_list()
-                .then_some(())
-                .ok_or_else(AttemptFailure::web_page)
+            if !self.success(&call).await?.begins_like_list() {
+                return Err(AttemptFailure::web_page());
+            }
+            Ok(())
         };
         let (result, _) = self.retry(&call, Patience::ONE_ATTEMPT, attempt).await;
-        match result {
-            Ok(()) => Verdict::Accepted { absent: Vec::new() },
-            Err(failure) if failure.status == Some(403) => Verdict::Interrupted(Interruption::Forbidden),
-            Err(failure) => match failure.verdict {
-                Verdict::Interrupted(interruption) => Verdict::Interrupted(interruption),
-                _ => unavailable(&failure.reason),
-            },
-        }
+        result.map_err(AttemptFailure::into_interruption)
     }
 
     /// `GET /users`, all pages. Whatever keeps the list from proving to be complete is told in its coverage. One that is
@@ -119,18 +107,16 @@ impl Session<'_> {
             let page = match self.read(&call).await {
                 Ok(Some(page)) => page,
                 Ok(None) => break Coverage::Incomplete("it is too long".to_owned()),
-                Err(failure) => match Error::from_failure(failure, "GET /users") {
-                    error @ Error::Interrupted(Interruption::Unauthorized | Interruption::NotSent(_)) => {
-                        return Err(error);
-                    }
-                    error if list.page_count > 0 => {
-                        break Coverage::Incomplete(format!("a page cannot be had: {error}"));
-                    }
-                    error @ (Error::Interrupted(Interruption::Forbidden) | Error::NotFound { .. }) => {
-                        return Err(error);
-                    }
-                    error => break Coverage::Unavailable(error.to_string()),
-                },
+                Err(error @ Error::Interrupted(Interruption::Unauthorized | Interruption::NotSent(_))) => {
+                    return Err(error);
+                }
+                Err(error) if list.page_count > 0 => {
+                    break Coverage::Incomplete(format!("a page cannot be had: {error}"));
+                }
+                Err(error @ (Error::Interrupted(Interruption::Forbidden) | Error::NotFound { .. })) => {
+                    return Err(error);
+                }
+                Err(error) => break Coverage::Unavailable(error.to_string()),
             };
             match list.add(&page) {
                 Ok(None) => break Coverage::Complete,
@@ -147,28 +133,27 @@ impl Session<'_> {
 
     /// `GET /users/{id}`. `None`: the service says that there is no such user (404).
     pub async fn user(&self, id: &EmployeeId) -> Result<Option<RemoteUser>, Error> {
-        let name = "GET /users/{id}";
-        let useless = |reason: &str| Error::Useless {
-            call: name,
-            reason: String::from(reason),
-        };
-        if !id.has_own_url() {
-            return Err(useless("no URL can name this id"));
-        }
         let path = format!("{USERS}/{}", utf8_percent_encode(id.as_str(), PLAIN));
-        match self.read(&Call::get(USER, path, MAX_USER_BYTES)).await {
-            Ok(Some(body)) => parse_user(&body, id).map(Some).map_err(useless),
-            Ok(None) => Err(useless("it is too big")),
-            Err(failure) if failure.status == Some(404) => Ok(None),
-            Err(failure) => Err(Error::from_failure(failure, name)),
+        let call = Call::get(USER, path, MAX_USER_BYTES);
+        if !id.has_own_url() {
+            return Err(Error::useless(&call, "no URL can name this id"));
+        }
+        match self.read(&call).await {
+            Ok(Some(body)) => {
+                let user = parse_user(&body, id).map_err(|reason| Error::useless(&call, reason))?;
+                Ok(Some(user))
+            }
+            Ok(None) => Err(Error::useless(&call, "it is too big")),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
     /// The body of a success, unless it is longer than the call's limit.
-    async fn read(&self, call: &Call) -> Result<Option<Vec<u8>>, AttemptFailure> {
+    async fn read(&self, call: &Call) -> Result<Option<Vec<u8>>, Error> {
         let attempt = async || Ok(self.success(call).await?.into_body());
         let (result, _) = self.retry(call, self.client.patience, attempt).await;
-        result
+        result.map_err(|failure| Error::from_failure(failure, call))
     }
 
     /// Sends a request of `check --probe` once, whatever is answered. `path` follows the base URL.
@@ -180,6 +165,6 @@ impl Session<'_> {
         };
         let attempt = async || self.exchange(&call).await;
         let (result, _) = self.retry(&call, Patience::ONE_ATTEMPT, attempt).await;
-        result.map_err(|failure| Error::from_failure(failure, "the probe"))
+        result.map_err(|failure| Error::from_failure(failure, &call))
     }
 }

@@ -2,10 +2,11 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use reqwest::{Url, header::HeaderValue, redirect, retry};
+use reqwest::{header::HeaderValue, redirect, retry};
 use tokio::sync::OnceCell;
 
 use super::{
+    base_url::BaseUrl,
     error::Error,
     exchange::causes,
     failure::AttemptFailure,
@@ -17,8 +18,7 @@ use crate::secret::SecretSource;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the API is, such as `https://api.wazzup24.com/v3`; with or without a slash at the end.
-    pub base_url: Url,
+    pub base_url: BaseUrl,
     /// The most that one attempt may take, from the connection to the end of the answer.
     pub timeout: Duration,
     pub requests_per_minute: NonZeroU32,

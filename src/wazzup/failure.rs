@@ -100,8 +100,17 @@ impl AttemptFailure {
         let verdict = Verdict::NoDecision(code.into());
         Self::new(reason, verdict, Loss::MayLand, Retry::AfterBackOff(None))
     }
+
+    /// What this means for whoever sends nothing that the service could decide about.
+    pub(super) fn into_interruption(self) -> Interruption {
+        match (self.status, self.verdict) {
+            (Some(403), _) => Interruption::Forbidden,
+            (_, Verdict::Interrupted(interruption)) => interruption,
+            _ => Interruption::Unavailable(self.reason),
+        }
+    }
 }
 
-pub(super) fn unavailable(reason: &str) -> Verdict {
+fn unavailable(reason: &str) -> Verdict {
     Verdict::Interrupted(Interruption::Unavailable(reason.to_owned()))
 }

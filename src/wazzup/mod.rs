@@ -12,6 +12,7 @@
 //! From outside in: `call` knows the calls of the contract, `retry` decides when an attempt may start and whether
 //! another one follows, `exchange` makes one, and `failure` is the table of what each bad ending means.
 
+mod base_url;
 mod call;
 mod client;
 mod error;

@@ -102,21 +102,20 @@ fn field_name(value: &Value) -> Option<String> {
     value.as_str().filter(|name| is_token(name)).map(str::to_owned)
 }
 
-/// A whole number, also one that is written as a string.
 fn whole_number(value: &Value) -> Option<usize> {
-    match value {
-        Value::Number(number) => usize::try_from(number.as_u64()?).ok(),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    }
+    text_or_number(value)?.trim().parse().ok()
 }
 
 fn phone(value: &Value) -> Option<Phone> {
-    let written = match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        _ => return None,
-    };
-    let digits: String = written.chars().filter(char::is_ascii_digit).collect();
-    Phone::parse(&digits)
+    let mut written = text_or_number(value)?;
+    written.retain(|character| character.is_ascii_digit());
+    Phone::parse(&written)
+}
+
+fn text_or_number(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
 }

@@ -1,7 +1,7 @@
 //! `plan`: what the next cycle would do. Reads the CRM, the state and Wazzup's list; writes nothing.
 
+pub(super) mod advice;
 mod answer;
-pub(super) mod obstacle;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -34,7 +34,7 @@ pub(super) async fn plan(context: &Context, offline: bool, exit_code: bool, form
     let engine = setup::engine(&context.config);
     let peek = engine.state.peek().await?;
     let rows = engine.crm.read().await?;
-    let roster = rows.roster(engine.phone_reader.knowing(peek.snapshot.known_phones()));
+    let roster = rows.roster(&engine.phone_reader.knowing(peek.snapshot.known_phones()));
     let asked = if offline {
         None
     } else {

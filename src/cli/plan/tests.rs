@@ -8,7 +8,7 @@ use super::{
     *,
 };
 use crate::{
-    employee::{EmployeeId, FullName, Phone, PhoneReader, RosterBuilder, Row},
+    employee::{EmployeeId, FullName, Phone, PhoneReader, Roster, Row},
     plan::{
         AccountFacts, Acknowledged, Failure, FailureKey, Hold, Limit, LostContent, LostEntry, OpenFailure, Operation,
         User,
@@ -39,15 +39,12 @@ fn id(text: &str) -> EmployeeId {
 
 /// Rows as `id, name, phone`.
 fn roster(rows: &[(&str, &str, &str)]) -> Roster {
-    let mut builder = RosterBuilder::new(PhoneReader::new("RU").unwrap());
-    for (id, name, phone) in rows {
-        builder.push(Row {
-            id: Some(id),
-            name: Some(name),
-            phone: Some(phone),
-        });
-    }
-    builder.finish()
+    let rows = rows.iter().map(|(id, name, phone)| Row {
+        id: Some(id),
+        name: Some(name),
+        phone: Some(phone),
+    });
+    Roster::from_rows(rows, &PhoneReader::new("RU").unwrap())
 }
 
 /// Users as `id, name, phone, minutes since when they are absent`.

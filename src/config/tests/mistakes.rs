@@ -207,7 +207,7 @@ fn a_variable_that_is_no_text_is_not_shown() {
         "WAZZUP_SYNC__WAZZUP__API_KEY".into(),
         OsString::from_vec(b"key-4711\xff".to_vec()),
     )];
-    let message = Config::load_from(file.path(), env).unwrap_err().to_string();
+    let message = Config::load(file.path(), env).unwrap_err().to_string();
     assert!(
         message.contains("WAZZUP_SYNC__WAZZUP__API_KEY") && !message.contains("4711"),
         "{message}"
@@ -216,7 +216,7 @@ fn a_variable_that_is_no_text_is_not_shown() {
 
 #[test]
 fn a_missing_file_is_named_with_the_remedy() {
-    let message = Config::load_from(Path::new("/nowhere/wazzup.toml"), [])
+    let message = Config::load(Path::new("/nowhere/wazzup.toml"), [])
         .unwrap_err()
         .to_string();
     for part in ["/nowhere/wazzup.toml", "--config", "WAZZUP_SYNC_CONFIG"] {

@@ -42,7 +42,7 @@ fn file(text: &str) -> NamedTempFile {
 fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
     let file = file(text);
     let env: Vec<_> = env.iter().map(|(name, value)| (name.into(), value.into())).collect();
-    Config::load_from(file.path(), env).map_err(|error| {
+    Config::load(file.path(), env).map_err(|error| {
         let (message, debug) = (error.to_string(), format!("{error:?}"));
         for secret in ["hunter2", "4711"] {
             assert!(!message.contains(secret) && !debug.contains(secret), "{message}");
@@ -64,7 +64,7 @@ fn table_name(text: &str) -> TableName {
 #[test]
 fn the_sample_loads_and_says_the_defaults() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/wazzup-sync.toml");
-    let sample = Config::load_from(&path, []).unwrap();
+    let sample = Config::load(&path, []).unwrap();
     assert_eq!(sample.account, "main");
     assert!(matches!(&sample.wazzup.key, SecretSource::File(path) if path == Path::new("/run/secrets/wazzup_api_key")));
     let columns = Columns {
@@ -132,8 +132,8 @@ fn the_defaults_are_safe() {
 fn the_sample_mentions_every_key_and_each_is_taken() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/wazzup-sync.toml");
     let sample = fs::read_to_string(path).unwrap();
-    let (file, text) = (file(""), with(&[]));
-    let mut reader = Reader::new(file.path(), &text, []).unwrap();
+    let file = file(&with(&[]));
+    let mut reader = Reader::new(file.path(), []).unwrap();
     _ = Config::read(&mut reader);
     for (path, value) in reader.known {
         let name = path.rsplit('.').next().unwrap();

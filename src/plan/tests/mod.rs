@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
-use crate::employee::{FullName, Phone, PhoneReader, Roster, RosterBuilder, Row};
+use crate::employee::{FullName, Phone, PhoneReader, Roster, Row};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 const LIMIT: Limit = Limit {
@@ -138,15 +138,12 @@ impl World {
     }
 
     fn plan(&self) -> Plan {
-        let mut builder = RosterBuilder::new(PhoneReader::new("RU").expect("a region"));
-        for (id, name, phone) in &self.rows {
-            builder.push(Row {
-                id: Some(id),
-                name: Some(name),
-                phone: phone.as_deref(),
-            });
-        }
-        let roster: Roster = builder.finish();
+        let rows = self.rows.iter().map(|(id, name, phone)| Row {
+            id: Some(id),
+            name: Some(name),
+            phone: phone.as_deref(),
+        });
+        let roster = Roster::from_rows(rows, &PhoneReader::new("RU").expect("a region"));
         Plan::between(&roster, &self.snapshot, &self.list, &self.policy, NOW)
     }
 }

@@ -113,7 +113,7 @@ fn a_failure_in_the_rows_is_opened_once_and_anew_when_the_rows_have_another() {
     let [opened] = &*plan.marks.opened_failures else {
         panic!("{:?}", plan.marks);
     };
-    assert_eq!((opened.code.as_str(), plan.rejected.len()), ("INVALID_NAME", 1));
+    assert_eq!(opened.code, "INVALID_NAME");
     let stored = OpenFailure::new(opened.clone(), NOW);
     world.snapshot.failures.insert(opened.key.clone(), stored.clone());
     let plan = world.plan();
@@ -157,7 +157,7 @@ fn of_two_who_want_a_phone_it_goes_to_who_has_it_or_may_have_it_or_comes_first()
             .filter(|upsert| upsert.wanted_phone.is_some())
             .map(|upsert| upsert.id().to_string())
             .collect();
-        let denied: Vec<String> = plan.phone_problems().map(|(id, _)| id.to_owned()).collect();
+        let denied: Vec<String> = plan.row_problems().map(|(key, _)| key.user_id.to_string()).collect();
         (owners, denied)
     };
     let strings = |ids: &[&str]| -> Vec<String> { ids.iter().map(ToString::to_string).collect() };
@@ -321,8 +321,9 @@ fn whoever_is_kept_as_acknowledged_keeps_the_phone() {
     assert!(plan.requests() == 0, "{:?}", plan.upserts);
     world.wants("e2", "Employee 2", Some(PHONE));
     let plan = world.plan();
-    let problem = plan.phone_problems().next();
-    assert_eq!(problem, Some(("e2", RowProblem::DuplicatePhoneNumber)));
+    let problem = plan.row_problems().next();
+    let key = FailureKey::new("e2", Operation::Phone);
+    assert_eq!(problem, Some((&key, RowProblem::DuplicatePhoneNumber)));
 }
 
 #[test]

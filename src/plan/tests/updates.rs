@@ -77,8 +77,9 @@ fn a_user_whose_update_is_held_keeps_name_and_phone() {
     let plan = world.plan();
     assert_eq!(ids(&plan.upserts), ["new"]);
     assert_eq!(plan.upserts[0].entry.employee.phone, None);
-    let problem = plan.phone_problems().next();
-    assert_eq!(problem, Some(("new", RowProblem::DuplicatePhoneNumber)));
+    let problem = plan.row_problems().next();
+    let key = FailureKey::new("new", Operation::Phone);
+    assert_eq!(problem, Some((&key, RowProblem::DuplicatePhoneNumber)));
 }
 
 #[test]

@@ -35,7 +35,7 @@ async fn the_key_file_is_read_for_each_session() {
 #[test]
 fn what_is_no_key_is_an_error_that_names_the_file_and_does_not_show_it() {
     let file = tempfile::NamedTempFile::new().expect("a file");
-    let client = client_with("http://host/v3", TIMEOUT, SecretSource::File(file.path().to_owned()));
+    let client = client_with("https://host/v3", TIMEOUT, SecretSource::File(file.path().to_owned()));
     let long = vec![b'k'; 70_000];
     let cases = [
         (&b" \n"[..], "is empty"),
@@ -52,7 +52,7 @@ fn what_is_no_key_is_an_error_that_names_the_file_and_does_not_show_it() {
         assert!(error.starts_with(&beginning), "{error}");
         assert!(!error.contains("two") && !error.contains("kkk"), "{error}");
     }
-    let client = client_with("http://host/v3", TIMEOUT, SecretSource::Literal("".into()));
+    let client = client_with("https://host/v3", TIMEOUT, SecretSource::Literal("".into()));
     let error = client.session(open_gate()).err().expect("no key").to_string();
     assert!(error.starts_with("the Wazzup API key is empty: "), "{error}");
 }
@@ -64,7 +64,7 @@ async fn only_a_regular_file_is_read_as_a_key() {
     let made = Command::new("mkfifo").arg(&fifo).status().expect("mkfifo is there");
     assert!(made.success());
     for path in [fifo, folder.path().to_owned(), "/dev/null".into()] {
-        let client = client_with("http://host/v3", TIMEOUT, SecretSource::File(path));
+        let client = client_with("https://host/v3", TIMEOUT, SecretSource::File(path));
         let opened = tokio::task::spawn_blocking(move || client.session(open_gate()).err());
         let error = timeout(TIMEOUT, opened).await.expect("it does not block");
         let error = error.expect("no panic").expect("no key").to_string();
@@ -90,6 +90,6 @@ fn the_fingerprint_stands_for_address_and_key() {
 fn debug_shows_neither_key_nor_file_content() {
     let source = SecretSource::Literal("the-secret".into());
     assert!(!format!("{source:?}").contains("secret"));
-    let client = client_with("http://host/v3", TIMEOUT, source);
+    let client = client_with("https://host/v3", TIMEOUT, source);
     assert!(!format!("{client:?}").contains("secret"));
 }

@@ -10,11 +10,8 @@ use reqwest::Url;
 use secrecy::ExposeSecret as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use super::rules;
-use crate::{
-    postgres::{address, ip_address, socket},
-    secret::SecretSource,
-};
+use super::{address, ip_address, is_loopback, socket};
+use crate::secret::SecretSource;
 
 /// A password with one of these characters would be read as the end of the host's name.
 const PERCENT_ENCODE: &str = "in the user and the password, write special characters as percent codes: %40 for @, %2F for /, %23 for #, %3F for ?";
@@ -32,7 +29,7 @@ pub(crate) struct DatabaseUrl {
 
 impl DatabaseUrl {
     /// The URL, or what is wrong with it, as the end of a sentence about its key.
-    pub(super) fn new(source: &SecretSource) -> Result<Self, String> {
+    pub(crate) fn new(source: &SecretSource) -> Result<Self, String> {
         let file = source.file().map(Path::to_owned);
         let url = source.read().map_err(|problem| match &file {
             Some(path) => format!("names the file {}, which {problem}", path.display()),
@@ -48,7 +45,7 @@ impl DatabaseUrl {
     }
 
     /// What is unsafe about the way the connection is encrypted.
-    pub(super) fn ssl_warning(&self) -> Option<&'static str> {
+    pub(crate) fn ssl_warning(&self) -> Option<&'static str> {
         let accepts_any_certificate = matches!(self.options.get_ssl_mode(), PgSslMode::Require);
         (accepts_any_certificate && is_remote(&self.options)).then_some(
             "sslmode=require accepts any certificate, so anybody on the way can pose as the database and read the \
@@ -108,7 +105,7 @@ fn has_unencoded_password(rest: &str) -> bool {
 }
 
 fn is_remote(options: &PgConnectOptions) -> bool {
-    socket(options).is_none() && !rules::is_loopback(options.get_host())
+    socket(options).is_none() && !is_loopback(options.get_host())
 }
 
 /// A host's name or address, as far as its characters tell.
