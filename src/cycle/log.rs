@@ -176,9 +176,8 @@ impl<'c> CycleLog<'c> {
 
     /// Logs who was added, who recovered and who waits for a seat.
     pub(super) fn delivered(report: &Report) {
-        let delivered = report.delivered.iter();
-        let added = delivered.filter(|delivered| delivered.change == Change::Add);
-        let added: BTreeSet<&str> = added.map(|delivered| delivered.id.as_str()).collect();
+        let added = report.delivered.iter().filter(|entry| entry.change == Change::Add);
+        let added: BTreeSet<&str> = added.map(|entry| entry.employee.id.as_str()).collect();
         if !added.is_empty() {
             events::users_added(&added);
         }

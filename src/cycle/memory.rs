@@ -4,8 +4,8 @@ use tokio::time::Instant;
 
 #[derive(Debug)]
 pub struct Memory {
-    /// This process has yet to read Wazzup's list.
-    pub(super) list_at_start: bool,
+    /// Wazzup's list is due in the next cycle: this process has not led before, or not for a while.
+    pub(crate) list_at_start: bool,
     /// When the log last said that a cycle finished.
     pub(super) finished_logged: Option<Instant>,
     pub(super) state_failure: Option<StateFailure>,
@@ -27,11 +27,6 @@ impl Memory {
             finished_logged: None,
             state_failure: None,
         }
-    }
-
-    /// Wazzup's list is due in the next cycle: this process has not led for a while.
-    pub(crate) fn make_list_due(&mut self) {
-        self.list_at_start = true;
     }
 
     /// The state can be used again, although no cycle runs here.

@@ -87,7 +87,7 @@ pub async fn run(engine: &SyncEngine, schedule: Schedule, mut listener: Listener
     events::daemon_started(crate::VERSION, &holder.name);
     let mut memory = Memory::new(true);
     while !stop.is_cancelled() {
-        memory.make_list_due();
+        memory.list_at_start = true;
         let Some(lease) = wait_for_lease(engine, schedule.lease, &holder, &mut memory, stop).await else {
             break;
         };

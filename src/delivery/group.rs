@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::request::{Attempts, Refusal, RefusalCode, Request};
 use crate::{
     employee::{EmployeeId, Phone},
-    plan::{BatchEntry, Change, Operation, PlannedUpsert},
+    plan::{BatchEntry, Change, Operation},
 };
 
 /// One user on the way.
@@ -38,16 +38,6 @@ impl Item {
             completes: true,
             phone_refusal: None,
             named_entry: None,
-        }
-    }
-
-    pub(super) fn upsert(upsert: &PlannedUpsert) -> Self {
-        Self {
-            wanted_phone: upsert.wanted_phone,
-            takes_seat: upsert.takes_seat,
-            waits_for: upsert.waits_for.clone(),
-            phone_waits_for: upsert.phone_waits_for.clone(),
-            ..Self::new(upsert.id(), Some(&upsert.entry))
         }
     }
 

@@ -18,7 +18,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-pub use report::{Delivered, Report, Step};
+pub use report::{Report, Step};
 pub use request::{
     Answer, Attempts, Interruption, InvalidEntry, Loss, NotSent, Refusal, RefusalCode, Request, Verdict,
 };
@@ -197,10 +197,7 @@ impl Delivery {
         if item.completes {
             self.report.pending.remove(&item.id);
         }
-        self.report.delivered.push(Delivered {
-            id: item.id.clone(),
-            change: entry.change,
-        });
+        self.report.delivered.push(entry.clone());
         self.close_failures(item, entry);
         // Whoever was just delivered is in sync, too; and a control is never sent other than as acknowledged last.
         let is_control = match &self.control {

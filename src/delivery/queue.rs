@@ -59,8 +59,12 @@ impl Queue {
         }
         for upsert in &plan.upserts {
             planned.push_back(Item {
+                wanted_phone: upsert.wanted_phone,
+                takes_seat: upsert.takes_seat,
+                waits_for: upsert.waits_for.clone(),
+                phone_waits_for: upsert.phone_waits_for.clone(),
                 completes: !plan.waiting.contains_key(upsert.id()),
-                ..Item::upsert(upsert)
+                ..Item::new(upsert.id(), Some(&upsert.entry))
             });
         }
         Self {

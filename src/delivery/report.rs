@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use strum::IntoEnumIterator as _;
 
-use super::{Change, Interruption, Loss, Request};
+use super::{BatchEntry, Change, Interruption, Loss, Request};
 use crate::{
     employee::EmployeeId,
     plan::{Failure, FailureKey, Failures, Operation, Plan, PlannedUpsert, Seats, Waiting},
@@ -40,7 +40,7 @@ pub struct Report {
     /// Writing requests that were attempted, whatever the answer.
     pub requests: usize,
     /// In the order of delivery.
-    pub delivered: Vec<Delivered>,
+    pub delivered: Vec<BatchEntry>,
     /// How many users are gone.
     pub removed: usize,
     /// The failures that are open now, those of the CRM's own rows included.
@@ -57,13 +57,6 @@ pub struct Report {
     pub seats_limit: Option<usize>,
     /// Why it ended early.
     pub interruption: Option<Interruption>,
-}
-
-/// A delivered upsert.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivered {
-    pub id: EmployeeId,
-    pub change: Change,
 }
 
 impl Report {
@@ -84,9 +77,9 @@ impl Report {
     /// How many users were delivered with one of `changes`; one who gave up a phone first counts once.
     pub fn count(&self, changes: &[Change]) -> usize {
         let mut users: BTreeSet<&EmployeeId> = BTreeSet::new();
-        for delivered in &self.delivered {
-            if changes.contains(&delivered.change) {
-                users.insert(&delivered.id);
+        for entry in &self.delivered {
+            if changes.contains(&entry.change) {
+                users.insert(&entry.employee.id);
             }
         }
         users.len()

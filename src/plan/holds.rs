@@ -50,7 +50,7 @@ impl HoldKey {
 pub type Holds = BTreeMap<HoldKey, Hold>;
 
 /// An open hold. `Debug` hides its content and the CRM's row, which can hold names and phones.
-#[derive(derive_more::Debug, Clone, PartialEq, Eq)]
+#[derive(derive_more::Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Hold {
     /// What exactly is held: an approval is for this content only. By kind: the fingerprint (account),
     /// since when the user is absent (remove), the new name and phone as JSON (update), the name in Wazzup (takeover).
@@ -65,14 +65,17 @@ pub struct Hold {
     pub since: Timestamp,
     /// It outlasts its reason: it ends by approval, or when the user is back or the CRM's values change.
     pub sticky: bool,
+    #[serde(flatten)]
     pub approved: Option<Approval>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Approval {
     /// When the order was given.
+    #[serde(rename = "approved_at")]
     pub at: Timestamp,
     /// User and host.
+    #[serde(rename = "approved_by")]
     pub by: String,
 }
 

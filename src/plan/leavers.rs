@@ -241,8 +241,8 @@ fn reason_to_hold_untried(input: Input<'_>, leavers: &[Leaver<'_>]) -> Option<St
         .filter(|leaver| !leaver.is_approved() && !leaver.was_tried(input));
     let untried: BTreeSet<&EmployeeId> = untried.map(|leaver| leaver.id).collect();
     let mut recent = 0;
-    for (id, removal) in &snapshot.recent_removals {
-        recent += usize::from(!removal.approved && !untried.contains(id));
+    for (id, is_approved) in &snapshot.recent_removals {
+        recent += usize::from(!is_approved && !untried.contains(id));
     }
     let count = untried.len();
     let limit = policy.removals.of(snapshot.users.len());

@@ -31,7 +31,7 @@ pub use failures::{Failure, FailureKey, Failures, OpenFailure, Operation, back_o
 pub use holds::{Approval, Hold, HoldKey, HoldKind, Holds, Limit, Policy};
 pub use list::{Coverage, RemoteList, Sighting};
 pub(crate) use next_step::NextStep;
-pub use snapshot::{AccountFacts, Acknowledged, LostContent, LostEntry, RecentRemoval, Seats, Snapshot, User};
+pub use snapshot::{AccountFacts, Acknowledged, LostContent, LostEntry, Seats, Snapshot, User};
 
 use crate::employee::{EmployeeId, FullName, RowProblem};
 

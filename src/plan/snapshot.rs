@@ -18,8 +18,8 @@ pub struct Snapshot {
     pub failures: BTreeMap<FailureKey, OpenFailure>,
     /// Open holds, approved ones included.
     pub holds: Holds,
-    /// Who was removed in the last 24 hours.
-    pub recent_removals: BTreeMap<EmployeeId, RecentRemoval>,
+    /// Who was removed in the last 24 hours, and whether somebody approved it, so that the brake does not count it.
+    pub recent_removals: BTreeMap<EmployeeId, bool>,
     pub account: AccountFacts,
 }
 
@@ -76,13 +76,6 @@ pub enum LostContent {
     },
     #[serde(rename = "remove")]
     Removal,
-}
-
-/// A removal of the last 24 hours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RecentRemoval {
-    /// Somebody approved it, so the brake does not count it.
-    pub approved: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

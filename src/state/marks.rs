@@ -130,15 +130,8 @@ impl Transaction<'_> {
 }
 
 pub(super) fn hold_row(key: &HoldKey, hold: &Hold) -> Value {
-    json!({
-        "user_id": key.user_id,
-        "kind": key.kind,
-        "content": hold.content,
-        "crm_row": hold.crm_row,
-        "reason": hold.reason,
-        "since": hold.since,
-        "sticky": hold.sticky,
-        "approved_at": hold.approved.as_ref().map(|approval| approval.at),
-        "approved_by": hold.approved.as_ref().map(|approval| &approval.by),
-    })
+    let mut row = json!(hold);
+    row["user_id"] = json!(key.user_id);
+    row["kind"] = json!(key.kind);
+    row
 }

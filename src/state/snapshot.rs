@@ -9,7 +9,7 @@ use crate::{
     employee::{EmployeeId, FullName, Phone, Spelling},
     plan::{
         AccountFacts, Acknowledged, Approval, Failure, FailureKey, Hold, HoldKey, Holds, LostContent, LostEntry,
-        OpenFailure, RecentRemoval, Snapshot, User,
+        OpenFailure, Snapshot, User,
     },
 };
 
@@ -198,7 +198,7 @@ impl Transaction<'_> {
     }
 
     /// The removals of the last 24 hours. Whoever was removed twice counts as approved only if both were.
-    async fn load_recent_removals(&mut self) -> Result<BTreeMap<EmployeeId, RecentRemoval>, Error> {
+    async fn load_recent_removals(&mut self) -> Result<BTreeMap<EmployeeId, bool>, Error> {
         let rows = sqlx::query!(
             r#"SELECT user_id, bool_and(approved_by IS NOT NULL) AS "approved!" FROM history
                WHERE account = $1 AND operation = 'remove' AND at > now() - interval '24 hours' GROUP BY user_id"#,
@@ -209,7 +209,7 @@ impl Transaction<'_> {
         let mut removals = BTreeMap::new();
         for row in rows {
             if let Some(id) = EmployeeId::parse(&row.user_id) {
-                removals.insert(id, RecentRemoval { approved: row.approved });
+                removals.insert(id, row.approved);
             }
         }
         Ok(removals)

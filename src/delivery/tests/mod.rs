@@ -169,7 +169,11 @@ fn failed(recorded: &Step) -> Vec<(&str, Operation)> {
 }
 
 fn delivered(report: &Report) -> BTreeSet<&str> {
-    report.delivered.iter().map(|delivered| delivered.id.as_str()).collect()
+    report
+        .delivered
+        .iter()
+        .map(|entry| entry.employee.id.as_str())
+        .collect()
 }
 
 /// A plan that adds nobody, and changes these users; a `+` gives one a phone.
@@ -275,8 +279,7 @@ fn entries_set_aside_are_not_forgotten_when_the_batch_is_too_large() {
         2 => refused(RefusalCode::TooManyEntities),
         _ => ACCEPTED,
     });
-    let delivered: BTreeSet<&str> = report.delivered.iter().map(|delivered| delivered.id.as_str()).collect();
-    assert_eq!(delivered, BTreeSet::from(["a", "b", "c"]));
+    assert_eq!(delivered(&report), BTreeSet::from(["a", "b", "c"]));
 }
 
 #[test]

@@ -48,12 +48,11 @@ fn a_newcomer_does_not_show_that_the_others_have_left() {
 fn removals_of_the_last_day_count_but_approved_ones_and_those_of_the_same_users() {
     let mut world = World::with_users(40);
     world.lacks(3, MINUTE);
-    let recent = |approved| RecentRemoval { approved };
     for (id, approved) in [("x", false), ("y", false), ("approved", true), ("e1", false)] {
-        world.snapshot.recent_removals.insert(employee_id(id), recent(approved));
+        world.snapshot.recent_removals.insert(employee_id(id), approved);
     }
     assert_eq!(removed(&world.plan()), ["e1", "e2", "e3"]);
-    world.snapshot.recent_removals.insert(employee_id("z"), recent(false));
+    world.snapshot.recent_removals.insert(employee_id("z"), false);
     let plan = world.plan();
     assert_eq!(removed(&plan), Vec::<&str>::new());
     let reason = &plan.holds[&HoldKey::new(HoldKind::Remove, "e1")].reason;

@@ -188,7 +188,7 @@ async fn a_removal_leaves_a_bare_row_where_a_lost_upsert_may_bring_the_user_back
             .snapshot
             .recent_removals
             .values()
-            .all(|removal| removal.approved)
+            .all(|is_approved| *is_approved)
     );
     assert_eq!(opening.snapshot.recent_removals.len(), 2);
     let boris = fixture.state.history("2", 1).await.expect("a history").remove(0);

@@ -8,7 +8,7 @@ use pure_core::{
     employee::{EmployeeId, Phone},
     plan::{
         Acknowledged, Approval, Failure, FailureKey, Hold, HoldKey, HoldKind, LostContent, LostEntry, Marks,
-        OpenFailure, RecentRemoval, Seats, Snapshot, User,
+        OpenFailure, Seats, Snapshot, User,
     },
 };
 
@@ -123,13 +123,12 @@ impl State {
         self.in_flight.is_none() && self.tables.lost.keys().all(|id| waiting.contains(id))
     }
 
-    fn recent_removals(&self, now: Timestamp) -> BTreeMap<EmployeeId, RecentRemoval> {
-        let mut recent: BTreeMap<EmployeeId, RecentRemoval> = BTreeMap::new();
+    fn recent_removals(&self, now: Timestamp) -> BTreeMap<EmployeeId, bool> {
+        let mut recent: BTreeMap<EmployeeId, bool> = BTreeMap::new();
         for removal in &self.removals {
             if removal.at + SignedDuration::from_hours(24) > now {
                 let entry = recent.entry(removal.user_id.clone());
-                let of_user = entry.or_insert(RecentRemoval { approved: true });
-                of_user.approved &= removal.approved;
+                *entry.or_insert(true) &= removal.approved;
             }
         }
         recent
