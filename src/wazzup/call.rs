@@ -10,14 +10,14 @@ use super::{
     error::Error,
     exchange::{Call, HttpAnswer},
     failure::AttemptFailure,
-    list::{FetchedList, ListBuilder},
+    list::ListBuilder,
     retry::Patience,
     user::{RemoteUser, parse_absent, parse_user},
 };
 use crate::{
     delivery::{Answer, Attempts, Interruption, Loss, Request, Verdict},
     employee::{Employee, EmployeeId},
-    plan::Coverage,
+    plan::{Coverage, RemoteList},
 };
 
 const USERS: &str = "users";
@@ -96,10 +96,10 @@ impl Session<'_> {
         result.map_err(AttemptFailure::into_interruption)
     }
 
-    /// `GET /users`, all pages. Whatever keeps the list from proving to be complete is told in its coverage. One that is
-    /// far longer than the `expected` number of users is given up. An error only if the key is refused, nothing may be sent,
-    /// or the first page is not found.
-    pub async fn users(&self, expected: usize) -> Result<FetchedList, Error> {
+    /// `GET /users`, all pages, into `remote_list`. Whatever keeps the list from proving to be complete is told in its
+    /// coverage. One that is far longer than the `expected` number of users is given up. An error only if the key is refused,
+    /// nothing may be sent, or the first page is not found.
+    pub async fn read_list(&self, expected: usize, remote_list: &mut RemoteList) -> Result<(), Error> {
         let latest_page = Instant::now() + self.client.timeout * MAX_TIMEOUTS_OF_A_LIST;
         let mut list = ListBuilder::new(expected);
         let mut call = Call::get(USERS, USERS.to_owned(), list.room);
@@ -127,8 +127,8 @@ impl Session<'_> {
                 Err(reason) => break Coverage::Incomplete(reason),
             }
         };
-        let names = list.names;
-        Ok(FetchedList { names, coverage })
+        remote_list.add_list(list.names, coverage);
+        Ok(())
     }
 
     /// `GET /users/{id}`. `None`: the service says that there is no such user (404).
