@@ -21,7 +21,7 @@ const PERCENT_ENCODE: &str = "in the user and the password, write special charac
 /// To a host that is neither loopback nor a socket, the mode is `verify-full` unless the URL names `disable`, `require`
 /// or `verify-ca`.
 #[derive(Clone, Debug)]
-#[debug("DatabaseUrl({})", self.address())]
+#[debug("DatabaseUrl({:?})", self.address())]
 pub(crate) struct DatabaseUrl {
     pub(crate) options: PgConnectOptions,
     /// The file that the URL was read from, if it has one of its own.
