@@ -62,6 +62,8 @@ pub(crate) fn printable_json(json: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
@@ -99,5 +101,14 @@ mod tests {
         }
         let harmless = "Анна-Мария O’Neill 王小明 🙂 é e\u{301}";
         assert!(matches!(printable(harmless), Cow::Borrowed(text) if text == harmless));
+    }
+
+    #[test]
+    fn json_has_nothing_harmful_raw() {
+        let value = json!({"name": "a\u{9b}\u{202e}\u{e0041}\n\u{7f}é"});
+        let text = printable_json(&format!("{value:#}"));
+        assert_eq!(text, "{\n  \"name\": \"a\\u009b\\u202e\\udb40\\udc41\\n\\u007fé\"\n}");
+        let read: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, value);
     }
 }

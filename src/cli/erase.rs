@@ -2,15 +2,10 @@
 
 use anyhow::bail;
 
-use super::{Context, Exit, UsageError, page::say, setup, text::counted};
+use super::{Context, Exit, page::say, setup, text::counted};
 use crate::state::Erasure;
 
 pub(super) async fn erase(context: &Context, id: &str) -> anyhow::Result<Exit> {
-    if id.trim().is_empty() {
-        bail!(UsageError(
-            "nothing was erased: an id has at least one character".to_owned()
-        ));
-    }
     let rows = setup::crm(&context.config).rows_of(id).await?;
     let is_employee = rows.iter().any(|row| row.id.as_deref() == Some(id) && row.is_active);
     let state = setup::state(&context.config);

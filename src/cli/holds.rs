@@ -8,45 +8,50 @@ use serde_json::{Value, json};
 use super::{
     invocation::Invocation,
     page::{Advice, CHANGE, Page, REMOVAL},
-    text::{ago, counted, in_words, natural_order, value_in_words},
+    text::{counted, natural_order, value_in_words},
 };
-use crate::plan::{Acknowledged, Hold, HoldKey, HoldKind, Holds, Snapshot};
+use crate::plan::{Acknowledged, Hold, HoldKey, HoldKind, Snapshot};
 
+/// Holds that differ only in whom they concern.
 #[derive(Debug)]
 pub(super) struct HoldGroup<'a> {
-    pub(super) kind: HoldKind,
+    is_approved: bool,
+    kind: HoldKind,
     reason: &'a str,
     /// In the natural order of the ids.
     pub(super) holds: Vec<(&'a HoldKey, &'a Hold)>,
 }
 
-/// What `status` and `explain` say of `holds` to programs.
-pub(super) fn holds_as_json(holds: &Holds) -> Value {
-    let holds = holds.iter().map(|(key, hold)| {
-        let approval = hold.approved.as_ref();
-        json!({
-            "user_id": key.concerned_user(),
-            "kind": key.kind,
-            "content": hold.content,
-            "reason": hold.reason,
-            "since": hold.since,
-            "approved": approval.is_some(),
-            "approved_by": approval.map(|approval| &approval.by),
-            "approved_at": approval.map(|approval| approval.at),
-        })
-    });
-    holds.collect()
+/// What `status` and `explain` say of a hold to programs.
+pub(super) fn hold_as_json((key, hold): (&HoldKey, &Hold)) -> Value {
+    let approval = hold.approved.as_ref();
+    json!({
+        "user_id": key.concerned_user(),
+        "kind": key.kind,
+        "content": hold.content,
+        "reason": hold.reason,
+        "since": hold.since,
+        "approved": approval.is_some(),
+        "approved_by": approval.map(|approval| &approval.by),
+        "approved_at": approval.map(|approval| approval.at),
+    })
 }
 
-/// Groups `holds`, in the order of the kinds.
+/// Groups `holds`, in the order of the kinds; those that are approved last.
 pub(super) fn grouped<'a>(holds: impl IntoIterator<Item = (&'a HoldKey, &'a Hold)>) -> Vec<HoldGroup<'a>> {
-    let mut groups: BTreeMap<(HoldKind, &str), Vec<_>> = BTreeMap::new();
+    let mut groups: BTreeMap<(bool, HoldKind, &str), Vec<_>> = BTreeMap::new();
     for (key, hold) in holds {
-        groups.entry((key.kind, &*hold.reason)).or_default().push((key, hold));
+        let group = (hold.approved.is_some(), key.kind, hold.reason.as_str());
+        groups.entry(group).or_default().push((key, hold));
     }
-    let groups = groups.into_iter().map(|((kind, reason), mut holds)| {
+    let groups = groups.into_iter().map(|((is_approved, kind, reason), mut holds)| {
         holds.sort_by(|(left, _), (right, _)| natural_order(&left.user_id, &right.user_id));
-        HoldGroup { kind, reason, holds }
+        HoldGroup {
+            is_approved,
+            kind,
+            reason,
+            holds,
+        }
     });
     groups.collect()
 }
@@ -111,6 +116,9 @@ impl HoldGroup<'_> {
 
     /// The same, with what to do about it.
     pub(super) fn advice(&self, managed: usize, invocation: &Invocation, now: Timestamp) -> Advice {
+        if self.is_approved {
+            return Advice::good(self.title(managed)).with("approved: carried out in the next cycle, if still due");
+        }
         let first = self.holds.iter().map(|(_, hold)| hold.since).min();
         let command = invocation.command("approve");
         let remedy = remedy_for_hold(self.kind, first.unwrap_or(now), &command, now);
@@ -126,37 +134,17 @@ impl HoldGroup<'_> {
     pub(super) fn write_users(&self, page: &mut Page, snapshot: &Snapshot) {
         let style = if self.kind == HoldKind::Remove { REMOVAL } else { CHANGE };
         for (key, hold) in &self.holds {
-            let Some(id) = key.concerned_user() else { continue };
-            let user = snapshot.users.get(id);
-            let acknowledged = user.and_then(|user| user.acknowledged.as_ref());
-            page.user(style, "hold", id, &hold_in_words(key.kind, hold, acknowledged));
+            if let Some(id) = key.concerned_user() {
+                page.user(style, "hold", id, &hold_in_words(key, hold, snapshot));
+            }
         }
     }
 }
 
-/// One hold by itself: what is held, for how long, why, and who approved it.
-pub(super) fn single_hold_in_words(
-    key: &HoldKey,
-    hold: &Hold,
-    acknowledged: Option<&Acknowledged>,
-    now: Timestamp,
-) -> String {
-    let mut parts = vec![match now.duration_since(hold.since) {
-        duration if duration.is_zero() => format!("{}, from the next cycle on", noun_for_hold(key.kind)),
-        duration => format!("{}, for {}", noun_for_hold(key.kind), in_words(duration)),
-    }];
-    parts.push(hold_in_words(key.kind, hold, acknowledged));
-    parts.push(hold.reason.clone());
-    if let Some(approval) = &hold.approved {
-        parts.push(format!("approved by {} {}", approval.by, ago(now, approval.at)));
-    }
-    parts.retain(|part| !part.is_empty());
-    parts.join("; ")
-}
-
-/// What exactly is held about a user who is in Wazzup as `acknowledged`.
-fn hold_in_words(kind: HoldKind, hold: &Hold, acknowledged: Option<&Acknowledged>) -> String {
-    match kind {
+/// What exactly is held about a user of the `snapshot`; nothing of the whole account.
+pub(super) fn hold_in_words(key: &HoldKey, hold: &Hold, snapshot: &Snapshot) -> String {
+    let acknowledged = snapshot.acknowledged(&key.user_id);
+    match key.kind {
         HoldKind::Account => String::new(),
         HoldKind::Remove => shown_name(acknowledged.map(|user| user.name.as_str())).to_owned(),
         HoldKind::Update => {

@@ -112,7 +112,7 @@ enum Verb {
     /// Show everything about one person, from the CRM's row to what to do
     Explain {
         /// The employee's id
-        #[arg(allow_negative_numbers = true)]
+        #[arg(allow_negative_numbers = true, value_parser = parse_id)]
         id: String,
         /// How the answer is printed
         #[arg(long, value_enum, default_value_t)]
@@ -139,11 +139,18 @@ enum Verb {
     /// Remove the name and phone of somebody who has left from the state
     Erase {
         /// The id of the person who has left
-        #[arg(allow_negative_numbers = true)]
+        #[arg(allow_negative_numbers = true, value_parser = parse_id)]
         id: String,
     },
     /// Exit with 0 if this copy is healthy; for container health checks
     Healthcheck,
+}
+
+fn parse_id(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() {
+        return Err("the id is blank, and no user can have such an id; `plan` counts the rows without one");
+    }
+    Ok(text.to_owned())
 }
 
 #[derive(Debug, Clone, Copy, Default, ValueEnum)]

@@ -191,12 +191,11 @@ pub(super) fn say(text: &str) -> io::Result<()> {
     page.print()
 }
 
-/// Writes a paragraph to standard error: what a question is about is no part of an answer, which may go into a file.
-pub(super) fn say_beside_answer(text: &str) -> io::Result<()> {
-    let mut page = Page::with_width(columns_of(&io::stderr()).unwrap_or(80));
-    page.paragraph(text);
-    let mut err = anstream::stderr().lock();
-    err.write_all(page.text.as_bytes())?;
+/// Writes a question to standard error, and leaves the cursor behind it. It is no part of an answer, which may go into a file.
+pub(super) fn ask(question: &str) -> io::Result<()> {
+    let width = columns_of(&io::stderr()).unwrap_or(80);
+    let mut err = io::stderr().lock();
+    write!(err, "{} ", wrap(&printable(question), Options::new(width - 1)))?;
     err.flush()
 }
 
@@ -211,13 +210,10 @@ pub(super) fn note(text: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Prints JSON in which every harmful character is written as `\u001b`.
 pub(super) fn print_json(answer: &impl Serialize) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{}", safe_json(answer)?)
-}
-
-/// JSON in which every harmful character is written as `\u001b`.
-fn safe_json(answer: &impl Serialize) -> serde_json::Result<String> {
-    Ok(printable_json(&serde_json::to_string_pretty(answer)?))
+    let json = serde_json::to_string_pretty(answer)?;
+    writeln!(io::stdout().lock(), "{}", printable_json(&json))
 }
 
 /// The columns of a terminal, but at least 60 and at most 120; `None` if it is none.
@@ -250,8 +246,6 @@ fn wrap(text: &str, options: Options<'_>) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use serde_json::json;
-
     use super::*;
 
     /// What `write` shows in 80 columns. Whatever the terminal's width, nothing is wider.
@@ -315,14 +309,5 @@ pub(super) mod tests {
             page.text,
             "\x1b[31mremove\x1b[0m          2\n\x1b[1mHeld\x1b[0m            \x1b[31m✗ one\x1b[0m\n"
         );
-    }
-
-    #[test]
-    fn json_has_nothing_harmful_raw() {
-        let value = json!({"name": "a\u{9b}\u{202e}\u{e0041}\n\u{7f}é"});
-        let text = safe_json(&value).unwrap();
-        assert_eq!(text, "{\n  \"name\": \"a\\u009b\\u202e\\udb40\\udc41\\n\\u007fé\"\n}");
-        let read: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(read, value);
     }
 }

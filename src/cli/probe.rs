@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Context, Exit, Format, UsageError, page::say_beside_answer, question::Question, setup};
+use super::{Context, Exit, Format, UsageError, question::Question, setup};
 use crate::{
     employee::EmployeeId,
     wazzup::{Client, Error as WazzupError, HttpAnswer, RemoteUser, Session},
@@ -71,13 +71,13 @@ fn ask_for_consent(context: &Context, phone: Option<&str>) -> anyhow::Result<()>
         None => "They get no phone, so nothing is found out about phones: --phone NUMBER names one.".to_owned(),
     };
     let url = &context.config.wazzup.base_url;
-    say_beside_answer(&format!(
-        "This creates two users in the Wazzup account behind {url}: {FIRST} and {SECOND}, both with a name that begins with \
-         “{NAME}”. It changes them, sends one request that should be refused, and removes both. {phone} For some seconds \
-         they take two seats. No other user is changed or removed, and nothing is written into the state."
-    ))?;
     let question = Question {
-        text: "Create and remove these two users?".to_owned(),
+        text: format!(
+            "This creates two users in the Wazzup account behind {url}: {FIRST} and {SECOND}, both with a name that begins \
+             with “{NAME}”. It changes them, sends one request that should be refused, and removes both. {phone} For some \
+             seconds they take two seats. No other user is changed or removed, and nothing is written into the state. \
+             Create and remove these two users?"
+        ),
         number: None,
     };
     let command = context.invocation.command("check --probe --yes");
@@ -109,10 +109,6 @@ impl Probe<'_> {
         self.findings.push(Finding { question, answer });
     }
 
-    fn found_whether(&mut self, question: &'static str, is_so: bool, [yes, no]: [&str; 2]) {
-        self.found(question, if is_so { yes } else { no });
-    }
-
     /// Fails if one of the two is somebody else's user. What a killed probe left behind is used again.
     async fn refuse_strangers(&self) -> anyhow::Result<()> {
         for id in [FIRST, SECOND] {
@@ -139,7 +135,8 @@ impl Probe<'_> {
     }
 
     async fn ask_everything(&mut self, phone: Option<&str>) -> anyhow::Result<()> {
-        let created = self.upsert(&[(FIRST, NAME, None), (SECOND, NAME, None)]).await?;
+        let both = json!([{"id": FIRST, "name": NAME}, {"id": SECOND, "name": NAME}]);
+        let created = self.upsert(both).await?;
         if !created.is_success() {
             bail!("the two users cannot be created: {}", shape(&created));
         }
@@ -172,38 +169,44 @@ impl Probe<'_> {
         self.found("list", format!("{kind} {}{page}", items.len()));
         let next = self.get("users?offset=1").await?.json().unwrap_or_default();
         let is_heeded = items_of(&next).first() != items.first();
-        self.found_whether("offset of the list", is_heeded, ["heeded", "ignored"]);
+        let answer = if is_heeded { "heeded" } else { "ignored" };
+        self.found("offset of the list", answer);
         Ok(())
     }
 
     /// A request with one entry that can be taken and one that cannot.
     async fn ask_about_refusal(&mut self) -> Result<(), WazzupError> {
         let changed = format!("{NAME}, changed");
-        let refused = self.upsert(&[(FIRST, &changed, None), (SECOND, "", None)]).await?;
+        let both = json!([{"id": FIRST, "name": changed}, {"id": SECOND, "name": ""}]);
+        let refused = self.upsert(both).await?;
         self.found("errors", shape(&refused));
         let is_changed = self.user(FIRST).await?.is_some_and(|user| user.name == changed);
-        let answers = ["carried out", "refused with it"];
-        self.found_whether("other entries of a refusal", is_changed, answers);
+        let answer = if is_changed { "carried out" } else { "refused with it" };
+        self.found("other entries of a refusal", answer);
         Ok(())
     }
 
     async fn ask_about_phones(&mut self, phone: &str) -> Result<(), WazzupError> {
-        let taken = self.upsert(&[(FIRST, NAME, Some(phone))]).await?;
+        let with_phone = |id| json!([{"id": id, "name": NAME, "phone": phone}]);
+        let taken = self.upsert(with_phone(FIRST)).await?;
         self.found("phone", shape(&taken));
         if !self.has_phone(FIRST, phone).await? {
             self.found("phone of a user", "not shown");
             return Ok(());
         }
         let list = self.get("users").await?.json().unwrap_or_default();
-        let has_phones = items_of(&list).iter().any(|item| item["phone"] == *phone);
-        self.found_whether("phones in the list", has_phones, ["shown", "not shown"]);
-        let second = self.upsert(&[(SECOND, NAME, Some(phone))]).await?;
-        let refused = format!("refused: {}", shape(&second));
-        let answers = ["accepted", &refused];
-        self.found_whether("phone of another user", second.is_success(), answers);
-        self.upsert(&[(FIRST, NAME, None)]).await?;
+        let is_shown = items_of(&list).iter().any(|item| item["phone"] == *phone);
+        self.found("phones in the list", if is_shown { "shown" } else { "not shown" });
+        let second = self.upsert(with_phone(SECOND)).await?;
+        let answer = if second.is_success() {
+            "accepted".to_owned()
+        } else {
+            format!("refused: {}", shape(&second))
+        };
+        self.found("phone of another user", answer);
+        self.upsert(json!([{"id": FIRST, "name": NAME}])).await?;
         let is_kept = self.has_phone(FIRST, phone).await?;
-        self.found_whether("phone that is left out", is_kept, ["kept", "cleared"]);
+        self.found("phone that is left out", if is_kept { "kept" } else { "cleared" });
         Ok(())
     }
 
@@ -223,17 +226,8 @@ impl Probe<'_> {
         self.session.probe(Method::GET, path, None).await
     }
 
-    /// Upserts users given as `(id, name, phone)`.
-    async fn upsert(&self, users: &[(&str, &str, Option<&str>)]) -> Result<HttpAnswer, WazzupError> {
-        let mut body = Vec::new();
-        for (id, name, phone) in users {
-            let mut user = json!({"id": id, "name": name});
-            if let Some(phone) = phone {
-                user["phone"] = json!(phone);
-            }
-            body.push(user);
-        }
-        self.session.probe(Method::POST, "users", Some(&json!(body))).await
+    async fn upsert(&self, users: Value) -> Result<HttpAnswer, WazzupError> {
+        self.session.probe(Method::POST, "users", Some(&users)).await
     }
 
     async fn bulk_delete(&self, ids: &[&str]) -> Result<HttpAnswer, WazzupError> {

@@ -4,7 +4,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use anyhow::bail;
 
-use super::{UsageError, page::say_beside_answer};
+use super::{UsageError, page};
 
 #[derive(Debug)]
 pub(super) struct Question {
@@ -15,29 +15,25 @@ pub(super) struct Question {
 
 impl Question {
     /// Asks, and fails unless the answer confirms. The error consists of `undone`, which says what was not done, and of
-    /// `instead`, which says how things stand. `command` does it without asking. All of it goes to standard error, so that
-    /// an answer in a file does not hide the question.
+    /// `instead`, which says how things stand. `command` does it without asking.
     pub(super) fn ask(&self, undone: &str, instead: &str, command: &str) -> anyhow::Result<()> {
         let stdin = io::stdin();
         if !stdin.is_terminal() {
+            page::note(&self.text)?;
             bail!(UsageError(format!(
                 "{undone}: there is no terminal to ask on; {command} does it without asking"
             )));
         }
-        let prompt = if self.number.is_some() {
-            say_beside_answer(&self.text)?;
-            "Type the number of users to approve: ".to_owned()
-        } else {
-            format!("{} [y/N] ", self.text)
+        let prompt = match self.number {
+            Some(_) => "Type the number of users to approve:",
+            None => "[y/N]",
         };
-        let mut err = io::stderr().lock();
-        err.write_all(prompt.as_bytes())?;
-        err.flush()?;
+        page::ask(&format!("{} {prompt}", self.text))?;
         let mut answer = String::new();
         stdin.lock().read_line(&mut answer)?;
         if !answer.ends_with('\n') {
             // Ctrl-D leaves the cursor behind the question.
-            err.write_all(b"\n")?;
+            writeln!(io::stderr())?;
         }
         match self.number {
             _ if self.is_confirmed_by(&answer) => Ok(()),

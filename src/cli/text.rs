@@ -139,9 +139,9 @@ fn field_in_words(key: &str, value: &Value, now: Timestamp) -> String {
     }
 }
 
-/// What the value of a field says. An id or a name may look like a time, and is none.
+/// What the value of a field says. An id or a name may look like a time, and is none; so may what is held about somebody.
 pub(super) fn words_of(key: &str, value: &Value, now: Timestamp) -> String {
-    let is_personal = ["id", "name", "phone"]
+    let is_personal = ["id", "name", "phone", "content"]
         .iter()
         .any(|word| key.split('_').any(|part| part == *word));
     match value {

@@ -167,6 +167,7 @@ async fn read_stored(tx: &mut PgConnection, select: &Select, whose: Whose<'_>) -
     Ok(rows)
 }
 
+#[derive(Default)]
 #[cfg_attr(test, derive(Debug))]
 pub(crate) struct CrmRows {
     rows: Vec<CrmRow>,

@@ -33,7 +33,7 @@ pub use list::{Coverage, RemoteList, Sighting};
 pub(crate) use next_step::NextStep;
 pub use snapshot::{AccountFacts, Acknowledged, LostContent, LostEntry, RecentRemoval, Snapshot, User};
 
-use crate::employee::{EmployeeId, FullName, RejectedRow};
+use crate::employee::{EmployeeId, FullName};
 
 /// The most entries that Wazzup takes in one request.
 pub const BATCH: usize = 100;
@@ -62,9 +62,9 @@ pub struct Plan {
     pub staying: Vec<StayingUser>,
     /// All open holds, approved ones included.
     pub holds: Holds,
-    pub rejected: Vec<RejectedRow>,
     pub missing_ids: usize,
-    /// Everything that is wrong in the CRM's own rows, whether it is known already or not.
+    /// Everything that is wrong in the CRM's own rows, whether it is known already or not: rows that cannot be taken, and
+    /// phones that are left out.
     pub local_failures: Vec<LocalFailure>,
     /// What the service refused in earlier cycles, as far as it is still wanted.
     pub open_failures: Failures,

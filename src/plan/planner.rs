@@ -89,7 +89,6 @@ impl Plan {
         }
         let mut plan = Self {
             holds,
-            rejected: input.roster.rejected.clone(),
             missing_ids: input.roster.missing_ids,
             eligible: input.roster.eligible(),
             managed: input.snapshot.users.len(),

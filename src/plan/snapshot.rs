@@ -100,6 +100,11 @@ pub struct AccountFacts {
 }
 
 impl Snapshot {
+    /// The user as Wazzup acknowledged it, if it ever did.
+    pub fn acknowledged(&self, id: &str) -> Option<&Acknowledged> {
+        self.users.get(id)?.acknowledged.as_ref()
+    }
+
     pub fn lost_entries(&self, id: &EmployeeId) -> &[LostEntry] {
         self.lost.get(id).map_or(&[], Vec::as_slice)
     }
@@ -149,7 +154,7 @@ impl Snapshot {
 
     /// Each phone that the user may hold in Wazzup: the acknowledged one, and those of lost upserts.
     pub fn possible_phones<'a>(&'a self, id: &'a EmployeeId) -> impl Iterator<Item = Phone> + 'a {
-        let acknowledged = self.users.get(id).and_then(|user| user.acknowledged.as_ref()?.phone);
+        let acknowledged = self.acknowledged(id.as_str()).and_then(|user| user.phone);
         let lost = self.lost_entries(id).iter().filter_map(|entry| match &entry.content {
             LostContent::Upsert { phone, .. } => *phone,
             LostContent::Removal => None,

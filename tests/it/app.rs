@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use test_postgres::Postgres;
 
 use crate::{
-    process::{Daemon, PATIENCE, Run, run},
+    process::{Daemon, PATIENCE, Run, command, run},
     terminal::Terminal,
 };
 
@@ -280,6 +280,17 @@ impl App {
     /// One cycle.
     pub async fn once(&self) -> Run {
         self.run(&["once"]).await
+    }
+
+    /// One cycle that dies at the numbered `step`, if it comes so far. Returns its exit code; `None` if it died.
+    pub async fn once_killed_at(&self, step: Option<u32>) -> Option<i32> {
+        let mut env = self.env.clone();
+        env.extend(step.map(|step| ("WAZZUP_SYNC_KILL_AT_STEP".to_owned(), step.to_string())));
+        let output = command(&self.config_file(), &env, &["once"]).output().await;
+        let output = output.expect("the binary runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!stderr.contains("panicked"), "{stderr}");
+        output.status.code()
     }
 
     /// One cycle that must end with this exit code.

@@ -1,10 +1,7 @@
 //! Dying by SIGKILL at each numbered step of a cycle: whatever was in flight, the next cycles heal it.
 
-use std::process::Stdio;
-
 use futures_util::StreamExt as _;
 use sandbox::{Fault, What, When};
-use tokio::process::Command;
 
 use crate::{
     app::{App, ids, phone},
@@ -27,30 +24,13 @@ async fn eventful_day() -> App {
     app
 }
 
-/// Runs `once` and kills it at `step`. Returns whether it came so far.
-async fn killed_at(app: &App, step: u32) -> bool {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wazzup-sync"));
-    command
-        .arg("--config")
-        .arg(app.config_file())
-        .arg("once")
-        .env("WAZZUP_SYNC_KILL_AT_STEP", step.to_string());
-    let output = command
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .expect("the binary runs");
-    output.status.code().is_none()
-}
-
 async fn dies_and_heals(step: u32) -> bool {
     let app = eventful_day().await;
     // A verification is a part of the cycle, too.
     app.state_sql("UPDATE wazzup_sync.accounts SET list_read_at = NULL")
         .await;
     app.wazzup.remove("e006");
-    let died = killed_at(&app, step).await;
+    let died = app.once_killed_at(Some(step)).await.is_none();
     app.state_sql("UPDATE wazzup_sync.accounts SET lease_expires_at = now()")
         .await;
     app.once_exits(3).await;

@@ -79,8 +79,7 @@ pub async fn run(config: &Path, env: &[(String, String)], arguments: &[&str]) ->
         .expect("the binary runs");
     let stderr = String::from_utf8(output.stderr).expect("the log is text");
     // After the log, a command says in plain words what it is about to do, or why it failed.
-    let prose = ["wazzup-sync: ", "error: ", "This creates two users "];
-    let is_log = |line: &&str| !prose.iter().any(|beginning| line.starts_with(beginning));
+    let is_log = |line: &&str| !line.starts_with("wazzup-sync: ") && !line.starts_with("error: ");
     let log = stderr.lines().take_while(is_log);
     let log = if arguments.contains(&"--help") {
         Vec::new()

@@ -8,7 +8,7 @@ use super::{
     super::{
         Context,
         page::Advice,
-        plan::obstacle::missing_ids,
+        plan::advice::{missing_ids, unknown_account},
         setup,
         text::{counted, listed_ids, value_in_words},
     },
@@ -18,7 +18,7 @@ use crate::{
     config::Config,
     crm::{Crm, CrmRows, Error as CrmError, FoundTable, Role, Source, TableName, Unconvertible, is_near},
     employee::RowProblem,
-    plan::{Operation, Plan},
+    plan::Plan,
     state::{Error as StateError, Peek, Rights, State},
 };
 
@@ -41,7 +41,7 @@ pub(super) fn report_urls(report: &mut Report, config: &Config) {
 
 /// With the rows, if they can be read.
 pub(super) async fn check_crm(config: &Config, crm: &Crm) -> (Report, Option<CrmRows>) {
-    let mut report = Report::new();
+    let mut report = Report::default();
     let read = crm.read().await;
     if let Err(error @ CrmError::Unavailable(_)) = &read {
         report.fail("CRM", error);
@@ -52,28 +52,16 @@ pub(super) async fn check_crm(config: &Config, crm: &Crm) -> (Report, Option<Crm
     if let Ok(role) = crm.role(config.schema.as_str()).await {
         report_role(&mut report, &role, &config.source);
     }
-    let table = match &config.source {
-        Source::Table { name, .. } => Some((name, crm.tables(name).await.unwrap_or_default())),
-        Source::Query(_) => None,
-    };
     match &read {
         Ok(rows) => {
-            if let Some((name, tables)) = &table {
-                report_ambiguous_table(&mut report, name, tables);
-            }
             if let Some(unconvertible) = &rows.unconvertible {
                 report_unconvertible(&mut report, unconvertible);
             }
         }
-        Err(error) => {
-            report.fail("CRM query", error);
-            if let CrmError::Query(reason) = error
-                && let Some("42P01" | "3F000") = reason.sqlstate()
-                && let Some((name, tables)) = &table
-            {
-                report_similar_tables(&mut report, name, tables);
-            }
-        }
+        Err(error) => report.fail("CRM query", error),
+    }
+    if let Source::Table { name, .. } = &config.source {
+        report_tables(&mut report, name, &crm.tables(name).await.unwrap_or_default());
     }
     (report, read.ok())
 }
@@ -94,42 +82,28 @@ pub(super) fn report_role(report: &mut Report, role: &Role, source: &Source) {
     }
 }
 
-/// What may be meant, where the `configured` table is not among the `tables`.
-pub(super) fn report_similar_tables(report: &mut Report, configured: &TableName, tables: &[FoundTable]) {
-    let is_similar = |table: &&FoundTable| is_near(configured.table.as_str(), &table.name);
-    let similar: Vec<String> = tables
-        .iter()
-        .filter(is_similar)
-        .map(FoundTable::as_configured)
-        .collect();
-    if !similar.is_empty() {
-        let reason = format!("there are tables with similar names: {}", listed_ids(similar));
-        report.warn("CRM table", reason, "correct crm.table if one of them is meant");
-    }
-}
-
-/// Which table is read, if the `configured` one has no schema and there are several. A table that appears in a schema
-/// earlier in the `search_path` would be read instead.
-pub(super) fn report_ambiguous_table(report: &mut Report, configured: &TableName, tables: &[FoundTable]) {
+/// Which table may be meant instead, if the `configured` one is not among the `tables`, or has no schema and there are several.
+/// A table that appears in a schema earlier in the `search_path` would be read instead.
+pub(super) fn report_tables(report: &mut Report, configured: &TableName, tables: &[FoundTable]) {
     let name = configured.table.as_str();
-    let namesakes = tables.iter().filter(|table| table.name == name);
-    let (read, others): (Vec<_>, Vec<_>) = namesakes.partition(|table| table.is_read);
-    if configured.schema.is_some() || others.is_empty() {
+    let Some(read) = tables.iter().find(|table| table.is_read) else {
+        let similar = tables.iter().filter(|table| is_near(name, &table.name));
+        let similar: Vec<String> = similar.map(FoundTable::as_configured).collect();
+        if !similar.is_empty() {
+            let reason = format!("there are tables with similar names: {}", listed_ids(similar));
+            report.warn("CRM table", reason, "correct crm.table if one of them is meant");
+        }
         return;
-    }
-    let Some(read) = read.first() else { return };
-    let (read, others) = (
-        read.as_configured(),
-        listed_ids(others.iter().map(|table| &table.schema)),
-    );
-    let reason = format!("crm.table names no schema: {read} is read, but there are also tables {name} in: {others}");
-    // As TOML; a JSON string is one in TOML, too.
-    let value = if read.contains('"') && !read.contains('\'') {
-        format!("'{read}'")
-    } else {
-        json!(read).to_string()
     };
-    report.warn("CRM table", reason, format!("write `table = {value}`"));
+    let namesakes = tables.iter().filter(|table| table.name == name && !table.is_read);
+    let others: Vec<&String> = namesakes.map(|table| &table.schema).collect();
+    if configured.schema.is_none() && !others.is_empty() {
+        let (read, others) = (read.as_configured(), listed_ids(others));
+        let reason =
+            format!("crm.table names no schema: {read} is read, but there are also tables {name} in: {others}");
+        // A JSON string is one in TOML, too.
+        report.warn("CRM table", reason, format!("write `table = {}`", json!(read)));
+    }
 }
 
 pub(super) fn report_rows(report: &mut Report, context: &Context, plan: &Plan) {
@@ -144,13 +118,8 @@ pub(super) fn report_rows(report: &mut Report, context: &Context, plan: &Plan) {
         report.add("Rows", missing_ids(plan.missing_ids, &context.invocation));
     }
     let mut problems: BTreeMap<RowProblem, Vec<&str>> = BTreeMap::new();
-    for rejected in &plan.rejected {
-        problems.entry(rejected.problem).or_default().push(&rejected.id);
-    }
     for failure in &plan.local_failures {
-        if failure.key.operation == Operation::Phone {
-            problems.entry(failure.problem).or_default().push(&failure.key.user_id);
-        }
+        problems.entry(failure.problem).or_default().push(&failure.key.user_id);
     }
     for (problem, ids) in problems {
         let employees = counted(ids.len(), "employee");
@@ -182,7 +151,7 @@ pub(super) fn report_unconvertible(report: &mut Report, unconvertible: &Unconver
 
 /// With what the next cycle would start from, if the state can be used.
 pub(super) async fn check_state(config: &Config, state: &State) -> (Report, Option<Peek>) {
-    let mut report = Report::new();
+    let mut report = Report::default();
     let asked = ask_state(&mut report, config, state).await;
     let peek = asked.unwrap_or_else(|error| {
         report.fail("State", &error);
@@ -205,8 +174,10 @@ async fn ask_state(report: &mut Report, config: &Config, state: &State) -> Resul
     if let Some(account) = &peek.account {
         let lease = value_in_words(&json!(account.lease), account.now);
         report.good("Lease", if lease.is_empty() { "free".to_owned() } else { lease });
-    } else if state.is_there().await? {
-        report_other_accounts(report, &config.account, &state.other_accounts().await?);
+    } else if state.is_there().await?
+        && let Some(unknown) = unknown_account(&config.account, &state.other_accounts().await?)
+    {
+        report.add("Account", unknown);
     }
     Ok(Some(peek))
 }
@@ -257,16 +228,4 @@ pub(super) fn report_other_writers(report: &mut Report, schema: &str, rights: &R
     let remedy =
         format!("revoke these rights: the schema is as sensitive as the API key, and \"{role}\" alone needs it");
     report.warn("State access", reason, remedy);
-}
-
-/// The name of an account that the state does not know may be mistyped.
-pub(super) fn report_other_accounts(report: &mut Report, account: &str, others: &[String]) {
-    if others.is_empty() {
-        return;
-    }
-    let others = listed_ids(others);
-    let reason = format!("the state does not know the account \"{account}\"; it knows: {others}");
-    let remedy =
-        "correct `account`, unless this is a new account: under a wrong name, no user in Wazzup is known to be ours";
-    report.warn("Account", reason, remedy);
 }

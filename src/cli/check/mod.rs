@@ -6,6 +6,7 @@ mod files;
 mod tests;
 
 use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 use super::{
     Context, Exit, Format,
@@ -24,12 +25,9 @@ use crate::{
 /// The seats of an account, where Wazzup has not said how many there are (its documentation).
 const DOCUMENTED_SEATS: usize = 1_000;
 
-/// What was looked at, and what was found. Serialised, it is the answer for programs; `docs/json.md` documents it.
-#[derive(Debug, Serialize)]
+/// What was looked at, and what was found.
+#[derive(Debug, Default)]
 struct Report {
-    version: u8,
-    /// No item failed.
-    ok: bool,
     items: Vec<Item>,
 }
 
@@ -48,7 +46,7 @@ fn in_snake_case<S: Serializer>(label: &str, serializer: S) -> Result<S::Ok, S::
 pub(super) async fn check(context: &Context, format: Format) -> anyhow::Result<Exit> {
     let config = &context.config;
     let engine = setup::engine(config);
-    let mut report = Report::new();
+    let mut report = Report::default();
     files::report(&mut report, context);
     databases::report_urls(&mut report, config);
     // At the same time: where all three are down, their time limits are waited for once.
@@ -66,15 +64,15 @@ pub(super) async fn check(context: &Context, format: Format) -> anyhow::Result<E
         };
         view = Some(PlanView::new(context, roster, peek, asked));
     }
-    report.append(crm);
+    report.items.extend(crm.items);
     if let Some(view) = &view {
         databases::report_rows(&mut report, context, &view.plan);
     }
-    report.append(state);
+    report.items.extend(state.items);
     report.add_wazzup(context, &wazzup);
     report.add_outlook(context, view.as_ref().filter(|_| wazzup.is_ok()));
-    format.print(&report, |page| report.write(page))?;
-    Ok(if report.ok { Exit::Ok } else { Exit::Failed })
+    format.print(&report.json(), |page| report.write(page))?;
+    Ok(if report.is_ok() { Exit::Ok } else { Exit::Failed })
 }
 
 async fn ask_wazzup(client: &Client) -> Result<(), WazzupError> {
@@ -83,16 +81,7 @@ async fn ask_wazzup(client: &Client) -> Result<(), WazzupError> {
 }
 
 impl Report {
-    fn new() -> Self {
-        Self {
-            version: 1,
-            ok: true,
-            items: Vec::new(),
-        }
-    }
-
     fn add(&mut self, label: &'static str, advice: Advice) {
-        self.ok &= advice.mark != Mark::Failed;
         self.items.push(Item { label, advice });
     }
 
@@ -109,9 +98,8 @@ impl Report {
         self.add(label, Advice::bad(error.to_string()));
     }
 
-    fn append(&mut self, other: Self) {
-        self.ok &= other.ok;
-        self.items.extend(other.items);
+    fn is_ok(&self) -> bool {
+        self.items.iter().all(|item| item.advice.mark != Mark::Failed)
     }
 
     fn add_wazzup(&mut self, context: &Context, answer: &Result<(), WazzupError>) {
@@ -147,6 +135,11 @@ impl Report {
             advice.mark = Mark::Warning;
             self.add("Held", advice);
         }
+    }
+
+    /// For programs; `docs/json.md` documents it.
+    fn json(&self) -> Value {
+        json!({"version": 1, "ok": self.is_ok(), "items": self.items})
     }
 
     fn write(&self, page: &mut Page) {

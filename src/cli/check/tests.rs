@@ -1,10 +1,15 @@
 use std::{fs, path::PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    super::{invocation::Invocation, page, plan::tests as plan_tests, tests::json_docs},
+    super::{
+        invocation::Invocation,
+        page,
+        plan::{advice::unknown_account, tests as plan_tests},
+        tests::json_docs,
+    },
     *,
 };
 use crate::{
@@ -79,7 +84,7 @@ fn shown(report: &Report) -> String {
 fn working() -> Report {
     let context = Files::new().context("reader", "disable");
     let view = plan_tests::everything();
-    let mut report = Report::new();
+    let mut report = Report::default();
     databases::report_urls(&mut report, &context.config);
     let role = Role {
         name: "reader".into(),
@@ -95,10 +100,10 @@ fn working() -> Report {
 
 fn broken() -> Report {
     let context = Files::new().context("reader", "disable");
-    let mut report = Report::new();
+    let mut report = Report::default();
     let reason = Reason::new("relation \"employees\" does not exist", Some("42P01"));
     report.fail("CRM query", &crm_source::Error::Query(reason));
-    databases::report_similar_tables(
+    databases::report_tables(
         &mut report,
         &"employees".parse().unwrap(),
         &[found("hr", "employee", false)],
@@ -172,7 +177,7 @@ fn everything_works() {
 #[test]
 fn much_is_suspicious() {
     let context = Files::new().context("syncer", "require");
-    let mut report = Report::new();
+    let mut report = Report::default();
     databases::report_urls(&mut report, &context.config);
     let role = Role {
         name: "syncer".into(),
@@ -180,10 +185,10 @@ fn much_is_suspicious() {
     };
     databases::report_role(&mut report, &role, &context.config.source);
     let namesakes = [found("archive", "employees", false), found("public", "employees", true)];
-    databases::report_ambiguous_table(&mut report, &"employees".parse().unwrap(), &namesakes);
+    databases::report_tables(&mut report, &"employees".parse().unwrap(), &namesakes);
     // None of these is ambiguous.
-    databases::report_ambiguous_table(&mut report, &"public.employees".parse().unwrap(), &namesakes);
-    databases::report_ambiguous_table(&mut report, &"employees".parse().unwrap(), &namesakes[1..]);
+    databases::report_tables(&mut report, &"public.employees".parse().unwrap(), &namesakes);
+    databases::report_tables(&mut report, &"employees".parse().unwrap(), &namesakes[1..]);
     let unconvertible = Unconvertible {
         encoding: "WIN1251".into(),
         ids: vec!["7".into()],
@@ -196,8 +201,8 @@ fn much_is_suspicious() {
         ..rights()
     };
     databases::report_other_writers(&mut report, "wazzup_sync", &rights);
-    databases::report_other_accounts(&mut report, "main", &["pilot".into()]);
-    assert!(report.ok);
+    report.add("Account", unknown_account("main", &["pilot".into()]).unwrap());
+    assert!(report.is_ok());
     insta::assert_snapshot!(shown(&report), @r#"
     CRM             ! crm.url: sslmode=require accepts any certificate, so anybody
                     on the way can pose as the database and read the password; write
@@ -234,7 +239,7 @@ fn much_is_suspicious() {
 #[test]
 fn nothing_works() {
     let report = broken();
-    assert!(!report.ok);
+    assert!(!report.is_ok());
     insta::assert_snapshot!(shown(&report), @r#"
     CRM query       ✗ the CRM cannot be read: relation "employees" does not exist;
                     check crm.table or crm.query, and in which database and schema
@@ -278,8 +283,8 @@ fn an_odd_name_is_suggested_as_the_configuration_takes_it() {
     for (schema, name) in [("public", "staff"), ("My.Schema", "a \"b\" 'c'"), ("public ", "x.y")] {
         let configured: TableName = format!("\"{}\"", name.replace('"', "\"\"")).parse().unwrap();
         let tables = [found(schema, name, true), found("other", name, false)];
-        let mut report = Report::new();
-        databases::report_ambiguous_table(&mut report, &configured, &tables);
+        let mut report = Report::default();
+        databases::report_tables(&mut report, &configured, &tables);
         let remedy = report.items[0].advice.remedy.clone().unwrap();
         let line = remedy.trim_start_matches("write `").trim_end_matches('`');
         let written: toml::Table = line.parse().unwrap();
@@ -297,7 +302,7 @@ fn files_that_others_can_read_or_write() {
     let shown = |key_mode: u32, config_mode: u32| {
         fs::set_permissions(files.key(), fs::Permissions::from_mode(key_mode)).unwrap();
         fs::set_permissions(files.path(), fs::Permissions::from_mode(config_mode)).unwrap();
-        let mut report = Report::new();
+        let mut report = Report::default();
         files::report(&mut report, &context);
         let mut page = Page::with_width(1_000);
         report.write(&mut page);
@@ -319,7 +324,7 @@ fn files_that_others_can_read_or_write() {
 
 #[test]
 fn the_json_is_documented() {
-    let samples: Vec<Value> = [working(), broken()].iter().map(|report| json!(report)).collect();
+    let samples: Vec<Value> = [working(), broken()].iter().map(Report::json).collect();
     assert_eq!((&samples[0]["ok"], &samples[1]["ok"]), (&true.into(), &false.into()));
     json_docs::compare("check", &samples);
 }

@@ -15,7 +15,7 @@ use crate::{
     crm::{self, CrmRow, CrmRows},
     cycle::SyncEngine,
     employee::{EmployeeId, Roster, RowProblem},
-    plan::{Acknowledged, NextStep, Operation, Snapshot},
+    plan::Snapshot,
     state::{self, HistoryEntry, Peek},
     wazzup::{Error as WazzupError, Session},
 };
@@ -33,47 +33,37 @@ pub(super) async fn gather(context: &Context, id: &str) -> Findings {
     let (crm, crm_error) = split(crm);
     let (state, state_error) = split(state);
     let (peek, history) = state.unwrap_or_default();
-    let snapshot = &peek.snapshot;
-    if let (Some(known), Some(asked)) = (&snapshot.account.fingerprint, &fingerprint)
-        && known != asked
-    {
+    let known_fingerprint = &peek.snapshot.account.fingerprint;
+    if known_fingerprint.is_some() && fingerprint.is_some() && *known_fingerprint != fingerprint {
         wazzup = unknown(&"the key or wazzup.base_url has changed, so this may be another account; `check` says more");
     }
-    let mut failures: Vec<_> = snapshot.failures.values().cloned().collect();
-    failures.retain(|failure| failure.user_id == id);
-    let mut findings = Findings {
-        id: id.to_owned(),
-        crm: None,
-        crm_error,
-        to_send: None,
-        snapshot: snapshot.users.get(id).cloned(),
-        state_error,
-        lost: snapshot.lost.get(id).cloned().unwrap_or_default(),
-        wazzup,
-        failures,
-        held: snapshot.holds.clone(),
-        history,
-        view: None,
-        now: peek.now,
-        invocation: context.invocation.clone(),
-    };
-    if let Some((all_rows, rows)) = crm {
-        let roster = all_rows.roster(&engine.phone_reader.knowing(snapshot.known_phones()));
-        findings.take_roster(rows, &roster, snapshot);
-        if findings.state_error.is_none() {
-            // As far as it can be told without Wazzup's list.
-            let mut list = assumed_list(&roster, snapshot);
-            if let Live::There(user) = &findings.wazzup {
-                list.add_look_up(id, Some(user.name.clone()));
-            }
-            findings.take_plan(PlanView::new(context, roster, peek, Some(Ok(list))));
-        }
+    let (all_rows, rows) = crm.unwrap_or_default();
+    let roster = all_rows.roster(&engine.phone_reader.knowing(peek.snapshot.known_phones()));
+    let crm = InCrm::new(id, rows, &roster, &peek.snapshot);
+    // As far as it can be told without Wazzup's list.
+    let mut list = assumed_list(&roster, &peek.snapshot);
+    if let Live::There(user) = &wazzup {
+        list.add_look_up(id, Some(user.name.clone()));
     }
-    // A doubted account concerns everybody.
-    findings
-        .held
-        .retain(|key, _| key.concerned_user().is_none_or(|user_id| user_id == id));
-    findings
+    let mut view = PlanView::new(context, roster, peek, Some(Ok(list)));
+    // What the next cycle will hold, and find wrong in the CRM's rows, is told as if a cycle had found it already.
+    if crm_error.is_none() && state_error.is_none() {
+        view.snapshot.holds.clone_from(&view.plan.holds);
+    }
+    let failures = &mut view.snapshot.failures;
+    for local in &view.plan.local_failures {
+        let failure = failures.entry(local.key.clone());
+        failure.or_insert_with(|| local.opened(view.now));
+    }
+    Findings {
+        id: id.to_owned(),
+        crm,
+        crm_error,
+        state_error,
+        wazzup,
+        history,
+        view,
+    }
 }
 
 fn split<T>(result: Result<T, impl ToString>) -> (Option<T>, Option<String>) {
@@ -131,10 +121,9 @@ fn unknown(reason: &impl ToString) -> Live {
     }
 }
 
-impl Findings {
-    /// Takes in the CRM's `rows` of this id and similar ones, and what came of all its rows.
-    fn take_roster(&mut self, rows: Vec<CrmRow>, roster: &Roster, snapshot: &Snapshot) {
-        let id = self.id.as_str();
+impl InCrm {
+    /// Of the CRM's `rows` of `id` and similar ones, and of what came of all its rows.
+    fn new(id: &str, rows: Vec<CrmRow>, roster: &Roster, snapshot: &Snapshot) -> Self {
         let (rows, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.id.as_deref() == Some(id));
         let mut similar_ids: Vec<String> = others.into_iter().filter_map(|row| row.id).collect();
         sort_ids(&mut similar_ids);
@@ -142,13 +131,7 @@ impl Findings {
         let rejected = roster.rejected.iter().find(|row| *row.id == *id);
         // The roster keeps an endless id shortened.
         let is_id_invalid = !rows.is_empty() && EmployeeId::parse(id).is_none();
-        let employee = roster.get(id).map(|entry| &entry.employee);
-        self.to_send = employee.map(|employee| Acknowledged {
-            name: employee.name.clone(),
-            phone: employee.phone,
-            phone_spelling: None,
-        });
-        self.crm = Some(InCrm {
+        Self {
             rejected: match rejected {
                 Some(row) => Some(row.problem),
                 None => is_id_invalid.then_some(RowProblem::InvalidId),
@@ -157,26 +140,7 @@ impl Findings {
             missing_ids: roster.missing_ids,
             rows,
             similar_ids,
-        });
-    }
-
-    /// What the next cycle will hold, and find wrong in the CRM's rows, is told as if a cycle had found it already.
-    fn take_plan(&mut self, view: PlanView) {
-        for local in &view.plan.local_failures {
-            if *local.key.user_id == *self.id && self.failure(local.key.operation).is_none() {
-                self.failures.push(local.opened(view.now));
-            }
         }
-        self.held.clone_from(&view.plan.holds);
-        let is_phone_refused = self.failure(Operation::Phone).is_some();
-        if let Some(to_send) = &mut self.to_send {
-            match view.plan.next_steps().get(self.id.as_str()) {
-                Some(NextStep::Send(upsert)) => to_send.phone = upsert.entry.employee.phone,
-                _ if is_phone_refused => to_send.phone = None,
-                _ => {}
-            }
-        }
-        self.view = Some(view);
     }
 }
 

@@ -7,50 +7,36 @@ mod evidence;
 mod tests;
 mod verdict;
 
-use anyhow::bail;
-use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Context, Exit, Format, UsageError,
-    holds::{holds_as_json, single_hold_in_words},
-    invocation::Invocation,
+    Context, Exit, Format,
+    holds::{hold_as_json, hold_in_words},
     page::Page,
     plan::PlanView,
 };
 use crate::{
     crm::CrmRow,
     employee::RowProblem,
-    plan::{Acknowledged, Failure, Holds, LostEntry, Operation, User},
+    plan::{Failure, Hold, HoldKey, LostEntry, NextStep, Operation},
     state::HistoryEntry,
     wazzup::RemoteUser,
 };
 
 struct Findings {
     id: String,
-    /// `None` if the CRM cannot be read.
-    crm: Option<InCrm>,
+    crm: InCrm,
     crm_error: Option<String>,
-    /// What Wazzup is to acknowledge.
-    to_send: Option<Acknowledged>,
-    /// The user as we know it, if it is one of ours.
-    snapshot: Option<User>,
     state_error: Option<String>,
-    /// Oldest first.
-    lost: Vec<LostEntry>,
     wazzup: Live,
-    failures: Vec<Failure>,
-    held: Holds,
     /// Newest first.
     history: Vec<HistoryEntry>,
-    /// What the next cycle does; `None` if the CRM or the state cannot be read.
-    view: Option<PlanView>,
-    /// The state's clock.
-    now: Timestamp,
-    invocation: Invocation,
+    /// The CRM and the state, as far as they can be read, and what the next cycle does if both can.
+    view: PlanView,
 }
 
+/// What the CRM says about the id; nothing if it cannot be read.
 #[derive(Default, Serialize)]
 struct InCrm {
     /// The rows with this id, those that are not active too.
@@ -75,12 +61,6 @@ enum Live {
 }
 
 pub(super) async fn explain(context: &Context, id: &str, format: Format) -> anyhow::Result<Exit> {
-    if id.trim().is_empty() {
-        let plan = context.invocation.command("plan");
-        bail!(UsageError(format!(
-            "the id is blank, and no user can have such an id; {plan} counts the CRM's rows without an id"
-        )));
-    }
     let findings = evidence::gather(context, id).await;
     format.print(&findings.json(), |page| findings.write(page))?;
     let is_nothing_known = findings.crm_error.is_some() && findings.state_error.is_some();
@@ -88,8 +68,37 @@ pub(super) async fn explain(context: &Context, id: &str, format: Format) -> anyh
 }
 
 impl Findings {
-    fn failure(&self, operation: Operation) -> Option<&Failure> {
-        self.failures.iter().find(|failure| failure.operation == operation)
+    fn lost(&self) -> &[LostEntry] {
+        let lost = self.view.snapshot.lost.get(self.id.as_str());
+        lost.map_or(&[], Vec::as_slice)
+    }
+
+    fn failures(&self) -> impl Iterator<Item = &Failure> {
+        let failures = self.view.snapshot.failures.values();
+        failures.filter(|failure| failure.user_id == self.id)
+    }
+
+    fn phone_failure(&self) -> Option<&Failure> {
+        self.failures().find(|failure| failure.operation == Operation::Phone)
+    }
+
+    /// A doubted account concerns everybody.
+    fn holds(&self) -> impl Iterator<Item = (&HoldKey, &Hold)> {
+        let holds = self.view.snapshot.holds.iter();
+        holds.filter(|(key, _)| key.concerned_user().is_none_or(|id| id == self.id))
+    }
+
+    /// What Wazzup is to acknowledge.
+    fn to_send(&self) -> Value {
+        let Some(entry) = self.view.roster.get(&self.id) else {
+            return Value::Null;
+        };
+        let phone = match self.view.plan.next_steps().get(self.id.as_str()) {
+            Some(NextStep::Send(upsert)) => upsert.entry.employee.phone,
+            _ if self.phone_failure().is_some() => None,
+            _ => entry.employee.phone,
+        };
+        json!({"name": entry.employee.name, "phone": phone})
     }
 
     /// For programs; `docs/json.md` documents it.
@@ -97,15 +106,15 @@ impl Findings {
         json!({
             "version": 1,
             "id": self.id,
-            "crm": self.crm,
+            "crm": self.crm_error.is_none().then_some(&self.crm),
             "crm_error": self.crm_error,
-            "to_send": self.to_send,
-            "snapshot": self.snapshot,
+            "to_send": self.to_send(),
+            "snapshot": self.view.snapshot.users.get(self.id.as_str()),
             "state_error": self.state_error,
-            "lost": self.lost,
+            "lost": self.lost(),
             "wazzup": self.wazzup,
-            "failures": self.failures,
-            "held": holds_as_json(&self.held),
+            "failures": self.failures().collect::<Vec<_>>(),
+            "held": self.holds().map(hold_as_json).collect::<Value>(),
             "history": self.history,
             "verdict": verdict::of(self),
         })
@@ -116,20 +125,19 @@ impl Findings {
         for (key, value) in answer.as_object().into_iter().flatten() {
             match key.as_str() {
                 "version" | "verdict" => {}
-                "snapshot" => page.field("known", value, self.now),
-                "held" => self.write_held(page),
-                _ => page.field(key, value, self.now),
+                "snapshot" => page.field("known", value, self.view.now),
+                "held" => self.write_holds(page),
+                _ => page.field(key, value, self.view.now),
             }
         }
         page.advice("verdict", &verdict::of(self));
     }
 
-    fn write_held(&self, page: &mut Page) {
-        let user = self.snapshot.as_ref();
-        let acknowledged = user.and_then(|user| user.acknowledged.as_ref());
-        for (key, hold) in &self.held {
-            let text = single_hold_in_words(key, hold, acknowledged, self.now);
-            page.line("held", &text);
+    fn write_holds(&self, page: &mut Page) {
+        for (key, hold) in self.holds() {
+            let mut shown = hold_as_json((key, hold));
+            shown["content"] = json!(hold_in_words(key, hold, &self.view.snapshot));
+            page.field("held", &shown, self.view.now);
         }
     }
 }

@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{
     delivery::Change,
-    employee::{Employee, EmployeeId, FullName, Phone, Roster},
+    employee::{Employee, EmployeeId, FullName, Phone, Roster, RosterEntry},
     plan::{
-        Approval, BatchEntry, FailureKey, Hold, HoldKey, HoldKind, LostContent, Plan, PlannedRemoval, PlannedUpsert,
-        Snapshot, StayReason, StayingUser,
+        Acknowledged, Approval, BatchEntry, FailureKey, HoldKind, LostContent, Plan, PlannedRemoval, PlannedUpsert,
+        Snapshot, StayReason, StayingUser, User,
     },
     state::HistoryOperation,
 };
@@ -55,39 +55,39 @@ fn nobody(plan: Plan, live: Live) -> Findings {
     let empty = plan_tests::view(Roster::default(), Snapshot::default(), plan_tests::POLICY, &[]);
     Findings {
         id: "7".into(),
-        crm: Some(InCrm::default()),
+        crm: InCrm::default(),
         crm_error: None,
-        to_send: None,
-        snapshot: None,
         state_error: None,
-        lost: Vec::new(),
         wazzup: live,
-        failures: Vec::new(),
-        held: Holds::new(),
         history: Vec::new(),
-        view: Some(PlanView {
+        view: PlanView {
             plan,
             now: now(),
             ..empty
-        }),
-        now: now(),
-        invocation: Invocation::default(),
+        },
     }
 }
 
 impl Findings {
-    fn crm_mut(&mut self) -> &mut InCrm {
-        self.crm.as_mut().unwrap()
-    }
-
     fn with_row(mut self, is_active: bool) -> Self {
-        self.crm_mut().rows = vec![CrmRow {
+        self.crm.rows = vec![CrmRow {
             id: Some("7".into()),
             name: Some("Anna".into()),
             phone: Some("8 926 123-45-67".into()),
             is_active,
         }];
-        self.to_send = is_active.then(|| acknowledged("Anna", Some("79261234567")));
+        if is_active {
+            let employee = Employee {
+                id: id("7"),
+                name: FullName::parse("Anna").unwrap(),
+                phone: Phone::parse("79261234567"),
+            };
+            self.view.roster.entries.push(RosterEntry {
+                employee,
+                phone_spelling: None,
+                has_unreadable_phone: false,
+            });
+        }
         self
     }
 
@@ -99,10 +99,7 @@ impl Findings {
             synced_at: Some(now() - HOUR),
             ..User::default()
         };
-        if let Some(view) = &mut self.view {
-            view.snapshot.users.insert(id("7"), user.clone());
-        }
-        self.snapshot = Some(user);
+        self.view.snapshot.users.insert(id("7"), user);
         self
     }
 
@@ -122,11 +119,8 @@ impl Findings {
             phone: None,
             spelling: None,
         };
-        if let Some(view) = &mut self.view {
-            let key = FailureKey::new("7", operation);
-            view.snapshot.failures.insert(key, failure.clone());
-        }
-        self.failures.push(failure);
+        let key = FailureKey::new("7", operation);
+        self.view.snapshot.failures.insert(key, failure);
         self
     }
 
@@ -246,16 +240,15 @@ fn everything() -> Findings {
         .with_user(Some(3))
         .with_failure(Operation::Upsert, "INVALID_USERS_DATA", false)
         .with_failure(Operation::Phone, "INVALID_PHONE", true);
-    findings.to_send = Some(acknowledged("Anna", None));
-    findings.crm_mut().similar_ids = vec![" 7".into(), "7 ".into()];
-    findings.crm_mut().same_phone = vec!["9".into(), "10".into()];
+    findings.crm.similar_ids = vec![" 7".into(), "7 ".into()];
+    findings.crm.same_phone = vec!["9".into(), "10".into()];
     let (key, mut hold) = hold(HoldKind::Update, now() - HOUR);
     hold.approved = Some(Approval {
         at: now(),
         by: "boris@crm-host".into(),
     });
-    findings.held.insert(key, hold);
-    findings.lost = vec![
+    findings.view.snapshot.holds.insert(key, hold);
+    let lost = vec![
         LostEntry {
             content: LostContent::Upsert {
                 name: FullName::parse("Anne").unwrap(),
@@ -270,6 +263,7 @@ fn everything() -> Findings {
             may_land_until: now() - HOUR,
         },
     ];
+    findings.view.snapshot.lost.insert(id("7"), lost);
     findings.history = vec![history(HistoryOperation::Update), history(HistoryOperation::Add)];
     findings
 }
@@ -296,9 +290,9 @@ fn something_in_every_section() {
                     next attempt in 5 min
     failures        user id 7, phone, INVALID_PHONE, our own words for this code, in
                     crm, first 1 h ago, last 1 h ago
-    held            change, for 1 h; name “Anna” → “true”; 39 of 40 users would get
-                    another name or phone in one cycle; approved by boris@crm-host 0
-                    s ago
+    held            user id 7, update, name “Anna” → “true”, 39 of 40 users would
+                    get another name or phone in one cycle, since 1 h ago, approved,
+                    approved by boris@crm-host, approved 0 s ago
     history         1 h ago, cycle id 41, update, approved by boris@crm-host, name
                     before Ann, phone before 79261234500, name after Anna, phone
                     after 79261234567
@@ -315,8 +309,6 @@ fn something_in_every_section() {
 #[test]
 fn an_outage_of_everything() {
     let mut findings = nobody(Plan::default(), down());
-    findings.crm = None;
-    findings.view = None;
     findings.crm_error = Some("the CRM database is unavailable: connection refused".into());
     findings.state_error = Some("the state database is unavailable: connection refused".into());
     insta::assert_snapshot!(shown(&findings), @r"
@@ -339,21 +331,20 @@ fn the_json_is_documented() {
     let mut known = nobody(sending(Change::Update), with_phone)
         .with_row(true)
         .with_user(None);
-    known.snapshot.as_mut().unwrap().acknowledged = Some(acknowledged("Anna", Some("79261234567")));
+    let user = known.view.snapshot.users.get_mut("7").unwrap();
+    user.acknowledged = Some(acknowledged("Anna", Some("79261234567")));
     let mut unknown = nobody(Plan::default(), down());
-    unknown.crm = None;
-    unknown.view = None;
     unknown.crm_error = Some("no".into());
     unknown.state_error = Some("no".into());
     let mut rejected = nobody(Plan::default(), Live::Absent).with_row(true);
-    rejected.to_send = None;
-    rejected.crm_mut().rejected = Some(RowProblem::InvalidName);
-    rejected.crm_mut().rows[0].name = None;
-    rejected.crm_mut().rows[0].phone = None;
+    rejected.view.roster.entries.clear();
+    rejected.crm.rejected = Some(RowProblem::InvalidName);
+    rejected.crm.rows[0].name = None;
+    rejected.crm.rows[0].phone = None;
     let mut kept = nobody(staying(StayReason::Kept), down()).with_user(Some(3)).removed();
-    kept.snapshot.as_mut().unwrap().synced_at = None;
+    kept.view.snapshot.users.get_mut("7").unwrap().synced_at = None;
     let (key, hold) = hold(HoldKind::Account, now());
-    kept.held.insert(key, hold);
+    kept.view.snapshot.holds.insert(key, hold);
     let samples = [everything(), known, unknown, rejected, kept];
     let samples = samples.map(|findings| findings.json());
     let unapproved: &Value = &samples[4]["held"][0];
@@ -372,12 +363,12 @@ fn each_way_ends_in_its_verdict() {
     let leaver = |plan| nobody(plan, there("Anna")).with_user(Some(30));
     let at_rest = Plan::default;
     let mut rejected = nobody(at_rest(), Live::Absent).with_row(false);
-    rejected.crm_mut().rejected = Some(RowProblem::DuplicateId);
+    rejected.crm.rejected = Some(RowProblem::DuplicateId);
     let mut too_long = nobody(at_rest(), down()).with_row(true);
     too_long.id = "x".repeat(201);
-    too_long.crm_mut().rejected = Some(RowProblem::InvalidId);
+    too_long.crm.rejected = Some(RowProblem::InvalidId);
     let mut without_id = nobody(at_rest(), Live::Absent);
-    without_id.crm_mut().missing_ids = 2;
+    without_id.crm.missing_ids = 2;
     let (_, doubt) = hold(HoldKind::Account, now());
     let doubted = Plan {
         holds: [(HoldKey::account(), doubt)].into(),

@@ -11,10 +11,10 @@ use super::{
         text::{counted, natural_order, value_in_words},
     },
     PlanView,
-    obstacle::missing_ids,
+    advice::missing_ids,
 };
 use crate::{
-    employee::{Employee, FullName, RowProblem},
+    employee::{Employee, FullName},
     plan::{Change, Coverage, NextStep, Operation, PlannedUpsert, Sighting},
 };
 
@@ -161,7 +161,7 @@ impl PlanView {
         for (id, step) in self.plan.next_steps() {
             let (list, json) = match step {
                 NextStep::Hold(..) => continue,
-                NextStep::Send(upsert) => self.sent(upsert),
+                NextStep::Send(upsert) => self.upsert(upsert),
                 NextStep::Release(release) => self.update(&release.employee),
                 NextStep::Remove(removal) => (PlanList::Remove, json!(removal)),
                 NextStep::WaitForLeaver(leaver) => (PlanList::Waiting, json!({"id": id, "for": leaver})),
@@ -173,18 +173,15 @@ impl PlanView {
             let text = self.step_in_words(id, step, &json);
             entries.push(PlanEntry { list, id, json, text });
         }
-        let mut problem = |list, id, problem: RowProblem| {
+        for failure in &self.plan.local_failures {
+            let list = match failure.key.operation {
+                Operation::Phone => PlanList::WithoutPhone,
+                Operation::Upsert | Operation::Remove => PlanList::Rejected,
+            };
+            let (id, problem) = (&*failure.key.user_id, failure.problem);
             let json = json!({"id": id, "code": problem});
             let text = format!("{problem}: {}; {}", problem.reason(), problem.remedy());
             entries.push(PlanEntry { list, id, json, text });
-        };
-        for row in &self.plan.rejected {
-            problem(PlanList::Rejected, &row.id, row.problem);
-        }
-        for failure in &self.plan.local_failures {
-            if failure.key.operation == Operation::Phone {
-                problem(PlanList::WithoutPhone, &failure.key.user_id, failure.problem);
-            }
         }
         entries.sort_by(|left, right| {
             let lists = left.list.cmp(&right.list);
@@ -193,7 +190,7 @@ impl PlanView {
         entries
     }
 
-    fn sent(&self, upsert: &PlannedUpsert) -> (PlanList, Value) {
+    fn upsert(&self, upsert: &PlannedUpsert) -> (PlanList, Value) {
         let Employee { id, name, phone } = &upsert.entry.employee;
         let mut json = json!({"id": id, "name": name, "phone": phone});
         match upsert.entry.change {
@@ -210,45 +207,27 @@ impl PlanView {
     }
 
     fn update(&self, employee: &Employee) -> (PlanList, Value) {
-        let user = self.snapshot.users.get(&employee.id);
-        let acknowledged = user.and_then(|user| user.acknowledged.as_ref());
+        let acknowledged = self.snapshot.acknowledged(employee.id.as_str());
         let wanted = json!({"name": employee.name, "phone": employee.phone});
         let changes = changes(acknowledged, &wanted);
         (PlanList::Update, json!({"id": employee.id, "changes": changes}))
     }
 
-    /// For people: the values that are sent, or the name, and why nothing is.
+    /// For people: the values that are sent, or whom it is about and why nothing is.
     fn step_in_words(&self, id: &str, step: NextStep<'_>, json: &Value) -> String {
+        let reason = self.advice(id, step).reason;
         let name = match step {
-            NextStep::Send(_) | NextStep::Release(_) => {
+            NextStep::Send(_) | NextStep::Release(_) | NextStep::Remove(_) => {
                 let mut values = json.get("changes").unwrap_or(json).clone();
                 if let Value::Object(fields) = &mut values {
                     fields.shift_remove("id");
                 }
                 let words = value_in_words(&values, self.now);
-                return if words.is_empty() {
-                    format!("sent again, since {}", self.reason_to_resend(id))
-                } else {
-                    words
-                };
+                return if words.is_empty() { reason } else { words };
             }
-            NextStep::Remove(removal) => return shown_name(removal.name.as_ref().map(FullName::as_str)).to_owned(),
-            NextStep::Stay(user) => user.name.as_ref().map(FullName::as_str),
-            _ => self.roster.get(id).map(|entry| entry.employee.name.as_str()),
+            NextStep::Stay(user) => user.name.as_ref(),
+            _ => self.roster.get(id).map(|entry| &entry.employee.name),
         };
-        format!("{}; {}", shown_name(name), self.obstacle(id, step).reason)
-    }
-
-    /// Why somebody is sent whose values do not change.
-    fn reason_to_resend(&self, id: &str) -> String {
-        let user = self.snapshot.users.get(id);
-        let acknowledged = user.and_then(|user| user.acknowledged.as_ref());
-        match self.list.find(id) {
-            Sighting::Absent => "Wazzup no longer has the user".to_owned(),
-            Sighting::Named(name) if acknowledged.is_some_and(|acknowledged| !acknowledged.is_named(name)) => {
-                format!("the user is called “{name}” in Wazzup")
-            }
-            Sighting::Named(_) | Sighting::Unknown => "it is uncertain what Wazzup has".to_owned(),
-        }
+        format!("{}; {reason}", shown_name(name.map(FullName::as_str)))
     }
 }

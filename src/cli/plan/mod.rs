@@ -1,7 +1,7 @@
 //! `plan`: what the next cycle would do. Reads the CRM, the state and Wazzup's list; writes nothing.
 
+pub(super) mod advice;
 mod answer;
-pub(super) mod obstacle;
 #[cfg(test)]
 pub(super) mod tests;
 

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::{
     Context, Exit, Format,
-    holds::{grouped, holds_as_json, noun_for_hold},
+    holds::{grouped, hold_as_json},
     invocation::Invocation,
     page::{Advice, Mark, Page},
-    plan::obstacle::missing_ids,
+    plan::advice::{missing_ids, unknown_account},
     setup,
     text::{ago, counted, in_words, listed_ids, until},
 };
@@ -81,7 +81,7 @@ impl StatusView<'_> {
             "pending": counts.pending,
             "counts": counts,
             "waiting_for_seat": self.overview.account.facts.waiting_for_seat,
-            "held": holds_as_json(holds),
+            "held": holds.iter().map(hold_as_json).collect::<Value>(),
             "held_removals": held_removals,
         });
         for (key, value) in json!(self.overview).as_object().into_iter().flatten() {
@@ -94,11 +94,8 @@ impl StatusView<'_> {
         let overview = self.overview;
         let now = overview.account.now;
         page.line("account", self.account);
-        if !self.other_accounts.is_empty() {
-            let others = listed_ids(&self.other_accounts);
-            let unknown = Advice::warning(format!("the state does not know this account; it knows: {others}"));
-            let remedy = "correct `account` in the configuration, unless this is a new account";
-            page.advice("", &unknown.with(remedy));
+        if let Some(unknown) = unknown_account(self.account, &self.other_accounts) {
+            page.advice("", &unknown);
         }
         match &overview.account.last_cycle {
             None => {
@@ -179,19 +176,9 @@ impl StatusView<'_> {
     fn write_holds(&self, page: &mut Page) {
         let now = self.overview.account.now;
         let managed = usize::try_from(self.overview.managed).unwrap_or(usize::MAX);
-        let holds = self.overview.holds.iter();
-        let (approved, waiting): (Vec<_>, Vec<_>) = holds.partition(|(_, hold)| hold.approved.is_some());
-        for group in grouped(waiting) {
+        for group in grouped(&self.overview.holds) {
             page.advice("held", &group.advice(managed, self.invocation, now));
             page.line("", &listed_ids(group.ids()));
-        }
-        for group in grouped(approved) {
-            let (what, ids) = (
-                counted(group.holds.len(), noun_for_hold(group.kind)),
-                listed_ids(group.ids()),
-            );
-            let text = format!("{what}; carried out in the next cycle if still due: {ids}");
-            page.line("approved", &text);
         }
     }
 

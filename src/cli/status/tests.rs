@@ -221,7 +221,9 @@ fn a_screen_with_everything() {
                     → if this is the same person: `wazzup-sync approve`; otherwise,
                       give the employee another id in the CRM
                     h2
-    approved        1 change; carried out in the next cycle if still due: h3
+    held            ✓ 1 change (1 of 900 users): too many
+                    → approved: carried out in the next cycle, if still due
+                    h3
     waiting         ! 2 employees for a seat: w2, w10
                     → remove users in Wazzup or book more seats; `wazzup-sync retry`
                       then tries in the next cycle
@@ -276,7 +278,7 @@ fn before_the_first_cycle() {
     assert_eq!((&json["last_cycle"], &json["lease"]), (&Value::Null, &Value::Null));
     let mistyped = shown(&overview, &["pilot"]);
     assert!(
-        mistyped.contains("! the state does not know this account; it knows: pilot"),
+        mistyped.contains("! the state does not know the account \"main\"; it knows: pilot"),
         "{mistyped}"
     );
 }

@@ -1,9 +1,6 @@
 //! What goes wrong, and the cycles that go through it.
 
-use std::process::Stdio;
-
 use sandbox::{Fault, Named, What, When};
-use tokio::process::Command;
 
 use super::World;
 
@@ -135,21 +132,9 @@ impl World {
     }
 
     async fn spawn_once(&self, step: Option<u32>) -> i32 {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wazzup-sync"));
-        command.arg("--config").arg(self.app.config_file()).arg("once");
-        if let Some(step) = step {
-            command.env("WAZZUP_SYNC_KILL_AT_STEP", step.to_string());
-        }
-        let output = command
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .expect("the binary runs");
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(!stderr.contains("panicked"), "{stderr}");
+        let code = self.app.once_killed_at(step).await;
         self.nobody_in_the_crm_was_removed();
-        output.status.code().unwrap_or(-1)
+        code.unwrap_or(-1)
     }
 
     fn nobody_in_the_crm_was_removed(&self) {
