@@ -79,7 +79,7 @@ async fn look_up(
             Ok(user) => list.add_look_up(id.as_str(), user.map(|user| user.name)),
             Err(wazzup::Error::Interrupted(Interruption::Unavailable(reason))) if !for_account => {
                 is_answering = false;
-                list.add_look_up_failure(reason);
+                list.look_up_failure = Some(reason);
                 list.add_unanswered(id.as_str());
             }
             Err(error @ wazzup::Error::Interrupted(_)) => return Err(error.into()),

@@ -15,7 +15,7 @@ use crate::{
     crm::{self, CrmRow, CrmRows},
     cycle::SyncEngine,
     employee::{EmployeeId, Roster, RowProblem},
-    plan::Snapshot,
+    plan::{OpenFailure, Snapshot},
     state::{self, HistoryEntry, Peek},
     wazzup::{Error as WazzupError, Session},
 };
@@ -51,9 +51,9 @@ pub(super) async fn gather(context: &Context, id: &str) -> Findings {
         view.snapshot.holds.clone_from(&view.plan.holds);
     }
     let failures = &mut view.snapshot.failures;
-    for local in &view.plan.local_failures {
-        let failure = failures.entry(local.key.clone());
-        failure.or_insert_with(|| local.opened(view.now));
+    for (key, failure) in &view.plan.open_failures {
+        let known = failures.entry(key.clone());
+        known.or_insert_with(|| OpenFailure::new(failure.clone(), view.now));
     }
     Findings {
         id: id.to_owned(),
