@@ -1,9 +1,6 @@
 //! The CRM's table after reading: who should be in Wazzup, and which rows cannot be taken.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    hash::{DefaultHasher, Hash, Hasher},
-};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde::Serialize;
 use strum::{AsRefStr, Display, EnumIter, EnumString};
@@ -87,24 +84,26 @@ impl Roster {
     /// Whom the rows name; their phones are read with `phones`.
     pub fn from_rows<'a>(rows: impl IntoIterator<Item = Row<'a>>, phones: &PhoneReader) -> Self {
         let mut roster = Self::default();
-        // What came of the rows of each id: rows that parse alike are one, differing ones are a problem.
-        let mut parsed_rows = BTreeMap::new();
+        let mut parsed_rows = Vec::new();
         for row in rows {
-            let Some(id) = row.id.filter(|id| !id.trim().is_empty()) else {
-                roster.missing_ids += 1;
-                continue;
-            };
-            let parsed = parse(id, row, phones);
-            match parsed_rows.entry(shortened(id)) {
-                Entry::Vacant(place) => _ = place.insert(parsed),
-                Entry::Occupied(known) if are_alike(known.get(), &parsed) => {}
-                Entry::Occupied(mut known) => _ = known.insert(Err(RowProblem::DuplicateId)),
+            match row.id.filter(|id| !id.trim().is_empty()) {
+                Some(id) => parsed_rows.push(parse(id, row, phones)),
+                None => roster.missing_ids += 1,
             }
         }
-        for (id, parsed) in parsed_rows {
+        parsed_rows.sort_by(|one, other| id_of(one).cmp(id_of(other)));
+        // Rows of one id that say the same are one; differing ones are all rejected.
+        parsed_rows.dedup_by(|next, kept| {
+            let is_same_id = id_of(next) == id_of(kept);
+            if is_same_id && !are_alike(next, kept) {
+                *kept = rejected(id_of(next), RowProblem::DuplicateId);
+            }
+            is_same_id
+        });
+        for parsed in parsed_rows {
             match parsed {
                 Ok(entry) => roster.entries.push(entry),
-                Err(problem) => roster.rejected.push(RejectedRow { id, problem }),
+                Err(row) => roster.rejected.push(row),
             }
         }
         roster
@@ -138,9 +137,15 @@ impl Roster {
     }
 }
 
-fn parse(id: &str, row: Row<'_>, phones: &PhoneReader) -> Result<RosterEntry, RowProblem> {
-    let id = EmployeeId::parse(id).ok_or(RowProblem::InvalidId)?;
-    let name = FullName::parse(row.name.unwrap_or_default()).ok_or(RowProblem::InvalidName)?;
+type ParsedRow = Result<RosterEntry, RejectedRow>;
+
+fn parse(id: &str, row: Row<'_>, phones: &PhoneReader) -> ParsedRow {
+    let Some(employee_id) = EmployeeId::parse(id) else {
+        return rejected(id, RowProblem::InvalidId);
+    };
+    let Some(name) = FullName::parse(row.name.unwrap_or_default()) else {
+        return rejected(id, RowProblem::InvalidName);
+    };
     let reading = phones.read(row.phone.unwrap_or_default());
     let has_unreadable_phone = reading.is_err();
     let (phone, phone_spelling) = match reading {
@@ -149,14 +154,30 @@ fn parse(id: &str, row: Row<'_>, phones: &PhoneReader) -> Result<RosterEntry, Ro
         Err(spelling) => (None, spelling),
     };
     Ok(RosterEntry {
-        employee: Employee { id, name, phone },
+        employee: Employee {
+            id: employee_id,
+            name,
+            phone,
+        },
         phone_spelling,
         has_unreadable_phone,
     })
 }
 
+fn rejected(id: &str, problem: RowProblem) -> ParsedRow {
+    let id = shortened(id);
+    Err(RejectedRow { id, problem })
+}
+
+fn id_of(row: &ParsedRow) -> &str {
+    match row {
+        Ok(entry) => entry.employee.id.as_str(),
+        Err(row) => &row.id,
+    }
+}
+
 /// Whether two rows of one id say the same. Phones that cannot be read may be spelled in different ways.
-fn are_alike(one: &Result<RosterEntry, RowProblem>, other: &Result<RosterEntry, RowProblem>) -> bool {
+fn are_alike(one: &ParsedRow, other: &ParsedRow) -> bool {
     match (one, other) {
         (Ok(one), Ok(other)) => {
             one.employee == other.employee && one.has_unreadable_phone == other.has_unreadable_phone
