@@ -26,7 +26,7 @@ pub(super) async fn once(context: &Context) -> anyhow::Result<Exit> {
         }
         Err(error) => {
             let failure = CycleError::from(error);
-            report_failure_without_state(&failure, &mut Memory::new(false), engine.unhealthy_after);
+            report_failure_without_state(&failure, &mut Memory::default(), engine.unhealthy_after);
             (Exit::Failed, format!("The cycle failed: {failure}."))
         }
     };
