@@ -102,9 +102,7 @@ pub async fn run(engine: &SyncEngine, schedule: Schedule, mut listener: Listener
 async fn lead(engine: &SyncEngine, schedule: Schedule, listener: &mut Listener, tenure: &Tenure, memory: &mut Memory) {
     while !tenure.over.is_cancelled() {
         let next_cycle = Instant::now() + jittered(schedule.every);
-        let report = finish_in_time(engine.run_cycle(&tenure.lease, tenure.gate(), memory), &tenure.over);
-        match report.await {
-            // Whatever it left in flight is recorded in the journal.
+        match run_cycle(engine, tenure, memory).await {
             None => return,
             Some(report) if report.lost_lease => {
                 // Unless the renewal noticed it first.
@@ -124,6 +122,11 @@ async fn lead(engine: &SyncEngine, schedule: Schedule, listener: &mut Listener, 
             () = tenure.over.cancelled() => {}
         }
     }
+}
+
+/// Runs one cycle; `None` if it does not end in time. Whatever it left in flight is recorded in the journal.
+async fn run_cycle(engine: &SyncEngine, tenure: &Tenure, memory: &mut Memory) -> Option<CycleReport> {
+    finish_in_time(engine.run_cycle(&tenure.lease, &tenure.over, memory), &tenure.over).await
 }
 
 /// Runs `work` and gives the lease up afterwards, even if `work` panics.
@@ -155,13 +158,7 @@ pub async fn once(engine: &SyncEngine, lease: Duration, stop: &CancellationToken
         Acquired::HeldBy { holder, expires_in } => return Ok(Once::HeldBy(holder, expires_in)),
     };
     let mut memory = Memory::default();
-    let cycle = async |tenure: &Tenure| {
-        finish_in_time(
-            engine.run_cycle(&tenure.lease, tenure.gate(), &mut memory),
-            &tenure.over,
-        )
-        .await
-    };
+    let cycle = async |tenure: &Tenure| run_cycle(engine, tenure, &mut memory).await;
     match within(tenure, cycle).await {
         Some(report) => Ok(Once::Done(report)),
         None if stop.is_cancelled() => Ok(Once::Interrupted),

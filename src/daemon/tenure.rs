@@ -9,7 +9,6 @@ use tracing::Instrument as _;
 use crate::{
     events,
     state::{Error, Lease, State},
-    wazzup::Gate,
 };
 
 const GIVE_UP_LIMIT: Duration = Duration::from_secs(1);
@@ -36,13 +35,6 @@ impl Tenure {
             lease,
             over,
             keeper: AbortOnDropHandle::new(tokio::spawn(keeper.in_current_span())),
-        }
-    }
-
-    pub(super) fn gate(&self) -> Gate {
-        Gate {
-            stop: self.over.clone(),
-            lease_until: self.lease.valid_until(),
         }
     }
 
