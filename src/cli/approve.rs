@@ -9,7 +9,6 @@ use super::{
     holds::{counted_holds, grouped},
     page::{Advice, Page, say},
     question::Question,
-    setup,
     text::{counted, listed_ids},
 };
 use crate::{
@@ -23,7 +22,7 @@ pub(super) async fn approve(
     yes: bool,
     expected: Option<usize>,
 ) -> anyhow::Result<Exit> {
-    let state = setup::state(&context.config);
+    let state = &context.engine.state;
     let snapshot = state.peek().await?.snapshot;
     let holds = select(&snapshot, ids)?;
     if let Some(expected) = expected

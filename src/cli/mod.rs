@@ -32,6 +32,7 @@ use serde::Serialize;
 use self::{invocation::Invocation, page::Page};
 use crate::{
     config::{Config, ConfigError},
+    cycle::SyncEngine,
     telemetry::{self, LogLevel},
 };
 
@@ -197,8 +198,8 @@ impl From<Exit> for ExitCode {
 #[error("{0}")]
 struct UsageError(String);
 
-#[derive(Debug)]
 struct Context {
+    engine: SyncEngine,
     config: Config,
     config_path: PathBuf,
     /// For commands to suggest.
@@ -246,6 +247,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let span = tracing::error_span!("account", account = config.account);
     let context = Context {
+        engine: setup::engine(&config),
         config,
         config_path,
         invocation,

@@ -15,8 +15,7 @@ const INTERRUPTED: &str = "The cycle was interrupted; nothing is lost, and the n
 pub(super) async fn once(context: &Context) -> anyhow::Result<Exit> {
     let stop = daemon::stop_signal()?;
     setup::report_unverified_tls(&context.config);
-    let engine = setup::engine(&context.config);
-    let (exit, sentence) = match daemon::once(&engine, context.config.lease, &stop).await {
+    let (exit, sentence) = match daemon::once(&context.engine, context.config.lease, &stop).await {
         Ok(Once::Done(report)) => (exit(&report), sentence(&report, &context.invocation)),
         Ok(Once::Interrupted) => (Exit::Failed, INTERRUPTED.to_owned()),
         Ok(Once::HeldBy(holder, expires_in)) => {
@@ -26,7 +25,7 @@ pub(super) async fn once(context: &Context) -> anyhow::Result<Exit> {
         }
         Err(error) => {
             let failure = CycleError::from(error);
-            report_failure_without_state(&failure, &mut Memory::new(false), engine.unhealthy_after);
+            report_failure_without_state(&failure, &mut Memory::new(false), context.engine.unhealthy_after);
             (Exit::Failed, format!("The cycle failed: {failure}."))
         }
     };

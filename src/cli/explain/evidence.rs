@@ -27,9 +27,9 @@ const HISTORY: u32 = 10;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) async fn gather(context: &Context, id: &str) -> Findings {
-    let engine = setup::engine(&context.config);
+    let engine = &context.engine;
     let (crm, state, (mut wazzup, fingerprint)) =
-        tokio::join!(ask_crm(&engine, id), ask_state(&engine, id), ask_wazzup(&engine, id));
+        tokio::join!(ask_crm(engine, id), ask_state(engine, id), ask_wazzup(engine, id));
     let (crm, crm_error) = split(crm);
     let (state, state_error) = split(state);
     let (peek, history) = state.unwrap_or_default();
@@ -45,7 +45,7 @@ pub(super) async fn gather(context: &Context, id: &str) -> Findings {
     if let Live::There(user) = &wazzup {
         list.add_look_up(id, Some(user.name.clone()));
     }
-    let mut view = PlanView::new(context, roster, peek, Some(Ok(list)));
+    let mut view = PlanView::new(context, roster, peek, list);
     // What the next cycle will hold, and find wrong in the CRM's rows, is told as if a cycle had found it already.
     if crm_error.is_none() && state_error.is_none() {
         view.snapshot.holds.clone_from(&view.plan.holds);
