@@ -17,7 +17,7 @@ use crate::{
     employee::{EmployeeId, Roster, RowProblem},
     plan::Snapshot,
     state::{self, HistoryEntry, Peek},
-    wazzup::{Error as WazzupError, Session},
+    wazzup::{Error as WazzupError, RemoteUser},
 };
 
 /// How many changes of the history are read.
@@ -28,15 +28,19 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) async fn gather(context: &Context, id: &str) -> Findings {
     let engine = &context.engine;
-    let (crm, state, (mut wazzup, fingerprint)) =
-        tokio::join!(ask_crm(engine, id), ask_state(engine, id), ask_wazzup(engine, id));
+    let (crm, state, wazzup) = tokio::join!(ask_crm(engine, id), ask_state(engine, id), ask_wazzup(engine, id));
     let (crm, crm_error) = split(crm);
     let (state, state_error) = split(state);
     let (peek, history) = state.unwrap_or_default();
-    let known_fingerprint = &peek.snapshot.account.fingerprint;
-    if known_fingerprint.is_some() && fingerprint.is_some() && *known_fingerprint != fingerprint {
-        wazzup = unknown(&"the key or wazzup.base_url has changed, so this may be another account; `check` says more");
-    }
+    let known_fingerprint = peek.snapshot.account.fingerprint.as_ref();
+    let wazzup = match wazzup {
+        Ok((_, fingerprint)) if known_fingerprint.is_some_and(|known| *known != fingerprint) => Live::Unknown {
+            reason: "the key or wazzup.base_url has changed, so this may be another account; `check` says more".into(),
+        },
+        Ok((Some(user), _)) => Live::There(user),
+        Ok((None, _)) => Live::Absent,
+        Err(reason) => Live::Unknown { reason },
+    };
     let (all_rows, rows) = crm.unwrap_or_default();
     let roster = all_rows.roster(&engine.phone_reader.knowing(peek.snapshot.known_phones()));
     let crm = InCrm::new(id, rows, &roster, &peek.snapshot);
@@ -88,36 +92,23 @@ async fn ask_state(engine: &SyncEngine, id: &str) -> Result<(Peek, Vec<HistoryEn
     Ok((peek, history))
 }
 
-/// What Wazzup says, and the fingerprint of the key and address with which it was asked.
-async fn ask_wazzup(engine: &SyncEngine, id: &str) -> (Live, Option<String>) {
-    match engine.wazzup.session(setup::gate()) {
-        Ok(session) => (look_up(&session, id).await, Some(session.fingerprint.clone())),
-        Err(error) => (unknown(&error), None),
-    }
-}
-
-async fn look_up(session: &Session<'_>, id: &str) -> Live {
-    let id = match EmployeeId::parse(id) {
-        Some(id) if id.has_own_url() => id,
-        _ => return unknown(&"not asked: no URL can name this id; only Wazzup's list would show the user"),
+/// What Wazzup says, and the fingerprint of the key and address with which it was asked; or why it says nothing.
+async fn ask_wazzup(engine: &SyncEngine, id: &str) -> Result<(Option<RemoteUser>, String), String> {
+    let Some(id) = EmployeeId::parse(id).filter(EmployeeId::has_own_url) else {
+        return Err("not asked: no URL can name this id; only Wazzup's list would show the user".to_owned());
     };
     let answer = async {
-        let Some(user) = session.user(&id).await? else {
+        let session = engine.wazzup.session(setup::gate())?;
+        let user = session.user(&id).await?;
+        if user.is_none() {
             // Under a wrong address, everything is answered with 404.
             session.confirm_usable().await?;
-            return Ok(Live::Absent);
-        };
-        Ok::<_, WazzupError>(Live::There(user))
+        }
+        Ok::<_, WazzupError>((user, session.fingerprint))
     };
     match tokio::time::timeout(PATIENCE, answer).await {
-        Ok(live) => live.unwrap_or_else(|error| unknown(&error)),
-        Err(_) => unknown(&format!("no answer within {} s", PATIENCE.as_secs())),
-    }
-}
-
-fn unknown(reason: &impl ToString) -> Live {
-    Live::Unknown {
-        reason: reason.to_string(),
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
     }
 }
 
