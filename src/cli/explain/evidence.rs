@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use anyhow::bail;
+
 use super::{
     super::{
         Context,
@@ -17,7 +19,7 @@ use crate::{
     employee::{EmployeeId, Roster, RowProblem},
     plan::Snapshot,
     state::{self, HistoryEntry, Peek},
-    wazzup::{Error as WazzupError, RemoteUser},
+    wazzup::RemoteUser,
 };
 
 /// How many changes of the history are read.
@@ -39,7 +41,9 @@ pub(super) async fn gather(context: &Context, id: &str) -> Findings {
         },
         Ok((Some(user), _)) => Live::There(user),
         Ok((None, _)) => Live::Absent,
-        Err(reason) => Live::Unknown { reason },
+        Err(error) => Live::Unknown {
+            reason: error.to_string(),
+        },
     };
     let (all_rows, rows) = crm.unwrap_or_default();
     let roster = all_rows.roster(&engine.phone_reader.knowing(peek.snapshot.known_phones()));
@@ -50,14 +54,14 @@ pub(super) async fn gather(context: &Context, id: &str) -> Findings {
         list.add_look_up(id, Some(user.name.clone()));
     }
     let mut view = PlanView::new(context, roster, peek, list);
-    // What the next cycle will hold, and find wrong in the CRM's rows, is told as if a cycle had found it already.
     if crm_error.is_none() && state_error.is_none() {
-        view.snapshot.holds.clone_from(&view.plan.holds);
-    }
-    let failures = &mut view.snapshot.failures;
-    for local in &view.plan.local_failures {
-        let failure = failures.entry(local.key.clone());
-        failure.or_insert_with(|| local.opened(view.now));
+        // What the next cycle will hold, and find wrong in the CRM's rows, is told as if a cycle had found it already.
+        let snapshot = &mut view.snapshot;
+        snapshot.holds.clone_from(&view.plan.holds);
+        for local in &view.plan.local_failures {
+            let failure = snapshot.failures.entry(local.key.clone());
+            failure.or_insert_with(|| local.opened(view.now));
+        }
     }
     Findings {
         id: id.to_owned(),
@@ -92,23 +96,23 @@ async fn ask_state(engine: &SyncEngine, id: &str) -> Result<(Peek, Vec<HistoryEn
     Ok((peek, history))
 }
 
-/// What Wazzup says, and the fingerprint of the key and address with which it was asked; or why it says nothing.
-async fn ask_wazzup(engine: &SyncEngine, id: &str) -> Result<(Option<RemoteUser>, String), String> {
+/// What Wazzup says, and the fingerprint of the key and address with which it was asked.
+async fn ask_wazzup(engine: &SyncEngine, id: &str) -> anyhow::Result<(Option<RemoteUser>, String)> {
     let Some(id) = EmployeeId::parse(id).filter(EmployeeId::has_own_url) else {
-        return Err("not asked: no URL can name this id; only Wazzup's list would show the user".to_owned());
+        bail!("not asked: no URL can name this id; only Wazzup's list would show the user");
     };
+    let session = engine.wazzup.session(setup::gate())?;
     let answer = async {
-        let session = engine.wazzup.session(setup::gate())?;
         let user = session.user(&id).await?;
         if user.is_none() {
             // Under a wrong address, everything is answered with 404.
             session.confirm_usable().await?;
         }
-        Ok::<_, WazzupError>((user, session.fingerprint))
+        anyhow::Ok(user)
     };
     match tokio::time::timeout(PATIENCE, answer).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        Ok(user) => Ok((user?, session.fingerprint)),
+        Err(_) => bail!("no answer within {} s", PATIENCE.as_secs()),
     }
 }
 
@@ -120,13 +124,11 @@ impl InCrm {
         sort_ids(&mut similar_ids);
         similar_ids.dedup();
         let rejected = roster.rejected.iter().find(|row| *row.id == *id);
+        let problem = rejected.map(|row| row.problem);
         // The roster keeps an endless id shortened.
         let is_id_invalid = !rows.is_empty() && EmployeeId::parse(id).is_none();
         Self {
-            rejected: match rejected {
-                Some(row) => Some(row.problem),
-                None => is_id_invalid.then_some(RowProblem::InvalidId),
-            },
+            rejected: problem.or(is_id_invalid.then_some(RowProblem::InvalidId)),
             same_phone: others_with_phone(roster, snapshot, id),
             missing_ids: roster.missing_ids,
             rows,

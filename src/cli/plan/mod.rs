@@ -5,6 +5,7 @@ mod answer;
 #[cfg(test)]
 pub(super) mod tests;
 
+use anyhow::bail;
 use jiff::Timestamp;
 
 use super::{Context, Exit, Format, invocation::Invocation, page, setup};
@@ -47,18 +48,14 @@ pub(super) async fn plan(context: &Context, offline: bool, exit_code: bool, form
     })
 }
 
-/// Wazzup's list, with answers to what the plan has to ask. `Err` says why there is none.
-async fn read_list(engine: &SyncEngine, roster: &Roster, peek: &Peek) -> Result<RemoteList, String> {
-    let session = engine
-        .wazzup
-        .session(setup::gate())
-        .map_err(|error| error.to_string())?;
-    let answered = engine
+/// Wazzup's list, with answers to what the plan has to ask. The error says why there is none.
+async fn read_list(engine: &SyncEngine, roster: &Roster, peek: &Peek) -> anyhow::Result<RemoteList> {
+    let session = engine.wazzup.session(setup::gate())?;
+    let (_, mut list) = engine
         .plan_with_answers(roster, &peek.snapshot, &session, true, peek.now)
-        .await;
-    let (_, mut list) = answered.map_err(|error| error.to_string())?;
+        .await?;
     if let Coverage::Unavailable(reason) = list.coverage() {
-        return Err(reason.clone());
+        bail!(reason.clone());
     }
     // Only a cycle in which the list is due tries more additions than there are known to be seats.
     let account = peek.account.as_ref();
