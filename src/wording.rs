@@ -6,13 +6,13 @@ use std::{
     fmt::{Display, Write as _},
 };
 
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
+
 /// `1 row`, `2 rows`.
 pub(crate) fn counted(count: impl Copy + Display + PartialEq + From<u8>, noun: &str) -> String {
     let plural = if count == 1.into() { "" } else { "s" };
     format!("{count} {noun}{plural}")
 }
-
-use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
 /// Whether a character does something to a terminal or a reader's eye instead of being seen: control and format
 /// characters (bidirectional marks, zero-width and tag characters), line and paragraph separators.

@@ -89,7 +89,7 @@ async fn refuse_without_seats(context: &Context) -> anyhow::Result<()> {
         return Ok(());
     };
     let account = &peek.snapshot.account;
-    if let (Some(limit), Some(used)) = (account.seats_limit, account.seats_used)
+    if let (Some(limit), Some(used)) = (account.seats.limit, account.seats.used)
         && used + 2 > limit
     {
         bail!("nothing was probed: it needs two free seats, and {used} of {limit} are used");

@@ -20,10 +20,10 @@ use super::{
 };
 use crate::{
     crm::Unconvertible,
-    delivery::{Answer, Change, Outcome, Report, Request, Step, Verdict},
+    delivery::{Answer, Change, Report, Request, Step, Verdict},
     employee::Roster,
     events,
-    plan::{Coverage, FailureKey, Hold, HoldKey, HoldKind, Operation, Plan, RemoteList},
+    plan::{Coverage, Failure, FailureKey, Hold, HoldKey, HoldKind, Operation, Plan, RemoteList},
     state::{CycleOutcome, Finished, Opening},
 };
 
@@ -36,8 +36,6 @@ pub(super) struct CycleLog<'c> {
     pub(super) memory: &'c mut Memory,
     engine: &'c SyncEngine,
     opening: &'c Opening,
-    /// Failures that were reported already.
-    known_failures: BTreeSet<FailureKey>,
     /// Holds were reported, or a CRM that names nobody.
     reported_holds: bool,
 }
@@ -48,7 +46,6 @@ impl<'c> CycleLog<'c> {
             memory,
             engine,
             opening,
-            known_failures: opening.snapshot.failures.keys().cloned().collect(),
             reported_holds: false,
         }
     }
@@ -83,8 +80,7 @@ impl<'c> CycleLog<'c> {
             Coverage::Unread => {}
         }
         let opened = &plan.marks.opened_failures;
-        let problems = opened.iter().map(|failure| (&failure.key, failure.problem.as_ref()));
-        for ((operation, code), ids) in grouped(problems) {
+        for ((operation, code), ids) in grouped(opened) {
             match operation {
                 Operation::Upsert => events::employee_rejected(code, &ids),
                 Operation::Remove | Operation::Phone => events::employee_failing(operation, code, &ids),
@@ -99,14 +95,6 @@ impl<'c> CycleLog<'c> {
                 events::values_unconvertible(values);
             }
         }
-        for key in &plan.marks.closed_failures {
-            self.known_failures.remove(key);
-        }
-        if plan.marks.forgets_account {
-            self.known_failures.clear();
-        }
-        let local = plan.local_failures.iter().map(|failure| failure.key.clone());
-        self.known_failures.extend(local);
     }
 
     fn report_released(&self, plan: &Plan, roster: &Roster) {
@@ -171,24 +159,16 @@ impl<'c> CycleLog<'c> {
     }
 
     /// Logs what a step of the delivery came to.
-    pub(super) fn recorded(&mut self, request: &Request, step: &Step) {
-        let mut newly_failed = Vec::new();
-        for outcome in &step.outcomes {
-            match outcome {
-                Outcome::Upserted => events::batch_delivered("upsert", request.entry_count(), 0),
-                Outcome::Removed { absent } => {
-                    events::batch_delivered("remove", request.entry_count(), absent.len());
-                }
-                Outcome::Failed(attempt) => {
-                    if self.known_failures.insert(attempt.key.clone()) {
-                        newly_failed.push(attempt);
-                    }
-                }
-                Outcome::Recovered(key) => _ = self.known_failures.remove(key),
-                Outcome::SeatsTaken(_) | Outcome::SeatLimit { .. } => {}
-            }
+    pub(super) fn recorded(request: &Request, step: &Step) {
+        if step.is_acknowledged {
+            let operation = match request {
+                Request::Remove { .. } => "remove",
+                Request::Upsert { .. } | Request::Ping => "upsert",
+            };
+            events::batch_delivered(operation, request.entry_count(), step.absent.len());
         }
-        let newly_failed = newly_failed.into_iter().map(|attempt| (&attempt.key, &*attempt.code));
+        let failed = step.failed.iter();
+        let newly_failed = failed.filter(|failure| step.newly_failing.contains(&failure.key));
         for ((operation, code), ids) in grouped(newly_failed) {
             events::employee_failing(operation, code, &ids);
         }
@@ -331,11 +311,9 @@ fn is_due(reported_ago: Option<SignedDuration>) -> bool {
 }
 
 /// The ids of failures by their operation and code.
-fn grouped<'a>(
-    failures: impl IntoIterator<Item = (&'a FailureKey, &'a str)>,
-) -> BTreeMap<(Operation, &'a str), BTreeSet<&'a str>> {
+fn grouped<'a>(failures: impl IntoIterator<Item = &'a Failure>) -> BTreeMap<(Operation, &'a str), BTreeSet<&'a str>> {
     let mut groups: BTreeMap<(Operation, &str), BTreeSet<&str>> = BTreeMap::new();
-    for (key, code) in failures {
+    for Failure { key, code, .. } in failures {
         groups.entry((key.operation, code)).or_default().insert(&key.user_id);
     }
     groups

@@ -167,7 +167,7 @@ impl SyncEngine {
             report_refusal(&request, &answer);
             let step = delivery.answered(answer);
             self.state.record(lease, *cycle, &step).await?;
-            log.recorded(&request, &step);
+            CycleLog::recorded(&request, &step);
             next = step.next;
         }
         progress.ending()

@@ -26,8 +26,8 @@ impl Progress {
         if let Some(interruption) = report.and_then(|report| report.interruption.clone()) {
             return Err(interruption.into());
         }
-        match self.list.look_up_failure() {
-            Some(reason) => Err(Interruption::Unavailable(reason.to_owned()).into()),
+        match &self.list.look_up_failure {
+            Some(reason) => Err(Interruption::Unavailable(reason.clone()).into()),
             None => Ok(()),
         }
     }
@@ -84,7 +84,7 @@ impl Progress {
 fn counts(plan: &Plan, report: &Report) -> Counts {
     let waiting = &report.waiting_for_seat;
     let mut failing: BTreeSet<&str> = BTreeSet::new();
-    for key in &report.failing {
+    for key in report.failing.keys() {
         // Failed removals are about former employees.
         if key.operation != Operation::Remove && !waiting.contains(&*key.user_id) {
             failing.insert(&key.user_id);
@@ -107,11 +107,11 @@ fn counts(plan: &Plan, report: &Report) -> Counts {
 
 fn is_in_sync(counts: &Counts, plan: &Plan, report: &Report) -> bool {
     let is_a_leaver_unclear = plan.staying.iter().any(|user| user.reason == StayReason::Unknown);
-    let has_removal_failed = report.failing.iter().any(|key| key.operation == Operation::Remove);
+    let has_removal_failed = report.failing.keys().any(|key| key.operation == Operation::Remove);
     counts.in_sync == counts.eligible
         && counts.missing_ids == 0
         && plan.unapproved_holds().next().is_none()
-        && report.unremoved.is_empty()
+        && report.removed == plan.removals.len()
         && !is_a_leaver_unclear
         && !has_removal_failed
 }

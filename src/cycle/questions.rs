@@ -39,13 +39,13 @@ impl SyncEngine {
         list.scheduled = list_is_due;
         let expected = roster.eligible().max(snapshot.users.len());
         if list_is_due {
-            read_list(wazzup, expected, &mut list).await?;
+            wazzup.read_list(expected, &mut list).await?;
         }
         let mut look_ups = 0;
         loop {
             let plan = Plan::between(roster, snapshot, &list, &self.policy, now);
             if plan.questions.list && !list.was_requested() {
-                read_list(wazzup, expected, &mut list).await?;
+                wazzup.read_list(expected, &mut list).await?;
                 continue;
             }
             let users: Vec<&EmployeeId> = plan.questions.users.iter().take(LOOK_UPS - look_ups).collect();
@@ -61,13 +61,6 @@ impl SyncEngine {
             look_up(wazzup, &mut list, &users, plan.questions.for_account).await?;
         }
     }
-}
-
-/// Reads the list. An unavailable list is noted, not an error; a refused key, a 404 or a stop is.
-async fn read_list(wazzup: &Session<'_>, expected: usize, list: &mut RemoteList) -> Result<(), CycleError> {
-    let fetched = wazzup.users(expected).await?;
-    list.add_list(fetched.names, fetched.coverage);
-    Ok(())
 }
 
 async fn look_up(
@@ -86,7 +79,7 @@ async fn look_up(
             Ok(user) => list.add_look_up(id.as_str(), user.map(|user| user.name)),
             Err(wazzup::Error::Interrupted(Interruption::Unavailable(reason))) if !for_account => {
                 is_answering = false;
-                list.add_look_up_failure(reason);
+                list.look_up_failure = Some(reason);
                 list.add_unanswered(id.as_str());
             }
             Err(error @ wazzup::Error::Interrupted(_)) => return Err(error.into()),

@@ -16,7 +16,7 @@ use tracing::Instrument as _;
 use super::repeats::Repeats;
 use crate::{
     events,
-    postgres::{self, CONNECT_LIMIT, Reason, connect, suitable},
+    postgres::{CONNECT_LIMIT, Reason, connect, suitable},
 };
 
 /// How soon a connection that was lost is made again.
@@ -62,15 +62,17 @@ async fn listen(options: PgConnectOptions, channel: String, wake: watch::Sender<
     let mut is_first = true;
     let mut disconnections = Repeats::default();
     loop {
-        let reason = match start_listening(&options, &channel).await {
-            Ok(listener) => {
-                // The first cycle starts anyway.
-                if !is_first {
-                    wake.send_replace(());
-                }
-                wait_for_disconnection(listener, &wake).await
+        let listening = async {
+            let listener = start_listening(&options, &channel).await?;
+            // The first cycle starts anyway.
+            if !is_first {
+                wake.send_replace(());
             }
-            Err(error) => error.to_string(),
+            pass_on(listener, &wake).await
+        };
+        let reason = match listening.await {
+            Ok(()) => "the connection was cut".to_owned(),
+            Err(reason) => reason.to_string(),
         };
         is_first = false;
         if disconnections.is_worth_a_line(&reason) {
@@ -95,23 +97,18 @@ async fn start_listening(options: &PgConnectOptions, channel: &str) -> Result<Pg
     timeout(CONNECT_LIMIT, listening).await.map_err(no_answer)?
 }
 
-/// Passes notifications on until the connection is lost; returns how it was.
-async fn wait_for_disconnection(mut listener: PgListener, wake: &watch::Sender<()>) -> String {
+/// Passes notifications on until the connection is cut.
+async fn pass_on(mut listener: PgListener, wake: &watch::Sender<()>) -> Result<(), Reason> {
     loop {
-        match timeout(SILENCE, listener.try_recv()).await {
-            Ok(Ok(Some(_))) => {
-                wake.send_replace(());
+        if let Ok(received) = timeout(SILENCE, listener.try_recv()).await {
+            if received?.is_none() {
+                return Ok(());
             }
-            Ok(Ok(None)) => return "the connection was cut".to_owned(),
-            Ok(Err(error)) => return postgres::describe(&error),
-            Err(_) => {
-                let question = sqlx::query("SELECT 1").persistent(false).execute(&mut listener);
-                match timeout(CONNECT_LIMIT, question).await {
-                    Ok(Ok(_)) => {}
-                    Ok(Err(error)) => return postgres::describe(&error),
-                    Err(_) => return format!("no answer within {}", postgres::seconds(CONNECT_LIMIT)),
-                }
-            }
+            wake.send_replace(());
+        } else {
+            let question = sqlx::query("SELECT 1").persistent(false).execute(&mut listener);
+            let no_answer = |_| Reason::no_answer("waiting for notifications", CONNECT_LIMIT);
+            timeout(CONNECT_LIMIT, question).await.map_err(no_answer)??;
         }
     }
 }

@@ -18,9 +18,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
-
-pub use report::{Delivered, FailedAttempt, Outcome, Report, Step};
+pub use report::{Delivered, Report, Step};
 pub use request::{
     Answer, Attempts, Interruption, InvalidEntry, Loss, NotSent, Refusal, RefusalCode, Request, Verdict,
 };
@@ -28,7 +26,7 @@ pub use request::{
 pub use crate::plan::{BatchEntry, Change};
 use crate::{
     employee::EmployeeId,
-    plan::{FailureKey, Failures, Operation, Plan},
+    plan::{Failure, FailureKey, Operation, Plan},
 };
 
 use self::{
@@ -52,10 +50,6 @@ pub struct Delivery {
     unjudged: Vec<RefusedItem>,
     /// A user as acknowledged last: sent again if attempts are unjudged at the end.
     control: Option<BatchEntry>,
-    /// What the service refused in earlier cycles, as far as it was not answered in this one.
-    open_failures: Failures,
-    /// Who was charged in this cycle.
-    charged: BTreeSet<EmployeeId>,
     extra_requests: usize,
     refusals_over_limit: usize,
     accepted_something: bool,
@@ -66,7 +60,7 @@ pub struct Delivery {
     /// A whole group got no decision, and nothing was accepted since: retrying each further one costs too much.
     service_may_fail: bool,
     /// What follows from the last answer.
-    outcomes: Vec<Outcome>,
+    step: Step,
     report: Report,
 }
 
@@ -90,15 +84,13 @@ impl Delivery {
             unjudged: Vec::new(),
             control: plan.control.clone(),
             report: Report::new(plan),
-            open_failures: plan.open_failures.clone(),
-            charged: BTreeSet::new(),
             extra_requests: 0,
             refusals_over_limit: 0,
             accepted_something: false,
             lone_failures: 0,
             names_were_wrong: false,
             service_may_fail: false,
-            outcomes: Vec::new(),
+            step: Step::default(),
         }
     }
 
@@ -117,8 +109,8 @@ impl Delivery {
         }
         Step {
             loss,
-            outcomes: std::mem::take(&mut self.outcomes),
             next: self.next_request(),
+            ..std::mem::take(&mut self.step)
         }
     }
 
@@ -158,14 +150,14 @@ impl Delivery {
         self.accepted_something = true;
         self.service_may_fail = false;
         self.names_were_wrong |= group.was_named;
+        self.step.is_acknowledged = true;
         if group.is_removal() {
             let freed = group.items.len().saturating_sub(absent.len());
-            self.outcomes.push(Outcome::Removed { absent });
-            self.queue.room.free_seats(freed, &mut self.outcomes);
+            self.step.absent = absent;
+            self.queue.room.free_seats(freed, &mut self.step);
         } else {
             let taken = group.items.iter().filter(|item| item.takes_seat).count();
-            self.outcomes.push(Outcome::Upserted);
-            self.queue.room.take_seats(taken, &mut self.outcomes);
+            self.queue.room.take_seats(taken, &mut self.step);
         }
         for item in &group.items {
             self.item_accepted(item);
@@ -180,7 +172,7 @@ impl Delivery {
     /// The service takes something. Where nobody was in sync, the control is somebody whose own attempt failed before: that
     /// user has everything now.
     fn control_accepted(&mut self) {
-        self.outcomes.push(Outcome::Upserted);
+        self.step.is_acknowledged = true;
         self.accepted_something = true;
         if let Some(control) = self.control.clone() {
             let is_settled = |refused: &mut RefusedItem| refused.item.is_settled_by(&control);
@@ -229,8 +221,7 @@ impl Delivery {
     /// Ends the failures that an accepted entry settles.
     fn close_failures(&mut self, item: &Item, entry: &BatchEntry) {
         for operation in [Operation::Upsert, Operation::Phone] {
-            let key = FailureKey::new(item.id.as_str(), operation);
-            let Some(failure) = self.open_failures.get(&key) else {
+            let Some(failure) = self.refused_before(&item.id, operation) else {
                 continue;
             };
             let is_settled = match (operation, failure.phone) {
@@ -239,12 +230,18 @@ impl Delivery {
                 _ => item.operation() == operation,
             };
             if is_settled {
-                self.open_failures.remove(&key);
+                let key = failure.key.clone();
                 self.report.failing.remove(&key);
                 self.report.recovered.push(key.clone());
-                self.outcomes.push(Outcome::Recovered(key));
+                self.step.recovered.push(key);
             }
         }
+    }
+
+    /// What the service refused of the user at `operation`, if that failure is open.
+    fn refused_before(&self, id: &EmployeeId, operation: Operation) -> Option<&Failure> {
+        let failure = self.report.failing.get(&FailureKey::new(id.as_str(), operation));
+        failure.filter(|failure| !failure.is_local)
     }
 
     /// Charges one user with what was refused. Attempts are counted on from earlier ones with the same values.
@@ -257,21 +254,25 @@ impl Delivery {
         let key = FailureKey::new(item.id.as_str(), operation);
         let name = item.entry.as_ref().map(|entry| entry.employee.name.clone());
         let phone = item.wanted_phone;
-        let earlier = self.open_failures.remove(&key).filter(|earlier| {
+        let earlier = self.refused_before(&item.id, operation).filter(|earlier| {
             let is_same_name = earlier.name == name || operation == Operation::Phone;
             is_same_name && earlier.phone == phone
         });
-        self.charged.insert(item.id.clone());
-        self.report.failing.insert(key.clone());
-        self.outcomes.push(Outcome::Failed(FailedAttempt {
-            key,
+        let failure = Failure {
+            key: key.clone(),
             code: refusal.code.to_string(),
-            detail: refusal.code.detail(operation),
+            detail: refusal.code.detail(operation).to_owned(),
             request_id: refusal.request_id.clone(),
+            attempts: earlier.map_or(1, |earlier| earlier.attempts + 1),
+            is_local: false,
             name,
             phone,
-            attempts: earlier.map_or(1, |earlier| earlier.attempts + 1),
-        }));
+            spelling: None,
+        };
+        self.step.failed.push(failure.clone());
+        if self.report.failing.insert(key.clone(), failure).is_none() {
+            self.step.newly_failing.insert(key);
+        }
     }
 
     fn charge_unjudged(&mut self) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
-    Outcome,
+    Step,
     group::{Group, Item},
     request::{Attempts, RefusalCode},
 };
@@ -53,13 +53,13 @@ impl Queue {
             let id = &release.employee.id;
             expect_handover(id, false);
             planned.push_back(Item {
-                completes: !upserted.contains(id) && !plan.pending.contains(id),
+                completes: !upserted.contains(id) && !plan.waiting.contains_key(id),
                 ..Item::new(id, Some(release))
             });
         }
         for upsert in &plan.upserts {
             planned.push_back(Item {
-                completes: !plan.pending.contains(upsert.id()),
+                completes: !plan.waiting.contains_key(upsert.id()),
                 ..Item::upsert(upsert)
             });
         }
@@ -173,7 +173,7 @@ impl Queue {
     /// The account is full: of the group's additions only so many go again as seats are free. Where that is not known, or
     /// contradicts the refusal, updates go alone and the additions are halved, until a single one is refused: then there are as
     /// many users as the account may have. That is remembered, so that nobody is tried in vain in each cycle.
-    pub(super) fn hold_back_additions(&mut self, group: Group, limit: Option<usize>, outcomes: &mut Vec<Outcome>) {
+    pub(super) fn hold_back_additions(&mut self, group: Group, limit: Option<usize>, step: &mut Step) {
         self.room.seats.limit = limit.or(self.room.seats.limit);
         let attempts = group.attempts;
         let mut items = group.into_items();
@@ -187,7 +187,7 @@ impl Queue {
         if limit.is_some() || is_single {
             let used = self.room.seats.used.filter(|_| is_single);
             let limit = self.room.seats.limit;
-            outcomes.push(Outcome::SeatLimit { limit, used });
+            step.seats = Some(Seats { used, limit });
         }
         match free.or(is_single.then_some(0)) {
             Some(free) => self.send_again(items, free),
@@ -238,11 +238,10 @@ pub(super) struct Room {
 
 impl Room {
     fn new(plan: &Plan) -> Self {
-        let seats = plan.seats;
         Self {
-            seats,
+            seats: plan.seats,
             managed: plan.managed,
-            left: seats.room(),
+            left: plan.room(),
         }
     }
 
@@ -270,32 +269,27 @@ impl Room {
     }
 
     /// Removals were accepted.
-    pub(super) fn free_seats(&mut self, seats: usize, outcomes: &mut Vec<Outcome>) {
-        if seats > 0 {
-            self.managed = self.managed.saturating_sub(seats);
-            self.seats.used = self.seats.used.map(|used| used.saturating_sub(seats));
-            self.return_seats(seats);
-            outcomes.push(Outcome::SeatsTaken(-count(seats)));
-        }
+    pub(super) fn free_seats(&mut self, seats: usize, step: &mut Step) {
+        self.managed = self.managed.saturating_sub(seats);
+        self.seats.used = self.seats.used.map(|used| used.saturating_sub(seats));
+        self.return_seats(seats);
+        step.seats_taken = -count(seats);
     }
 
     /// Additions were accepted. If they are more than the known limit allows, it was raised.
-    pub(super) fn take_seats(&mut self, seats: usize, outcomes: &mut Vec<Outcome>) {
+    pub(super) fn take_seats(&mut self, seats: usize, step: &mut Step) {
         if seats == 0 {
             return;
         }
         self.managed += seats;
         self.seats.used = self.seats.used.map(|used| used + seats);
-        outcomes.push(Outcome::SeatsTaken(count(seats)));
+        step.seats_taken = count(seats);
         if let (Some(used), Some(limit)) = (self.seats.used, self.seats.limit)
             && used > limit
         {
             self.seats.limit = None;
             self.left = None;
-            outcomes.push(Outcome::SeatLimit {
-                limit: None,
-                used: None,
-            });
+            step.seats = Some(Seats::default());
         }
     }
 }

@@ -6,60 +6,32 @@ use strum::IntoEnumIterator as _;
 
 use super::{Change, Interruption, Loss, Request};
 use crate::{
-    employee::{EmployeeId, FullName, Phone},
-    plan::{FailureKey, Operation, Plan, PlannedUpsert},
+    employee::EmployeeId,
+    plan::{Failure, FailureKey, Failures, Operation, Plan, PlannedUpsert, Seats, Waiting},
 };
 
 /// The result of one answer. Recorded in one transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Step {
     /// Whether the entries of the request that was answered are lost.
     pub loss: Loss,
-    /// What became of its entries, and of others whose fate hung on it.
-    pub outcomes: Vec<Outcome>,
+    /// All entries of the request in the journal were acknowledged.
+    pub is_acknowledged: bool,
+    /// If that was a removal: those who had been gone before.
+    pub absent: Vec<EmployeeId>,
+    /// What is charged now, also to others whose fate hung on the answer.
+    pub failed: Vec<Failure>,
+    /// Those of them that were not open before.
+    pub newly_failing: BTreeSet<FailureKey>,
+    /// Failures that are over.
+    pub recovered: Vec<FailureKey>,
+    /// By how much the number of used seats changed.
+    pub seats_taken: i64,
+    /// What turned out about the account's limit: as the service named it, else as many users as there are now. Without a limit,
+    /// the known one proved to be wrong; without a number of used seats, their count stays.
+    pub seats: Option<Seats>,
     /// What to send next. `None` ends the delivery.
     pub next: Option<Request>,
-}
-
-/// One thing to record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// All entries of the upsert in the journal were acknowledged.
-    Upserted,
-    /// All users of the removal in the journal are gone.
-    Removed {
-        /// Those who had been gone before.
-        absent: Vec<EmployeeId>,
-    },
-    Failed(FailedAttempt),
-    /// A failure is over.
-    Recovered(FailureKey),
-    /// The number of used seats changed by this.
-    SeatsTaken(i64),
-    /// The most users that the account may have.
-    SeatLimit {
-        /// As the service named it, else as many as there are now; `None`: the known limit proved to be wrong.
-        limit: Option<usize>,
-        /// How many users it has; `None` leaves the count as it is.
-        used: Option<usize>,
-    },
-}
-
-/// An attempt that is charged to one user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailedAttempt {
-    pub key: FailureKey,
-    /// The service's code, as `status` shows it.
-    pub code: String,
-    /// Our own words for it.
-    pub detail: &'static str,
-    /// The service's id of the request.
-    pub request_id: Option<String>,
-    pub name: Option<FullName>,
-    /// The phone that the CRM wants, sent or not.
-    pub phone: Option<Phone>,
-    /// How often it was attempted with these values, this attempt included.
-    pub attempts: u32,
 }
 
 /// The result of a delivery.
@@ -71,13 +43,11 @@ pub struct Report {
     pub delivered: Vec<Delivered>,
     /// How many users are gone.
     pub removed: usize,
-    /// Whose failures are open now, those of the CRM's own rows included.
-    pub failing: BTreeSet<FailureKey>,
+    /// The failures that are open now, those of the CRM's own rows included.
+    pub failing: Failures,
     pub recovered: Vec<FailureKey>,
     /// Employees who differ from what Wazzup has, and do not wait for a seat.
     pub pending: BTreeSet<EmployeeId>,
-    /// Users whose removal was to be sent and was not acknowledged.
-    pub unremoved: BTreeSet<EmployeeId>,
     pub waiting_for_seat: BTreeSet<EmployeeId>,
     /// Users in the account at the end, where that is known.
     pub seats_used: Option<usize>,
@@ -98,15 +68,14 @@ pub struct Delivered {
 
 impl Report {
     pub(super) fn new(plan: &Plan) -> Self {
-        let local_failures = plan.local_failures.iter().map(|local| &local.key);
         let released = plan.releases.iter().map(|release| &release.employee.id);
         let upserted = plan.upserts.iter().map(PlannedUpsert::id);
-        let pending = plan.pending.iter().chain(&plan.backing_off);
+        let waiting = plan.waiting.iter().filter(|(_, waiting)| **waiting != Waiting::ForSeat);
+        let pending = waiting.map(|(id, _)| id);
         Self {
-            failing: plan.open_failures.keys().chain(local_failures).cloned().collect(),
+            failing: plan.open_failures.clone(),
             pending: pending.chain(released).chain(upserted).cloned().collect(),
-            unremoved: plan.removals.iter().map(|removal| removal.id.clone()).collect(),
-            waiting_for_seat: plan.waiting_for_seat.iter().cloned().collect(),
+            waiting_for_seat: plan.waiting_for_seat().cloned().collect(),
             seats_used: plan.seats.used,
             ..Self::default()
         }
@@ -125,7 +94,6 @@ impl Report {
 
     pub(super) fn note_removed(&mut self, id: &EmployeeId) {
         self.removed += 1;
-        self.unremoved.remove(id);
         for operation in Operation::iter() {
             self.failing.remove(&FailureKey::new(id.as_str(), operation));
         }

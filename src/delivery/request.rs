@@ -59,8 +59,9 @@ pub struct Answer {
 }
 
 /// Whether an attempt of the request may have acted without our knowing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Loss {
+    #[default]
     None,
     /// It may have acted, and is over: a 500.
     Over,

@@ -7,10 +7,7 @@ use super::{
     group::{Group, RefusedItem},
     request::{Attempts, Refusal, RefusalCode},
 };
-use crate::{
-    employee::EmployeeId,
-    plan::{FailureKey, Operation},
-};
+use crate::{employee::EmployeeId, plan::Operation};
 
 /// How often an account over its user limit may refuse updates in one cycle. After that, all upserts that were refused stay
 /// pending, for whatever reason.
@@ -28,7 +25,7 @@ impl Delivery {
             RefusalCode::UserLimitExceeded if has_additions => {
                 self.report.seats_exhausted = true;
                 self.report.seats_limit = refusal.limit;
-                self.queue.hold_back_additions(group, refusal.limit, &mut self.outcomes);
+                self.queue.hold_back_additions(group, refusal.limit, &mut self.step);
                 return;
             }
             RefusalCode::UserLimitExceeded => {
@@ -123,9 +120,8 @@ impl Delivery {
         });
     }
 
-    /// Whether a failure of the user is open, whatever it is about.
+    /// Whether a refusal of the user is open, whatever it is about.
     fn is_failing(&self, id: &EmployeeId) -> bool {
-        let mut keys = Operation::iter().map(|operation| FailureKey::new(id.as_str(), operation));
-        self.charged.contains(id) || keys.any(|key| self.open_failures.contains_key(&key))
+        Operation::iter().any(|operation| self.refused_before(id, operation).is_some())
     }
 }

@@ -37,27 +37,26 @@ impl FailureKey {
     }
 }
 
-pub type Failures = BTreeMap<FailureKey, Failure>;
-
+/// What cannot be done about one user, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
-    pub user_id: String,
-    pub operation: Operation,
+    #[serde(flatten)]
+    pub key: FailureKey,
     /// The service's code, or that of a [`RowProblem`].
     pub code: String,
+    /// Our own words for it.
     pub detail: String,
+    /// The service's id of the request.
     pub request_id: Option<String>,
-    /// How often it was attempted with these values; 0 for one in the CRM's own rows.
+    /// How often it was attempted with these values, the last attempt included; 0 for one in the CRM's own rows.
     pub attempts: u32,
     /// Found in the CRM's own rows: it opens and closes with them and has no retry schedule.
     #[serde(rename = "in_crm")]
     pub is_local: bool,
-    pub first_at: Timestamp,
-    pub last_at: Timestamp,
-    /// When it is tried again; `None`: as soon as the CRM's row is corrected.
-    pub next_attempt_at: Option<Timestamp>,
+    /// The name that was attempted.
     #[serde(skip)]
     pub name: Option<FullName>,
+    /// The phone that the CRM wants, sent or not.
     #[serde(skip)]
     pub phone: Option<Phone>,
     /// The spelling that could not be read, for [`RowProblem::InvalidPhone`]: it is not read again.
@@ -65,39 +64,49 @@ pub struct Failure {
     pub spelling: Option<Spelling>,
 }
 
+pub type Failures = BTreeMap<FailureKey, Failure>;
+
 impl Failure {
-    pub(super) fn backs_off(&self, now: Timestamp) -> bool {
-        self.next_attempt_at > Some(now)
-    }
-}
-
-/// A failure in the CRM's own rows that the plan opens.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalFailure {
-    pub key: FailureKey,
-    pub problem: RowProblem,
-    /// See [`Failure::spelling`].
-    pub spelling: Option<Spelling>,
-}
-
-impl LocalFailure {
-    /// As it is once a cycle has opened it `now`.
-    pub fn opened(&self, now: Timestamp) -> Failure {
-        Failure {
-            user_id: self.key.user_id.to_string(),
-            operation: self.key.operation,
-            code: self.problem.as_ref().to_owned(),
-            detail: self.problem.reason().to_owned(),
+    /// A failure in the CRM's own rows.
+    pub(super) fn in_crm(key: FailureKey, problem: RowProblem, spelling: Option<Spelling>) -> Self {
+        Self {
+            key,
+            code: problem.to_string(),
+            detail: problem.reason().to_owned(),
             request_id: None,
             attempts: 0,
             is_local: true,
-            first_at: now,
-            last_at: now,
-            next_attempt_at: None,
             name: None,
             phone: None,
-            spelling: self.spelling.clone(),
+            spelling,
         }
+    }
+}
+
+/// A failure as the state keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OpenFailure {
+    #[serde(flatten)]
+    pub failure: Failure,
+    pub first_at: Timestamp,
+    pub last_at: Timestamp,
+    /// When it is tried again; `None`: as soon as the CRM's row is corrected.
+    pub next_attempt_at: Option<Timestamp>,
+}
+
+impl OpenFailure {
+    /// As it is once it was opened `now`.
+    pub fn new(failure: Failure, now: Timestamp) -> Self {
+        Self {
+            first_at: now,
+            last_at: now,
+            next_attempt_at: (!failure.is_local).then(|| now + back_off(failure.attempts)),
+            failure,
+        }
+    }
+
+    pub(super) fn backs_off(&self, now: Timestamp) -> bool {
+        self.next_attempt_at > Some(now)
     }
 }
 

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    Acknowledged, Failure, FailureKey, Hold, HoldKey, HoldKind, LostContent, Operation, Policy, RemoteList, Snapshot,
+    Acknowledged, FailureKey, Hold, HoldKey, HoldKind, LostContent, OpenFailure, Operation, Policy, RemoteList,
+    Snapshot,
 };
 use crate::employee::{EmployeeId, FullName, Roster};
 
@@ -25,30 +26,21 @@ impl<'a> Input<'a> {
     }
 
     /// What the service last refused of `id` at `operation`, if that failure is open.
-    pub(super) fn refused(self, id: &EmployeeId, operation: Operation) -> Option<&'a Failure> {
+    pub(super) fn refused(self, id: &EmployeeId, operation: Operation) -> Option<&'a OpenFailure> {
         let failures = &self.snapshot.failures;
         if failures.is_empty() {
             return None;
         }
-        let failure = failures.get(&FailureKey::new(id.as_str(), operation))?;
-        Some(failure).filter(|failure| !failure.is_local)
+        let open = failures.get(&FailureKey::new(id.as_str(), operation))?;
+        Some(open).filter(|open| !open.failure.is_local)
     }
 
     pub(super) fn stored_hold(self, kind: HoldKind, id: &EmployeeId) -> Option<&'a Hold> {
         self.snapshot.holds.get(&HoldKey::new(kind, id.as_str()))
     }
 
-    /// A hold that nobody has approved. An existing hold with the same content keeps its `since`.
-    pub(super) fn new_hold(self, key: &HoldKey, content: &str, reason: String) -> Hold {
-        self.hold_since(key, reason, content, None)
-    }
-
-    /// The same for the take-over of `name` in Wazzup by `crm_row`. The hold begins anew when either changes.
-    pub(super) fn new_takeover_hold(self, key: &HoldKey, name: &str, crm_row: Option<String>, reason: &str) -> Hold {
-        self.hold_since(key, reason.to_owned(), name, crm_row)
-    }
-
-    fn hold_since(self, key: &HoldKey, reason: String, content: &str, crm_row: Option<String>) -> Hold {
+    /// A hold that nobody has approved. It begins anew when its content changes, or the CRM's row of a take-over.
+    pub(super) fn new_hold(self, key: &HoldKey, content: &str, crm_row: Option<String>, reason: String) -> Hold {
         let existing = self.snapshot.holds.get(key);
         let unchanged = existing.filter(|hold| hold.content == content && hold.crm_row == crm_row);
         Hold {

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use jiff::Timestamp;
 
 use super::{
-    Failure, Hold, HoldKey, HoldKind, Holds, LostContent, Operation, Sighting, StayReason, User, input::Input,
+    Hold, HoldKey, HoldKind, Holds, LostContent, OpenFailure, Operation, Sighting, StayReason, User, input::Input,
 };
 use crate::employee::{EmployeeId, FullName, NameKey, Phone};
 
@@ -19,7 +19,7 @@ pub(super) struct Leaver<'a> {
     /// The stored hold on this absence, not on an earlier one.
     stored_hold: Option<&'a Hold>,
     /// The removal that was refused.
-    refused: Option<&'a Failure>,
+    refused: Option<&'a OpenFailure>,
     pub fate: Fate,
 }
 
@@ -120,7 +120,7 @@ impl<'a> Leaver<'a> {
         let becomes_sticky = too_many.is_some() && !self.is_in_grace(input);
         Some(Hold {
             sticky: sticky.is_some() || becomes_sticky,
-            ..input.new_hold(&key, &content, reason.to_owned())
+            ..input.new_hold(&key, &content, None, reason.to_owned())
         })
     }
 

@@ -9,7 +9,7 @@ pub struct RemoteList {
     #[debug("{} ids", entries.len())]
     entries: BTreeMap<String, ListEntry>,
     /// Why users could not be looked up, if the service was not available.
-    look_up_failure: Option<String>,
+    pub look_up_failure: Option<String>,
     coverage: Coverage,
     /// The fingerprint of the address and the key it was read with.
     pub fingerprint: String,
@@ -79,16 +79,6 @@ impl RemoteList {
     /// A look-up gave no answer: it is not asked again in this cycle.
     pub fn add_unanswered(&mut self, id: &str) {
         self.entries.insert(id.to_owned(), ListEntry::Unanswered);
-    }
-
-    /// The service was not available when users were looked up; why.
-    pub fn add_look_up_failure(&mut self, reason: String) {
-        self.look_up_failure = Some(reason);
-    }
-
-    /// Why users could not be looked up, if the service was not available.
-    pub fn look_up_failure(&self) -> Option<&str> {
-        self.look_up_failure.as_deref()
     }
 
     pub fn coverage(&self) -> &Coverage {
@@ -193,13 +183,5 @@ mod tests {
         let complete = list(Coverage::Complete);
         assert!(complete.was_requested() && complete.was_answered() && complete.is_complete());
         assert_eq!(complete.coverage(), &Coverage::Complete);
-    }
-
-    #[test]
-    fn why_look_ups_fail_is_kept() {
-        let mut list = RemoteList::unread("ours");
-        assert_eq!(list.look_up_failure(), None);
-        list.add_look_up_failure("no answer".to_owned());
-        assert_eq!(list.look_up_failure(), Some("no answer"));
     }
 }

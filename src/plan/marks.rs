@@ -2,29 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use super::{Failure, FailureKey, LocalFailure, Operation, Plan, input::Input, leavers::Leavers, wish::Wish};
+use super::{Failure, FailureKey, Failures, Operation, Plan, input::Input, leavers::Leavers, wish::Wish};
 use crate::employee::{EmployeeId, RowProblem};
 
-/// Everything that is wrong in the CRM's own rows, sorted.
-pub(super) fn local_failures(input: Input<'_>, wishes: &[Wish<'_>]) -> Vec<LocalFailure> {
-    let mut failures = Vec::new();
+/// Everything that is wrong in the CRM's own rows.
+fn failures_in_crm(input: Input<'_>, wishes: &[Wish<'_>]) -> Failures {
+    let mut failures = Failures::new();
+    let mut add = |id: &str, operation, problem, spelling| {
+        let key = FailureKey::new(id, operation);
+        failures.insert(key.clone(), Failure::in_crm(key, problem, spelling));
+    };
     for row in &input.roster.rejected {
-        failures.push(LocalFailure {
-            key: FailureKey::new(&row.id, Operation::Upsert),
-            problem: row.problem,
-            spelling: None,
-        });
+        add(&row.id, Operation::Upsert, row.problem, None);
     }
     for wish in wishes {
         let Some(problem) = wish.phone.problem else { continue };
         let spelling = wish.entry.and_then(|entry| entry.phone_spelling.clone());
-        failures.push(LocalFailure {
-            key: FailureKey::new(wish.id.as_str(), Operation::Phone),
-            problem,
-            spelling: spelling.filter(|_| problem == RowProblem::InvalidPhone),
-        });
+        let unreadable = spelling.filter(|_| problem == RowProblem::InvalidPhone);
+        add(wish.id.as_str(), Operation::Phone, problem, unreadable);
     }
-    failures.sort_by(|a, b| a.key.cmp(&b.key));
     failures
 }
 
@@ -51,21 +47,22 @@ impl Plan {
     }
 
     fn mark_failures(&mut self, input: Input<'_>, wishes: &[Wish<'_>], leavers: &Leavers<'_>) {
-        let stored = &input.snapshot.failures;
-        for local in &self.local_failures {
-            let is_open = stored.get(&local.key).is_some_and(|failure| {
-                failure.is_local && failure.code == local.problem.as_ref() && failure.spelling == local.spelling
+        let stored_failures = &input.snapshot.failures;
+        let mut failures = failures_in_crm(input, wishes);
+        for (key, failure) in &failures {
+            let is_known = stored_failures.get(key).is_some_and(|stored| {
+                let stored = &stored.failure;
+                stored.is_local && stored.code == failure.code && stored.spelling == failure.spelling
             });
-            if !is_open {
-                self.marks.opened_failures.push(local.clone());
+            if !is_known {
+                self.marks.opened_failures.push(failure.clone());
             }
         }
-        let local: BTreeSet<&FailureKey> = self.local_failures.iter().map(|local| &local.key).collect();
         let unsynced: BTreeSet<&str> = self.unsynced_ids().map(EmployeeId::as_str).collect();
-        let is_wanted = |key: &FailureKey, failure: &Failure| {
-            let id = &*key.user_id;
-            match key.operation {
-                _ if failure.is_local || local.contains(key) => local.contains(key),
+        let is_wanted = |failure: &Failure| {
+            let id = &*failure.key.user_id;
+            match failure.key.operation {
+                _ if failure.is_local => false,
                 Operation::Upsert => unsynced.contains(id),
                 Operation::Remove => {
                     let leaver = leavers.all.binary_search_by(|leaver| leaver.id.as_str().cmp(id));
@@ -77,10 +74,19 @@ impl Plan {
                 }
             }
         };
-        let (wanted, unwanted): (Vec<_>, Vec<_>) = stored.iter().partition(|(key, failure)| is_wanted(key, failure));
-        let refused = wanted.into_iter().filter(|(key, _)| !local.contains(key));
-        let open_failures = refused.map(|(key, failure)| (key.clone(), failure.clone())).collect();
-        self.open_failures = open_failures;
-        self.marks.closed_failures = unwanted.into_iter().map(|(key, _)| key.clone()).collect();
+        let mut closed = Vec::new();
+        for (key, stored) in stored_failures {
+            // What is wrong in the CRM's own rows takes the place of what was refused.
+            if failures.contains_key(key) {
+                continue;
+            }
+            if is_wanted(&stored.failure) {
+                failures.insert(key.clone(), stored.failure.clone());
+            } else {
+                closed.push(key.clone());
+            }
+        }
+        self.open_failures = failures;
+        self.marks.closed_failures = closed;
     }
 }

@@ -22,18 +22,18 @@ mod tests;
 mod updates;
 mod wish;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 pub use entry::{BatchEntry, Change, PlannedRemoval, PlannedUpsert};
-pub use failures::{Failure, FailureKey, Failures, LocalFailure, Operation, back_off};
+pub use failures::{Failure, FailureKey, Failures, OpenFailure, Operation, back_off};
 pub use holds::{Approval, Hold, HoldKey, HoldKind, Holds, Limit, Policy};
 pub use list::{Coverage, RemoteList, Sighting};
 pub(crate) use next_step::NextStep;
-pub use snapshot::{AccountFacts, Acknowledged, LostContent, LostEntry, RecentRemoval, Snapshot, User};
+pub use snapshot::{AccountFacts, Acknowledged, LostContent, LostEntry, RecentRemoval, Seats, Snapshot, User};
 
-use crate::employee::{EmployeeId, FullName};
+use crate::employee::{EmployeeId, FullName, RowProblem};
 
 /// The most entries that Wazzup takes in one request.
 pub const BATCH: usize = 100;
@@ -47,26 +47,21 @@ pub struct Plan {
     /// Users who are added or changed: those who are in Wazzup already before those who take a seat.
     pub upserts: Vec<PlannedUpsert>,
     pub seats: Seats,
+    /// So many additions are tried beyond the known limit: seats may have been booked.
+    pub tried_beyond_seats: usize,
     /// A user who is sent again unchanged to see whether the service accepts any write: somebody in sync, or somebody who is to
     /// be sent again with the acknowledged values anyway.
     pub control: Option<BatchEntry>,
-    /// Additions that wait until somebody who looks the same has left; who that is.
-    pub waiting_for_leavers: BTreeMap<EmployeeId, EmployeeId>,
-    pub waiting_for_seat: Vec<EmployeeId>,
-    /// Employees whose last attempt was refused and is not yet due again.
-    pub backing_off: Vec<EmployeeId>,
-    /// Employees who wait for a leaver, an approval or an answer from Wazzup. Those of them who are in `upserts` are sent, but
-    /// without their phone.
-    pub pending: BTreeSet<EmployeeId>,
+    /// Employees who are not sent as the CRM wants them, and why. Those of them who are in `upserts` are sent without their
+    /// phone, or as acknowledged.
+    pub waiting: BTreeMap<EmployeeId, Waiting>,
     /// Users who left the CRM and stay in Wazzup for now. Held users are only in `holds`.
     pub staying: Vec<StayingUser>,
     /// All open holds, approved ones included.
     pub holds: Holds,
     pub missing_ids: usize,
-    /// Everything that is wrong in the CRM's own rows, whether it is known already or not: rows that cannot be taken, and
-    /// phones that are left out.
-    pub local_failures: Vec<LocalFailure>,
-    /// What the service refused in earlier cycles, as far as it is still wanted.
+    /// Everything that is wrong in the CRM's own rows, whether it is known already or not; and what the service refused in
+    /// earlier cycles, as far as it is still wanted.
     pub open_failures: Failures,
     /// How Wazzup's list differs from what it acknowledged.
     pub drift: Drift,
@@ -83,6 +78,18 @@ pub struct Plan {
     pub eligible: usize,
     /// Users of ours, those included whom only a lost request may have created.
     pub managed: usize,
+}
+
+/// What an employee waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// This leaver looks the same, and has to be gone or back before the employee is added.
+    ForLeaver(EmployeeId),
+    ForSeat,
+    /// The last attempt was refused and is not yet due again.
+    BackingOff,
+    /// For the phone of somebody who is leaving, an approval, or an answer from Wazzup.
+    Pending,
 }
 
 /// A user who left the CRM and stays in Wazzup for now.
@@ -105,29 +112,6 @@ pub enum StayReason {
     BackingOff,
     /// Wazzup could not be asked, or the account is doubted.
     Unknown,
-}
-
-/// What is known of the account's seats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Seats {
-    /// Users in the account, foreign ones included.
-    pub used: Option<usize>,
-    /// The most users, once the service has named it.
-    pub limit: Option<usize>,
-    /// So many additions are tried beyond the known limit: seats may have been booked.
-    pub tried_beyond: usize,
-}
-
-impl Seats {
-    pub fn free(&self) -> Option<usize> {
-        let (used, limit) = (self.used?, self.limit?);
-        Some(limit.saturating_sub(used))
-    }
-
-    /// How many additions may be sent; `None` while no limit is known.
-    pub fn room(&self) -> Option<usize> {
-        Some(self.free()? + self.tried_beyond)
-    }
 }
 
 /// How Wazzup's list differs from what it acknowledged.
@@ -163,7 +147,7 @@ pub struct Marks {
     /// Holds that are over.
     pub closed_holds: Vec<HoldKey>,
     /// Failures in the CRM's own rows that are not stored yet.
-    pub opened_failures: Vec<LocalFailure>,
+    pub opened_failures: Vec<Failure>,
     /// Failures whose attempt is no longer wanted.
     pub closed_failures: Vec<FailureKey>,
     /// Users without acknowledged values who turned out not to be ours: their row, lost entries and failures go.
@@ -185,6 +169,22 @@ impl Plan {
             .iter()
             .map(|entries| entries.div_ceil(BATCH))
             .sum()
+    }
+
+    /// How many additions may be sent; `None` while no limit is known.
+    pub fn room(&self) -> Option<usize> {
+        Some(self.seats.free()? + self.tried_beyond_seats)
+    }
+
+    /// What is wrong in the CRM's own rows: rows that cannot be taken, and phones that are left out.
+    pub fn row_problems(&self) -> impl Iterator<Item = (&FailureKey, RowProblem)> {
+        let local = self.open_failures.values().filter(|failure| failure.is_local);
+        local.filter_map(|failure| Some((&failure.key, failure.code.parse().ok()?)))
+    }
+
+    pub fn waiting_for_seat(&self) -> impl Iterator<Item = &EmployeeId> {
+        let waiting = self.waiting.iter().filter(|(_, waiting)| **waiting == Waiting::ForSeat);
+        waiting.map(|(id, _)| id)
     }
 
     /// The holds that nobody has approved yet.

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{BatchEntry, Hold, HoldKey, Plan, PlannedRemoval, PlannedUpsert, StayingUser};
-use crate::employee::EmployeeId;
+use super::{BatchEntry, Hold, HoldKey, Plan, PlannedRemoval, PlannedUpsert, StayingUser, Waiting};
 
 /// What the next cycle does about a user, or why it does nothing.
 #[derive(Debug, Clone, Copy)]
@@ -14,12 +13,7 @@ pub(crate) enum NextStep<'p> {
     Remove(&'p PlannedRemoval),
     /// Nobody has approved it.
     Hold(&'p HoldKey, &'p Hold),
-    /// This leaver looks the same.
-    WaitForLeaver(&'p EmployeeId),
-    WaitForSeat,
-    BackOff,
-    /// Somebody else's phone, or an answer from Wazzup, is waited for.
-    Pend,
+    Wait(&'p Waiting),
     Stay(&'p StayingUser),
 }
 
@@ -41,17 +35,8 @@ impl Plan {
         for (key, hold) in self.unapproved_holds() {
             add(&key.user_id, NextStep::Hold(key, hold));
         }
-        for (id, leaver) in &self.waiting_for_leavers {
-            add(id.as_str(), NextStep::WaitForLeaver(leaver));
-        }
-        for id in &self.waiting_for_seat {
-            add(id.as_str(), NextStep::WaitForSeat);
-        }
-        for id in &self.backing_off {
-            add(id.as_str(), NextStep::BackOff);
-        }
-        for id in &self.pending {
-            add(id.as_str(), NextStep::Pend);
+        for (id, waiting) in &self.waiting {
+            add(id.as_str(), NextStep::Wait(waiting));
         }
         for user in &self.staying {
             add(user.id.as_str(), NextStep::Stay(user));

@@ -118,8 +118,8 @@ fn claim(
         waits_for.push(leaver.id.clone());
     }
     let refused_lately = |wish: &Wish<'_>| {
-        let refused = input.refused(wish.id, Operation::Phone);
-        refused.filter(|failure| failure.backs_off(input.now))
+        let refused = input.refused(wish.id, Operation::Phone)?;
+        refused.backs_off(input.now).then_some(&refused.failure)
     };
     if refused_lately(wish).is_some_and(|attempt| attempt.phone == Some(phone)) {
         return;

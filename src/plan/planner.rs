@@ -6,11 +6,10 @@ use jiff::Timestamp;
 
 use super::{
     BATCH, BatchEntry, Drift, Hold, HoldKey, HoldKind, Operation, Plan, PlannedRemoval, PlannedUpsert, Policy,
-    Questions, RemoteList, Seats, Snapshot, StayReason, StayingUser,
+    Questions, RemoteList, Seats, Snapshot, StayReason, StayingUser, Waiting,
     account::{self, AccountVerdict},
     input::Input,
     leavers::{Fate, Leavers},
-    marks,
     missing::MissingUsers,
     phones,
     updates::hold_updates,
@@ -49,7 +48,7 @@ impl Plan {
                 plan
             }
             AccountVerdict::Doubted(reason) => {
-                let hold = input.new_hold(&account_key, &list.fingerprint, reason);
+                let hold = input.new_hold(&account_key, &list.fingerprint, None, reason);
                 Self::without_requests(input, Some(hold))
             }
         }
@@ -62,8 +61,11 @@ impl Plan {
         let mut plan = Self::decide(Input { list, ..input }, account_hold);
         plan.upserts.clear();
         plan.releases.clear();
-        let employees = input.roster.entries.iter().map(|entry| &entry.employee.id);
-        plan.pending.extend(employees.cloned());
+        for entry in &input.roster.entries {
+            plan.waiting
+                .entry(entry.employee.id.clone())
+                .or_insert(Waiting::Pending);
+        }
         plan.unchanged = 0;
         plan.staying.extend(plan.removals.drain(..).map(|removal| StayingUser {
             id: removal.id,
@@ -87,6 +89,7 @@ impl Plan {
         while hold_updates(input, &mut wishes, &mut holds) {
             phones::assign(input, &mut wishes, &leavers);
         }
+        let tries_beyond = input.snapshot.account.retry_seats || input.list.scheduled;
         let mut plan = Self {
             holds,
             missing_ids: input.roster.missing_ids,
@@ -94,8 +97,8 @@ impl Plan {
             managed: input.snapshot.users.len(),
             drift: drift(input, missing.count),
             seats: seats(input),
+            tried_beyond_seats: if tries_beyond { BATCH } else { 0 },
             control: control(input, &wishes),
-            local_failures: marks::local_failures(input, &wishes),
             ..Self::default()
         };
         plan.questions.users.extend(missing.to_look_up);
@@ -150,25 +153,24 @@ impl Plan {
                 self.releases.push(wish.release());
             }
             if wish.is_held || wish.phone.is_pending {
-                self.pending.insert(id.clone());
+                self.waiting.insert(id.clone(), Waiting::Pending);
             }
             if wish.needs_no_upsert(input) {
                 continue;
             }
             if wish.backs_off(input) {
-                self.backing_off.push(id.clone());
+                self.waiting.insert(id.clone(), Waiting::BackingOff);
                 continue;
             }
             if let Standing::Foreign(_) = wish.standing {
-                self.pending.insert(id.clone());
+                self.waiting.insert(id.clone(), Waiting::Pending);
                 continue;
             }
             let mut upsert = wish.upsert();
             if matches!(wish.standing, Standing::New | Standing::Unknown) {
                 let lookalikes = leavers.lookalikes(wish.name().as_str(), wish.claimed_phone());
                 if let Some(leaver) = lookalikes.iter().find(|leaver| !leaver.is_removed()) {
-                    self.pending.insert(id.clone());
-                    self.waiting_for_leavers.insert(id.clone(), leaver.id.clone());
+                    self.waiting.insert(id.clone(), Waiting::ForLeaver(leaver.id.clone()));
                     continue;
                 }
                 upsert.waits_for = lookalikes.into_iter().map(|leaver| leaver.id.clone()).collect();
@@ -187,7 +189,7 @@ impl Plan {
         let key = || HoldKey::new(HoldKind::Takeover, wish.id.as_str());
         let held_anew = |name: &str| {
             let reason = "this id belongs to a user in Wazzup with another name, whom we did not create";
-            input.new_takeover_hold(&key(), name, wish.crm_row(), reason)
+            input.new_hold(&key(), name, wish.crm_row(), reason.to_owned())
         };
         let stored = || input.stored_hold(HoldKind::Takeover, wish.id);
         let is_for_this_row = |hold: &&Hold| hold.crm_row == wish.crm_row();
@@ -213,14 +215,14 @@ impl Plan {
     /// Of the additions, in their order, only so many are sent as there may be seats for; each needs proof that
     /// Wazzup has no such user.
     fn admit_additions(&mut self, input: Input<'_>, additions: Vec<(&Wish<'_>, PlannedUpsert)>) {
-        let room = self.seats.room().map(|room| room + self.removals.len());
+        let room = self.room().map(|room| room + self.removals.len());
         for (position, (wish, addition)) in additions.into_iter().enumerate() {
             if room.is_some_and(|room| position >= room) {
-                self.waiting_for_seat.push(wish.id.clone());
+                self.waiting.insert(wish.id.clone(), Waiting::ForSeat);
             } else if wish.standing != Standing::Unknown {
                 self.upserts.push(addition);
             } else {
-                self.pending.insert(wish.id.clone());
+                self.waiting.insert(wish.id.clone(), Waiting::Pending);
                 if input.list.was_requested() {
                     self.ask_about(input, wish.id);
                 } else {
@@ -232,9 +234,10 @@ impl Plan {
 
     /// The employees whom Wazzup does not have as the CRM wants them, or who have an open failure.
     fn not_in_sync(&self) -> BTreeSet<&str> {
-        let local = self.local_failures.iter().map(|failure| &failure.key);
-        let open = self.open_failures.keys().chain(local);
-        let of_employees = open.filter(|key| key.operation != Operation::Remove);
+        let of_employees = self
+            .open_failures
+            .keys()
+            .filter(|key| key.operation != Operation::Remove);
         let mut ids: BTreeSet<&str> = of_employees.map(|key| &*key.user_id).collect();
         ids.extend(self.unsynced_ids().map(EmployeeId::as_str));
         ids
@@ -244,8 +247,7 @@ impl Plan {
     pub(super) fn unsynced_ids(&self) -> impl Iterator<Item = &EmployeeId> {
         let upserted = self.upserts.iter().map(PlannedUpsert::id);
         let released = self.releases.iter().map(|release| &release.employee.id);
-        let waiting = self.backing_off.iter().chain(&self.waiting_for_seat);
-        upserted.chain(released).chain(waiting).chain(&self.pending)
+        upserted.chain(released).chain(self.waiting.keys())
     }
 }
 
@@ -268,13 +270,11 @@ fn drift(input: Input<'_>, missing: usize) -> Drift {
 }
 
 fn seats(input: Input<'_>) -> Seats {
-    let account = &input.snapshot.account;
+    let known = input.snapshot.account.seats;
     let counted = input.list.is_complete().then(|| input.list.users().count());
-    let tries_beyond = account.retry_seats || input.list.scheduled;
     Seats {
-        used: counted.or(account.seats_used),
-        limit: account.seats_limit,
-        tried_beyond: if tries_beyond { BATCH } else { 0 },
+        used: counted.or(known.used),
+        ..known
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Failures, Holds};
+use super::{FailureKey, Holds, OpenFailure};
 use crate::employee::{EmployeeId, FullName, KnownPhones, Phone, Spelling};
 
 #[derive(Debug, Clone, Default)]
@@ -15,7 +15,7 @@ pub struct Snapshot {
     pub users: BTreeMap<EmployeeId, User>,
     /// Entries of lost requests, by user.
     pub lost: BTreeMap<EmployeeId, Vec<LostEntry>>,
-    pub failures: Failures,
+    pub failures: BTreeMap<FailureKey, OpenFailure>,
     /// Open holds, approved ones included.
     pub holds: Holds,
     /// Who was removed in the last 24 hours.
@@ -89,14 +89,27 @@ pub struct RecentRemoval {
 pub struct AccountFacts {
     /// The fingerprint of address and key with which a list last passed; `None` before the first.
     pub fingerprint: Option<String>,
-    /// Users in the account, foreign ones included: as last counted, and changed by our own additions and removals since.
-    pub seats_used: Option<usize>,
-    /// The most users that the account may have, once the service has named it.
-    pub seats_limit: Option<usize>,
+    pub seats: Seats,
     /// Employees who waited for a seat at the end of the last cycle.
     pub waiting_for_seat: BTreeSet<EmployeeId>,
     /// An operator wants those who wait for a seat to be tried now.
     pub retry_seats: bool,
+}
+
+/// The seats of an account, as far as they are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seats {
+    /// Users in the account, foreign ones included: as last counted, and changed by our own additions and removals since.
+    pub used: Option<usize>,
+    /// The most users that the account may have, once the service has named it.
+    pub limit: Option<usize>,
+}
+
+impl Seats {
+    pub fn free(&self) -> Option<usize> {
+        let (used, limit) = (self.used?, self.limit?);
+        Some(limit.saturating_sub(used))
+    }
 }
 
 impl Snapshot {
@@ -127,8 +140,12 @@ impl Snapshot {
     /// Who is failing or waiting for a seat, and so can be tried again.
     #[must_use]
     pub fn retryable(&self) -> BTreeSet<&str> {
-        let refused = self.failures.values().filter(|failure| !failure.is_local);
-        let mut retryable: BTreeSet<&str> = refused.map(|failure| failure.user_id.as_str()).collect();
+        let mut retryable = BTreeSet::new();
+        for (key, open) in &self.failures {
+            if !open.failure.is_local {
+                retryable.insert(&*key.user_id);
+            }
+        }
         retryable.extend(self.account.waiting_for_seat.iter().map(EmployeeId::as_str));
         retryable
     }
@@ -144,8 +161,8 @@ impl Snapshot {
                 known.insert(spelling.clone(), acknowledged.phone);
             }
         }
-        for failure in self.failures.values() {
-            if let Some(spelling) = &failure.spelling {
+        for open in self.failures.values() {
+            if let Some(spelling) = &open.failure.spelling {
                 known.insert(spelling.clone(), None);
             }
         }
@@ -166,18 +183,16 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{FailureKey, Hold, HoldKey, HoldKind, LocalFailure, Operation};
+    use crate::plan::{Failure, Hold, HoldKey, HoldKind, Operation};
 
     fn id(text: &str) -> EmployeeId {
         EmployeeId::parse(text).expect("an id")
     }
 
-    fn local_failure(user_id: &str, spelling: Option<&str>) -> LocalFailure {
-        LocalFailure {
-            key: FailureKey::new(user_id, Operation::Phone),
-            problem: crate::employee::RowProblem::InvalidPhone,
-            spelling: spelling.map(Spelling::from_stored),
-        }
+    fn local_failure(user_id: &str, spelling: Option<&str>) -> Failure {
+        let key = FailureKey::new(user_id, Operation::Phone);
+        let spelling = spelling.map(Spelling::from_stored);
+        Failure::in_crm(key, crate::employee::RowProblem::InvalidPhone, spelling)
     }
 
     /// `user` is managed, `lost` stands in the journal, `waiting` waits for a seat, `failing` was refused, `unreadable` has a phone
@@ -198,11 +213,11 @@ mod tests {
         snapshot.lost.insert(id("lost"), Vec::new());
         snapshot.account.waiting_for_seat.insert(id("waiting"));
         let unreadable = local_failure("unreadable", Some("RU none"));
-        let mut refused = local_failure("failing", None).opened(now);
+        let mut refused = local_failure("failing", None);
         refused.is_local = false;
-        for failure in [unreadable.opened(now), refused] {
-            let key = FailureKey::new(&failure.user_id, failure.operation);
-            snapshot.failures.insert(key, failure);
+        for failure in [unreadable, refused] {
+            let key = failure.key.clone();
+            snapshot.failures.insert(key, OpenFailure::new(failure, now));
         }
         let hold = Hold {
             content: "Boris".to_owned(),

@@ -36,7 +36,7 @@ pub(super) fn hold_updates<'a>(input: Input<'a>, wishes: &mut [Wish<'a>], holds:
         };
         let hold = Hold {
             sticky: true,
-            ..input.new_hold(&key, &content, reason)
+            ..input.new_hold(&key, &content, None, reason)
         };
         holds.insert(key, hold);
         wish.keep_as_acknowledged();
@@ -50,7 +50,9 @@ fn was_tried<'a>(input: Input<'a>, wish: &Wish<'a>) -> bool {
     let is_name_acknowledged = wish
         .acknowledged()
         .is_some_and(|acknowledged| acknowledged.name == *wish.name());
-    let refused_phone = input.refused(wish.id, Operation::Phone).map(|attempt| attempt.phone);
+    let refused_phone = input
+        .refused(wish.id, Operation::Phone)
+        .map(|refused| refused.failure.phone);
     let is_about_refused_phone = wish.phone.wanted.is_some() && refused_phone == Some(wish.phone.wanted);
     wish.refused(input).is_some() || (is_name_acknowledged && is_about_refused_phone)
 }

@@ -1,7 +1,7 @@
 //! What is wanted of each user who should be in Wazzup, and how that compares with what Wazzup has.
 
 use super::{
-    Acknowledged, BatchEntry, Change, Failure, HoldKind, Operation, PlannedUpsert, Sighting, User, input::Input,
+    Acknowledged, BatchEntry, Change, HoldKind, OpenFailure, Operation, PlannedUpsert, Sighting, User, input::Input,
     updates::content_of_update,
 };
 use crate::employee::{Employee, EmployeeId, FullName, Phone, RosterEntry, RowProblem, Spelling};
@@ -144,10 +144,11 @@ impl<'a> Wish<'a> {
     }
 
     /// The last attempt to send exactly this, if the service refused it.
-    pub(super) fn refused(&self, input: Input<'a>) -> Option<&'a Failure> {
-        let failure = input.refused(self.id, Operation::Upsert)?;
-        let is_same = failure.name.as_ref() == Some(self.name()) && failure.phone == self.phone.wanted;
-        is_same.then_some(failure)
+    pub(super) fn refused(&self, input: Input<'a>) -> Option<&'a OpenFailure> {
+        let refused = input.refused(self.id, Operation::Upsert)?;
+        let attempt = &refused.failure;
+        let is_same = attempt.name.as_ref() == Some(self.name()) && attempt.phone == self.phone.wanted;
+        is_same.then_some(refused)
     }
 
     /// Whether that attempt is not yet due again.

@@ -59,47 +59,40 @@ impl Database {
         begin: &str,
         work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
     ) -> Result<T, E> {
-        if let Ok(result) = timeout(limit, self.unlimited_transaction(begin, work)).await {
-            return result;
-        }
-        Err(Reason::no_answer(purpose, limit).into())
-    }
-
-    /// Dropped at any point, it closes the connection, since that stands in `idle` only between transactions.
-    async fn unlimited_transaction<T, E: From<Reason>>(
-        &self,
-        begin: &str,
-        work: impl AsyncFnOnce(&mut PgConnection) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let begin = || AssertSqlSafe(begin.to_owned());
-        let mut idle = self.idle.lock().await;
-        let mut connection = match idle.take() {
-            Some(connection) => connection,
-            None => connect(&self.options).await?,
-        };
-        let mut transaction = if let Ok(Ok(begun)) = timeout(ALIVE_LIMIT, connection.begin_with(begin())).await {
-            begun
-        } else {
-            // It died while it was idle.
-            connection = connect(&self.options).await?;
-            connection.begin_with(begin()).await.map_err(Reason::from)?
-        };
-        let result = work(&mut transaction).await;
-        let ended = match &result {
-            Ok(_) => {
-                abort::step();
-                let committed = transaction.commit().await;
-                abort::step();
-                committed
+        // Dropped at any point, this closes the connection, which stands in `idle` only between transactions.
+        let transaction = async {
+            let begin = || AssertSqlSafe(begin.to_owned());
+            let mut idle = self.idle.lock().await;
+            let mut connection = match idle.take() {
+                Some(connection) => connection,
+                None => connect(&self.options).await?,
+            };
+            let mut transaction = if let Ok(Ok(begun)) = timeout(ALIVE_LIMIT, connection.begin_with(begin())).await {
+                begun
+            } else {
+                // It died while it was idle.
+                connection = connect(&self.options).await?;
+                connection.begin_with(begin()).await.map_err(Reason::from)?
+            };
+            let result = work(&mut transaction).await;
+            let ended = match &result {
+                Ok(_) => {
+                    abort::step();
+                    let committed = transaction.commit().await;
+                    abort::step();
+                    committed
+                }
+                Err(_) => transaction.rollback().await,
+            };
+            if ended.is_ok() {
+                *idle = Some(connection);
             }
-            Err(_) => transaction.rollback().await,
+            let value = result?;
+            ended.map_err(Reason::from)?;
+            Ok(value)
         };
-        if ended.is_ok() {
-            *idle = Some(connection);
-        }
-        let value = result?;
-        ended.map_err(Reason::from)?;
-        Ok(value)
+        let ended_in_time = timeout(limit, transaction).await;
+        ended_in_time.unwrap_or_else(|_| Err(Reason::no_answer(purpose, limit).into()))
     }
 }
 

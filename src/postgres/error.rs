@@ -4,6 +4,8 @@
 
 use std::{io, time::Duration};
 
+use crate::wording::counted;
+
 /// Why a database did not do what was asked: what may be said of it, and the SQLSTATE if the server gave one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
@@ -153,9 +155,5 @@ fn describe_tls(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// A duration for people: `5 seconds`.
 pub(crate) fn seconds(duration: Duration) -> String {
-    match (duration.as_secs(), duration.subsec_millis()) {
-        (1, 0) => "1 second".into(),
-        (whole, 0) => format!("{whole} seconds"),
-        _ => format!("{} seconds", duration.as_secs_f64()),
-    }
+    counted(duration.as_secs_f64(), "second")
 }

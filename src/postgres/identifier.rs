@@ -1,12 +1,14 @@
 //! Names of tables, columns, schemas and channels.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
+
+use derive_more::Display;
 
 /// Postgres cuts longer names silently, and then finds another object.
 const LONGEST_BYTES: usize = 63;
 
 /// A name as the database has it, and as the operator wrote it. Not quoted, except by [`Identifier::quoted`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Display)]
 pub(crate) struct Identifier {
     name: String,
 }
@@ -42,11 +44,5 @@ impl FromStr for Identifier {
             return Err(format!("must have names of 1 to {LONGEST_BYTES} bytes"));
         }
         Ok(Self { name: name.to_owned() })
-    }
-}
-
-impl fmt::Display for Identifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
     }
 }

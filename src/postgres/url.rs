@@ -1,11 +1,11 @@
 //! The URL of a database: parsed once, and encrypted unless it says otherwise.
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     str::FromStr as _,
 };
 
+use derive_more::Debug;
 use reqwest::Url;
 use secrecy::ExposeSecret as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -20,7 +20,8 @@ const PERCENT_ENCODE: &str = "in the user and the password, write special charac
 ///
 /// To a host that is neither loopback nor a socket, the mode is `verify-full` unless the URL names `disable`, `require`
 /// or `verify-ca`.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
+#[debug("DatabaseUrl({:?})", self.address())]
 pub(crate) struct DatabaseUrl {
     pub(crate) options: PgConnectOptions,
     /// The file that the URL was read from, if it has one of its own.
@@ -51,12 +52,6 @@ impl DatabaseUrl {
             "sslmode=require accepts any certificate, so anybody on the way can pose as the database and read the \
              password; write sslmode=verify-full, with sslrootcert=… for a private CA",
         )
-    }
-}
-
-impl fmt::Debug for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("DatabaseUrl").field(&self.address()).finish()
     }
 }
 

@@ -4,7 +4,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::{Error, Holder, State, Transaction, read_count, read_time, stored_count};
-use crate::{employee::EmployeeId, plan::AccountFacts};
+use crate::{
+    employee::EmployeeId,
+    plan::{AccountFacts, Seats},
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, sqlx::Type, strum::AsRefStr)]
 #[serde(rename_all = "snake_case")]
@@ -54,7 +57,11 @@ pub struct Account {
     pub list_read_at: Option<Timestamp>,
     /// When something of a cycle, its list or look-ups, last showed that this is our account.
     pub list_passed_at: Option<Timestamp>,
-    pub seats: KnownSeats,
+    /// Users in the account that are not ours, as last counted.
+    #[serde(skip)]
+    pub foreign_users: Option<usize>,
+    #[serde(skip)]
+    pub seats_counted_at: Option<Timestamp>,
     /// What a plan has to know.
     #[serde(skip)]
     pub facts: AccountFacts,
@@ -65,16 +72,6 @@ pub struct HeldLease {
     #[serde(flatten)]
     pub holder: Holder,
     pub expires_at: Timestamp,
-}
-
-/// The seats of an account, as far as they are known. See [`AccountFacts`] for those that are used, and for the limit.
-#[derive(Debug, Clone, Default, Serialize)]
-pub struct KnownSeats {
-    pub used: Option<usize>,
-    /// Users in the account that are not ours, as last counted.
-    pub foreign: Option<usize>,
-    pub limit: Option<usize>,
-    pub counted_at: Option<Timestamp>,
 }
 
 /// The last cycle that ended, quiet ones included.
@@ -170,8 +167,10 @@ impl Transaction<'_> {
         let waiting_ids = row.waiting_ids.iter();
         let facts = AccountFacts {
             fingerprint: row.fingerprint,
-            seats_used: row.seats_used.map(read_count),
-            seats_limit: row.seats_limit.map(read_count),
+            seats: Seats {
+                used: row.seats_used.map(read_count),
+                limit: row.seats_limit.map(read_count),
+            },
             waiting_for_seat: waiting_ids.filter_map(|id| EmployeeId::parse(id)).collect(),
             retry_seats: false,
         };
@@ -185,22 +184,18 @@ impl Transaction<'_> {
             holds_reported_at: read_time(row.holds_reported_at),
             list_read_at: read_time(row.list_read_at),
             list_passed_at: read_time(row.list_passed_at),
-            seats: KnownSeats {
-                used: facts.seats_used,
-                foreign: row.foreign_users.map(read_count),
-                limit: facts.seats_limit,
-                counted_at: read_time(row.seats_counted_at),
-            },
+            foreign_users: row.foreign_users.map(read_count),
+            seats_counted_at: read_time(row.seats_counted_at),
             facts,
         }))
     }
 
-    pub(super) async fn write_seat_limit(&mut self, limit: Option<usize>, used: Option<usize>) -> Result<(), Error> {
+    pub(super) async fn write_seats(&mut self, seats: Seats) -> Result<(), Error> {
         self.run(sqlx::query!(
             "UPDATE accounts SET seats_limit = $2, seats_used = COALESCE($3, seats_used) WHERE account = $1",
             self.account,
-            limit.map(stored_count),
-            used.map(stored_count)
+            seats.limit.map(stored_count),
+            seats.used.map(stored_count)
         ))
         .await
     }

@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Error, Lease, OpenCycle, State, Transaction, interval, orders::AppliedOrders, texts};
 use crate::{
-    delivery::{Loss, Outcome, Request, Step},
-    employee::EmployeeId,
+    delivery::{Loss, Request, Step},
     plan::Marks,
 };
 
@@ -26,7 +25,7 @@ impl State {
             return Ok(());
         }
         self.under_lease(lease, "writing down what a cycle is about to do", async |tx| {
-            tx.advance_journal(self, lease, cycle, &[], Loss::None, first).await?;
+            tx.advance_journal(self, lease, cycle, &Step::default(), first).await?;
             tx.write_applied_orders(orders).await?;
             tx.write_marks(cycle, marks).await
         })
@@ -36,16 +35,11 @@ impl State {
     /// Records what an answer came to, and the next request before it is sent.
     pub async fn record(&self, lease: &Lease, cycle: OpenCycle, step: &Step) -> Result<(), Error> {
         self.under_lease(lease, "recording an answer", async |tx| {
-            let (outcomes, next) = (&step.outcomes, step.next.as_ref());
-            tx.advance_journal(self, lease, cycle, outcomes, step.loss, next)
-                .await?;
-            for outcome in outcomes {
-                match outcome {
-                    Outcome::Failed(attempt) => tx.write_failed_attempt(attempt).await?,
-                    Outcome::Recovered(key) => tx.close_failures(std::slice::from_ref(key)).await?,
-                    Outcome::SeatLimit { limit, used } => tx.write_seat_limit(*limit, *used).await?,
-                    Outcome::Upserted | Outcome::Removed { .. } | Outcome::SeatsTaken(_) => {}
-                }
+            tx.advance_journal(self, lease, cycle, step, step.next.as_ref()).await?;
+            tx.close_failures(&step.recovered).await?;
+            tx.open_failures(&step.failed).await?;
+            if let Some(seats) = step.seats {
+                tx.write_seats(seats).await?;
             }
             Ok(())
         })
@@ -60,23 +54,10 @@ impl Transaction<'_> {
         state: &State,
         lease: &Lease,
         cycle: OpenCycle,
-        outcomes: &[Outcome],
-        loss: Loss,
+        step: &Step,
         next: Option<&Request>,
     ) -> Result<(), Error> {
-        // If the request in flight was acknowledged: the users of a removal who had been gone before.
-        let mut already_absent: Option<&[EmployeeId]> = None;
-        // Negative if seats were given up.
-        let mut seats_taken: i64 = 0;
-        for outcome in outcomes {
-            match outcome {
-                Outcome::Upserted => already_absent = Some(&[]),
-                Outcome::Removed { absent } => already_absent = Some(absent),
-                Outcome::SeatsTaken(seats) => seats_taken += seats,
-                Outcome::Failed(_) | Outcome::Recovered(_) | Outcome::SeatLimit { .. } => {}
-            }
-        }
-        let loss = match loss {
+        let loss = match step.loss {
             Loss::None => None,
             Loss::Over => Some("over"),
             Loss::MayLand => Some("may_land"),
@@ -89,9 +70,9 @@ impl Transaction<'_> {
             lease.holder,
             interval(lease.duration),
             cycle.id,
-            already_absent.is_some(),
-            &texts(already_absent.unwrap_or_default()),
-            seats_taken,
+            step.is_acknowledged,
+            &texts(&step.absent),
+            step.seats_taken,
             loss,
             operation,
             entries,

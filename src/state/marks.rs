@@ -31,7 +31,7 @@ impl Transaction<'_> {
         self.set_absent_since(returned, None).await?;
         self.open_holds(opened_holds).await?;
         self.close_holds(closed_holds).await?;
-        self.open_local_failures(opened_failures).await?;
+        self.open_failures(opened_failures).await?;
         self.close_failures(closed_failures).await?;
         self.forget_users(forgotten).await?;
         self.drop_losses(&texts(dropped_losses)).await

@@ -37,8 +37,6 @@ use sqlx::{
     query::Query,
 };
 
-#[cfg(test)]
-pub use account::KnownSeats;
 pub use account::{Account, Counts, CycleOutcome, HeldLease, LastCycle};
 pub use finish::{AccountProof, CycleFailure, Finished};
 pub use history::{Erasure, HistoryEntry, HistoryOperation};

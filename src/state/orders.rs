@@ -66,10 +66,10 @@ pub(super) fn apply_orders(orders: Vec<Order>, snapshot: &mut Snapshot, now: Tim
             (None, _) => applied.retries_everybody = true,
         }
     }
-    for failure in snapshot.failures.values_mut() {
-        let is_meant = applied.retries_everybody || applied.retried.contains(&failure.user_id);
-        if is_meant && !failure.is_local {
-            failure.next_attempt_at = Some(now);
+    for (key, open) in &mut snapshot.failures {
+        let is_meant = applied.retries_everybody || applied.retried.contains(&*key.user_id);
+        if is_meant && !open.failure.is_local {
+            open.next_attempt_at = Some(now);
         }
     }
     snapshot.account.retry_seats = applied.retries_everybody;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{Account, CycleOutcome, Error, State, Transaction, orders::apply_orders, snapshot::Contents};
 use crate::{
     employee::EmployeeId,
-    plan::{Failure, HoldKey, HoldKind, Holds, Snapshot},
+    plan::{HoldKey, HoldKind, Holds, OpenFailure, Snapshot},
 };
 
 /// How an account stands. `status` serialises it; `docs/json.md` documents it.
@@ -22,7 +22,7 @@ pub struct Overview {
     /// Users in a request whose answer is outstanding, or was lost and is not settled yet.
     pub unsettled: u64,
     /// The open failures, by id. Those that waiting orders retry are due now.
-    pub failing: Vec<Failure>,
+    pub failing: Vec<OpenFailure>,
     /// The open holds, approved ones included. An approval that the next cycle will take counts as given.
     #[serde(skip)]
     pub holds: Holds,

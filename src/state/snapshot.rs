@@ -8,8 +8,8 @@ use super::{Error, Transaction, read_time};
 use crate::{
     employee::{EmployeeId, FullName, Phone, Spelling},
     plan::{
-        AccountFacts, Acknowledged, Approval, Failure, FailureKey, Failures, Hold, HoldKey, Holds, LostContent,
-        LostEntry, RecentRemoval, Snapshot, User,
+        AccountFacts, Acknowledged, Approval, Failure, FailureKey, Hold, HoldKey, Holds, LostContent, LostEntry,
+        OpenFailure, RecentRemoval, Snapshot, User,
     },
 };
 
@@ -131,7 +131,7 @@ impl Transaction<'_> {
         Ok(lost)
     }
 
-    pub(super) async fn load_failures(&mut self) -> Result<Failures, Error> {
+    async fn load_failures(&mut self) -> Result<BTreeMap<FailureKey, OpenFailure>, Error> {
         let rows = sqlx::query!(
             "SELECT user_id, operation, local, code, detail, request_id, attempted_name, attempted_phone, spelling, \
                  attempts, first_at, last_at, next_attempt_at \
@@ -140,27 +140,30 @@ impl Transaction<'_> {
         )
         .fetch_all(self.executor())
         .await?;
-        let mut failures = Failures::new();
+        let mut failures = BTreeMap::new();
         for row in rows {
             let Ok(operation) = row.operation.parse() else {
                 continue;
             };
+            let key = FailureKey::new(&row.user_id, operation);
             let failure = Failure {
-                operation,
+                key: key.clone(),
                 code: row.code,
                 detail: row.detail,
                 request_id: row.request_id,
                 attempts: row.attempts.try_into().unwrap_or_default(),
                 is_local: row.local,
-                first_at: row.first_at.to_jiff(),
-                last_at: row.last_at.to_jiff(),
-                next_attempt_at: read_time(row.next_attempt_at),
                 name: row.attempted_name.and_then(|name| FullName::parse(&name)),
                 phone: row.attempted_phone.and_then(|phone| Phone::parse(&phone)),
                 spelling: row.spelling.as_deref().map(Spelling::from_stored),
-                user_id: row.user_id,
             };
-            failures.insert(FailureKey::new(&failure.user_id, operation), failure);
+            let open = OpenFailure {
+                failure,
+                first_at: row.first_at.to_jiff(),
+                last_at: row.last_at.to_jiff(),
+                next_attempt_at: read_time(row.next_attempt_at),
+            };
+            failures.insert(key, open);
         }
         Ok(failures)
     }

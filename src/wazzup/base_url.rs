@@ -1,13 +1,14 @@
 //! Where the API is.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
+use derive_more::Display;
 use reqwest::Url;
 
 use crate::postgres::is_loopback;
 
 /// The URL that the paths of the calls follow, such as `https://api.wazzup24.com/v3`; with or without a slash at the end.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Display)]
 pub struct BaseUrl {
     url: Url,
 }
@@ -37,11 +38,5 @@ impl FromStr for BaseUrl {
             return Ok(Self { url });
         };
         Err(problem.to_owned())
-    }
-}
-
-impl fmt::Display for BaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.url.fmt(f)
     }
 }

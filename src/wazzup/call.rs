@@ -10,14 +10,14 @@ use super::{
     error::Error,
     exchange::{Call, HttpAnswer},
     failure::AttemptFailure,
-    list::{FetchedList, ListBuilder},
+    list::ListBuilder,
     retry::Patience,
     user::{RemoteUser, parse_absent, parse_user},
 };
 use crate::{
     delivery::{Answer, Attempts, Interruption, Loss, Request, Verdict},
     employee::{Employee, EmployeeId},
-    plan::Coverage,
+    plan::{Coverage, RemoteList},
 };
 
 const USERS: &str = "users";
@@ -96,10 +96,10 @@ impl Session<'_> {
         result.map_err(AttemptFailure::into_interruption)
     }
 
-    /// `GET /users`, all pages. Whatever keeps the list from proving to be complete is told in its coverage. One that is
-    /// far longer than the `expected` number of users is given up. An error only if the key is refused, nothing may be sent,
-    /// or the first page is not found.
-    pub async fn users(&self, expected: usize) -> Result<FetchedList, Error> {
+    /// `GET /users`, all pages, into `remote_list`. Whatever keeps the list from proving to be complete is told in its
+    /// coverage. One that is far longer than the `expected` number of users is given up. An error only if the key is refused,
+    /// nothing may be sent, or the first page is not found.
+    pub async fn read_list(&self, expected: usize, remote_list: &mut RemoteList) -> Result<(), Error> {
         let latest_page = Instant::now() + self.client.timeout * MAX_TIMEOUTS_OF_A_LIST;
         let mut list = ListBuilder::new(expected);
         let mut call = Call::get(USERS, USERS.to_owned(), list.room);
@@ -127,23 +127,23 @@ impl Session<'_> {
                 Err(reason) => break Coverage::Incomplete(reason),
             }
         };
-        let names = list.names;
-        Ok(FetchedList { names, coverage })
+        remote_list.add_list(list.names, coverage);
+        Ok(())
     }
 
     /// `GET /users/{id}`. `None`: the service says that there is no such user (404).
     pub async fn user(&self, id: &EmployeeId) -> Result<Option<RemoteUser>, Error> {
-        let path = format!("{USERS}/{}", utf8_percent_encode(id.as_str(), PLAIN));
-        let call = Call::get(USER, path, MAX_USER_BYTES);
+        let useless = |reason: &str| Error::Useless {
+            path: USER,
+            reason: String::from(reason),
+        };
         if !id.has_own_url() {
-            return Err(Error::useless(&call, "no URL can name this id"));
+            return Err(useless("no URL can name this id"));
         }
-        match self.read(&call).await {
-            Ok(Some(body)) => {
-                let user = parse_user(&body, id).map_err(|reason| Error::useless(&call, reason))?;
-                Ok(Some(user))
-            }
-            Ok(None) => Err(Error::useless(&call, "it is too big")),
+        let path = format!("{USERS}/{}", utf8_percent_encode(id.as_str(), PLAIN));
+        match self.read(&Call::get(USER, path, MAX_USER_BYTES)).await {
+            Ok(Some(body)) => parse_user(&body, id).map(Some).map_err(useless),
+            Ok(None) => Err(useless("it is too big")),
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -153,7 +153,7 @@ impl Session<'_> {
     async fn read(&self, call: &Call) -> Result<Option<Vec<u8>>, Error> {
         let attempt = async || Ok(self.success(call).await?.into_body());
         let (result, _) = self.retry(call, self.client.patience, attempt).await;
-        result.map_err(|failure| Error::from_failure(failure, call))
+        result.map_err(|failure| Error::from_failure(failure, call.template))
     }
 
     /// Sends a request of `check --probe` once, whatever is answered. `path` follows the base URL.
@@ -165,6 +165,6 @@ impl Session<'_> {
         };
         let attempt = async || self.exchange(&call).await;
         let (result, _) = self.retry(&call, Patience::ONE_ATTEMPT, attempt).await;
-        result.map_err(|failure| Error::from_failure(failure, &call))
+        result.map_err(|failure| Error::from_failure(failure, call.template))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{exchange::Call, failure::AttemptFailure};
+use super::failure::AttemptFailure;
 use crate::delivery::{Interruption, Verdict};
 
 /// Why a call did not do what was asked. Neither `Display` nor `Debug` shows a name, a phone, the key or anything that
@@ -13,11 +13,11 @@ pub enum Error {
     #[error(transparent)]
     Interrupted(#[from] Interruption),
     /// 404 to a call that exists at every Wazzup account.
-    #[error("Wazzup does not know {call} (404): check wazzup.base_url")]
-    NotFound { call: String },
+    #[error("Wazzup does not know GET /{path} (404): check wazzup.base_url")]
+    NotFound { path: &'static str },
     /// The service answers, and not as the contract says.
-    #[error("Wazzup's answer to {call} is of no use: {reason}; check wazzup.base_url, or ask Wazzup's support")]
-    Useless { call: String, reason: String },
+    #[error("Wazzup's answer to GET /{path} is of no use: {reason}; check wazzup.base_url, or ask Wazzup's support")]
+    Useless { path: &'static str, reason: String },
     /// There is no usable key. Nothing was sent.
     #[error("the Wazzup API key {}{problem}: put an API key from the account's settings there", location(.file.as_ref()))]
     Key {
@@ -32,20 +32,16 @@ fn location(file: Option<&PathBuf>) -> String {
 }
 
 impl Error {
-    /// What `failure` means to somebody who asked `call`.
-    pub(super) fn from_failure(failure: AttemptFailure, call: &Call) -> Self {
+    /// What `failure` means to somebody who asked for `path`, as the log shows it.
+    pub(super) fn from_failure(failure: AttemptFailure, path: &'static str) -> Self {
         match (failure.status, &failure.verdict) {
-            (Some(404), _) => Self::NotFound { call: call.name() },
+            (Some(404), _) => Self::NotFound { path },
             (Some(403), _) | (_, Verdict::Interrupted(_)) => failure.into_interruption().into(),
-            (Some(400..=499), _) => Self::useless(call, failure.reason),
+            (Some(400..=499), _) => Self::Useless {
+                path,
+                reason: failure.reason,
+            },
             _ => failure.into_interruption().into(),
-        }
-    }
-
-    pub(super) fn useless(call: &Call, reason: impl Into<String>) -> Self {
-        Self::Useless {
-            call: call.name(),
-            reason: reason.into(),
         }
     }
 }

@@ -48,11 +48,6 @@ impl Call {
             limit,
         }
     }
-
-    /// For people: `GET /users/{id}`.
-    pub(super) fn name(&self) -> String {
-        format!("{} /{}", self.method, self.template)
-    }
 }
 
 #[derive(Default)]

@@ -8,14 +8,6 @@ use serde::Deserialize;
 use serde_json::{error::Category, value::RawValue};
 
 use super::user::{WrittenUser, text_or_number};
-use crate::plan::Coverage;
-
-#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
-pub struct FetchedList {
-    /// Names by id.
-    pub names: BTreeMap<String, String>,
-    pub coverage: Coverage,
-}
 
 /// How many users a page has, and so an array that may be only a page.
 const PAGE_LENGTH: usize = 100;
@@ -25,6 +17,7 @@ const SPARE_BYTES: usize = 2 << 20;
 const BYTES_PER_USER: usize = 2 << 10;
 
 pub(super) struct ListBuilder {
+    /// Names by id.
     pub names: BTreeMap<String, String>,
     item_count: usize,
     pub page_count: usize,

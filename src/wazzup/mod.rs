@@ -32,6 +32,4 @@ pub use error::Error;
 pub(crate) use exchange::HttpAnswer;
 pub use gate::Gate;
 pub(crate) use key::Key;
-#[cfg(test)]
-pub use list::FetchedList;
 pub(crate) use user::RemoteUser;

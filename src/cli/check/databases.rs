@@ -118,8 +118,8 @@ pub(super) fn report_rows(report: &mut Report, context: &Context, plan: &Plan) {
         report.add("Rows", missing_ids(plan.missing_ids, &context.invocation));
     }
     let mut problems: BTreeMap<RowProblem, Vec<&str>> = BTreeMap::new();
-    for failure in &plan.local_failures {
-        problems.entry(failure.problem).or_default().push(&failure.key.user_id);
+    for (key, problem) in plan.row_problems() {
+        problems.entry(problem).or_default().push(&key.user_id);
     }
     for (problem, ids) in problems {
         let employees = counted(ids.len(), "employee");

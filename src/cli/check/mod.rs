@@ -172,10 +172,11 @@ fn seats(view: &PlanView) -> Advice {
     let plan = &view.plan;
     let used = view.list.users().count();
     // A limit that is exceeded has been raised since.
-    let known_limit = view.snapshot.account.seats_limit.filter(|limit| *limit >= used);
+    let known_limit = view.snapshot.account.seats.limit.filter(|limit| *limit >= used);
     let limit = known_limit.unwrap_or(DOCUMENTED_SEATS);
-    let additions = plan.upserts.iter().filter(|upsert| upsert.takes_seat).count() + plan.waiting_for_seat.len();
-    let needed = (used + additions).saturating_sub(plan.removals.len());
+    let additions = plan.upserts.iter().filter(|upsert| upsert.takes_seat).count();
+    let wanted = additions + plan.waiting_for_seat().count();
+    let needed = (used + wanted).saturating_sub(plan.removals.len());
     let foreign = plan.drift.foreign;
     let reason = format!(
         "{used} of {limit} used, {foreign} of them by users that are not ours; {needed} are needed after the next cycle"

@@ -17,7 +17,7 @@ use crate::{
     crm::{self, CrmRow, CrmRows},
     cycle::SyncEngine,
     employee::{EmployeeId, Roster, RowProblem},
-    plan::Snapshot,
+    plan::{OpenFailure, Snapshot},
     state::{self, HistoryEntry, Peek},
     wazzup::RemoteUser,
 };
@@ -58,9 +58,9 @@ pub(super) async fn gather(context: &Context, id: &str) -> Findings {
         // What the next cycle will hold, and find wrong in the CRM's rows, is told as if a cycle had found it already.
         let snapshot = &mut view.snapshot;
         snapshot.holds.clone_from(&view.plan.holds);
-        for local in &view.plan.local_failures {
-            let failure = snapshot.failures.entry(local.key.clone());
-            failure.or_insert_with(|| local.opened(view.now));
+        for (key, failure) in &view.plan.open_failures {
+            let known = snapshot.failures.entry(key.clone());
+            known.or_insert_with(|| OpenFailure::new(failure.clone(), view.now));
         }
     }
     Findings {

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     crm::CrmRow,
     employee::RowProblem,
-    plan::{Failure, Hold, HoldKey, LostEntry, NextStep, Operation},
+    plan::{Failure, FailureKey, Hold, HoldKey, LostEntry, NextStep, OpenFailure, Operation},
     state::HistoryEntry,
     wazzup::RemoteUser,
 };
@@ -73,13 +73,15 @@ impl Findings {
         lost.map_or(&[], Vec::as_slice)
     }
 
-    fn failures(&self) -> impl Iterator<Item = &Failure> {
+    fn failures(&self) -> impl Iterator<Item = &OpenFailure> {
         let failures = self.view.snapshot.failures.values();
-        failures.filter(|failure| failure.user_id == self.id)
+        failures.filter(|open| *open.failure.key.user_id == *self.id)
     }
 
     fn phone_failure(&self) -> Option<&Failure> {
-        self.failures().find(|failure| failure.operation == Operation::Phone)
+        let key = FailureKey::new(&self.id, Operation::Phone);
+        let open = self.view.snapshot.failures.get(&key)?;
+        Some(&open.failure)
     }
 
     /// A doubted account concerns everybody.

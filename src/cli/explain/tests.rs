@@ -14,7 +14,7 @@ use crate::{
     employee::{Employee, EmployeeId, FullName, Phone, Roster, RosterEntry},
     plan::{
         Acknowledged, Approval, BatchEntry, FailureKey, HoldKind, LostContent, Plan, PlannedRemoval, PlannedUpsert,
-        Snapshot, StayReason, StayingUser, User,
+        Snapshot, StayReason, StayingUser, User, Waiting,
     },
     state::HistoryOperation,
 };
@@ -105,22 +105,22 @@ impl Findings {
 
     fn with_failure(mut self, operation: Operation, code: &str, is_local: bool) -> Self {
         let failure = Failure {
-            user_id: "7".into(),
-            operation,
+            key: FailureKey::new("7", operation),
             code: code.into(),
             detail: "our own words for this code".into(),
             request_id: (!is_local).then(|| "ab-1".into()),
             attempts: u32::from(!is_local),
             is_local,
-            first_at: now() - HOUR,
-            last_at: now() - HOUR,
-            next_attempt_at: (!is_local).then(|| now() + SignedDuration::from_mins(5)),
             name: None,
             phone: None,
             spelling: None,
         };
         let key = FailureKey::new("7", operation);
-        self.view.snapshot.failures.insert(key, failure);
+        let open = OpenFailure {
+            next_attempt_at: (!is_local).then(|| now() + SignedDuration::from_mins(5)),
+            ..OpenFailure::new(failure, now() - HOUR)
+        };
+        self.view.snapshot.failures.insert(key, open);
         self
     }
 
@@ -228,7 +228,7 @@ fn staying(reason: StayReason) -> Plan {
 
 fn waiting_for(leaver: &str) -> Plan {
     Plan {
-        waiting_for_leavers: [(id("7"), id(leaver))].into(),
+        waiting: [(id("7"), Waiting::ForLeaver(id(leaver)))].into(),
         ..Plan::default()
     }
 }
@@ -374,18 +374,13 @@ fn each_way_ends_in_its_verdict() {
         holds: [(HoldKey::account(), doubt)].into(),
         ..Plan::default()
     };
-    let backing_off = || Plan {
-        backing_off: vec![id("7")],
+    let waiting = |reason| Plan {
+        waiting: [(id("7"), reason)].into(),
         ..Plan::default()
     };
-    let seatless = Plan {
-        waiting_for_seat: vec![id("7")],
-        ..Plan::default()
-    };
-    let pending = Plan {
-        pending: [id("7")].into(),
-        ..Plan::default()
-    };
+    let backing_off = || waiting(Waiting::BackingOff);
+    let seatless = waiting(Waiting::ForSeat);
+    let pending = waiting(Waiting::Pending);
     let cases = vec![
         user(at_rest(), there("Anna")),
         user(at_rest(), down()),

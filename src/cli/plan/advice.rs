@@ -9,7 +9,7 @@ use super::{
     },
     PlanView,
 };
-use crate::plan::{Change, FailureKey, Hold, HoldKey, NextStep, Operation, Sighting, StayReason};
+use crate::plan::{Change, FailureKey, Hold, HoldKey, NextStep, Operation, Sighting, StayReason, Waiting};
 
 pub(in super::super) const NO_ACTIVE_ROW: &str = "no active row in the CRM";
 pub(in super::super) const TO_BE_THERE: &str = "let the CRM have an active row with exactly this id";
@@ -42,7 +42,7 @@ impl PlanView {
             NextStep::Remove(_) => Advice::warning(format!("{NO_ACTIVE_ROW}; the next cycle removes the user"))
                 .with(format!("to keep the user, {TO_BE_THERE}")),
             NextStep::Hold(key, hold) => self.held(key, hold),
-            NextStep::WaitForLeaver(leaver) => {
+            NextStep::Wait(Waiting::ForLeaver(leaver)) => {
                 let explain = self.invocation.command_for("explain", leaver.as_str());
                 let leaver = short_id(leaver.as_str());
                 Advice::warning(format!(
@@ -52,21 +52,23 @@ impl PlanView {
                     "nothing; perhaps this is the same person under a new id: see {explain}"
                 ))
             }
-            NextStep::WaitForSeat => {
+            NextStep::Wait(Waiting::ForSeat) => {
                 Advice::warning("waits for a seat: the Wazzup account has no room for another user").with(format!(
                     "remove users in Wazzup or book more seats; {retry} then tries in the next cycle"
                 ))
             }
-            NextStep::BackOff => Advice::bad(self.refusal(id, Operation::Upsert)).with(format!(
+            NextStep::Wait(Waiting::BackingOff) => Advice::bad(self.refusal(id, Operation::Upsert)).with(format!(
                 "if the row is wrong, correct it in the CRM: the next cycle sends it; {retry} sends it unchanged"
             )),
-            NextStep::Pend if !self.plan.is_account_known() => {
+            NextStep::Wait(Waiting::Pending) if !self.plan.is_account_known() => {
                 Advice::warning("nothing is sent until it is certain which Wazzup account this is")
             }
-            NextStep::Pend if self.snapshot.acknowledged(id).is_some() => {
+            NextStep::Wait(Waiting::Pending) if self.snapshot.acknowledged(id).is_some() => {
                 Advice::warning("waits for the phone of somebody who is leaving")
             }
-            NextStep::Pend => Advice::warning("Wazzup has to say first whether it has this id already"),
+            NextStep::Wait(Waiting::Pending) => {
+                Advice::warning("Wazzup has to say first whether it has this id already")
+            }
             NextStep::Stay(user) => self.stay(id, user.reason, &retry),
         }
     }
@@ -130,11 +132,11 @@ impl PlanView {
 
     /// `refused (INVALID_USERS_DATA), tried again in 5 min`.
     fn refusal(&self, id: &str, operation: Operation) -> String {
-        let failure = self.snapshot.failures.get(&FailureKey::new(id, operation));
-        let Some(failure) = failure else {
+        let refused = self.snapshot.failures.get(&FailureKey::new(id, operation));
+        let Some(refused) = refused else {
             return "refused lately".to_owned();
         };
-        let next = until(self.now, failure.next_attempt_at.unwrap_or(self.now));
-        format!("refused ({}), tried again {next}", failure.code)
+        let next = until(self.now, refused.next_attempt_at.unwrap_or(self.now));
+        format!("refused ({}), tried again {next}", refused.failure.code)
     }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     employee::{Employee, FullName},
-    plan::{Change, Coverage, NextStep, Operation, PlannedUpsert, Sighting},
+    plan::{Change, Coverage, NextStep, Operation, PlannedUpsert, Sighting, Waiting},
 };
 
 /// The lists of users, in the order in which people see them.
@@ -164,21 +164,21 @@ impl PlanView {
                 NextStep::Send(upsert) => self.upsert(upsert),
                 NextStep::Release(release) => self.update(&release.employee),
                 NextStep::Remove(removal) => (PlanList::Remove, json!(removal)),
-                NextStep::WaitForLeaver(leaver) => (PlanList::Waiting, json!({"id": id, "for": leaver})),
-                NextStep::WaitForSeat => (PlanList::Waiting, json!({"id": id, "for": "seat"})),
-                NextStep::BackOff => (PlanList::BackingOff, json!(id)),
-                NextStep::Pend => (PlanList::Pending, json!(id)),
+                NextStep::Wait(Waiting::ForLeaver(leaver)) => (PlanList::Waiting, json!({"id": id, "for": leaver})),
+                NextStep::Wait(Waiting::ForSeat) => (PlanList::Waiting, json!({"id": id, "for": "seat"})),
+                NextStep::Wait(Waiting::BackingOff) => (PlanList::BackingOff, json!(id)),
+                NextStep::Wait(Waiting::Pending) => (PlanList::Pending, json!(id)),
                 NextStep::Stay(user) => (PlanList::Staying, json!(user)),
             };
             let text = self.step_in_words(id, step, &json);
             entries.push(PlanEntry { list, id, json, text });
         }
-        for failure in &self.plan.local_failures {
-            let list = match failure.key.operation {
+        for (key, problem) in self.plan.row_problems() {
+            let list = match key.operation {
                 Operation::Phone => PlanList::WithoutPhone,
                 Operation::Upsert | Operation::Remove => PlanList::Rejected,
             };
-            let (id, problem) = (&*failure.key.user_id, failure.problem);
+            let id = &*key.user_id;
             let json = json!({"id": id, "code": problem});
             let text = format!("{problem}: {}; {}", problem.reason(), problem.remedy());
             entries.push(PlanEntry { list, id, json, text });

@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     employee::{EmployeeId, FullName, Phone, PhoneReader, Roster, Row},
-    plan::{AccountFacts, Acknowledged, Failure, FailureKey, Hold, Limit, LostContent, LostEntry, Operation, User},
+    plan::{
+        AccountFacts, Acknowledged, Failure, FailureKey, Hold, Limit, LostContent, LostEntry, OpenFailure, Operation,
+        User,
+    },
 };
 
 fn now() -> Timestamp {
@@ -105,22 +108,19 @@ pub(in super::super) fn everything() -> PlanView {
         ("12", "Galina", None, None),
     ]);
     let failure = Failure {
-        user_id: "13".to_owned(),
-        operation: Operation::Upsert,
+        key: FailureKey::new("13", Operation::Upsert),
         code: "INVALID_USERS_DATA\u{1b}[2J".to_owned(),
         detail: "Wazzup finds this entry invalid".to_owned(),
         request_id: None,
         attempts: 2,
         is_local: false,
-        first_at: now() - SignedDuration::from_mins(2),
-        last_at: now() - SignedDuration::from_mins(1),
-        next_attempt_at: Some(now() + SignedDuration::from_mins(4)),
         name: Some(FullName::parse("Hanna").unwrap()),
         phone: None,
         spelling: None,
     };
-    let key = FailureKey::new("13", Operation::Upsert);
-    snapshot.failures.insert(key, failure);
+    let key = failure.key.clone();
+    let open = OpenFailure::new(failure, now() - SignedDuration::from_mins(1));
+    snapshot.failures.insert(key, open);
     let roster = roster(&[
         ("1", "Anna", "+7 926 123-45-03"),
         ("2", "Boris B.", "+7 926 123-45-02"),
@@ -247,7 +247,7 @@ fn the_document_and_the_answer_say_the_same() {
 #[test]
 fn seats_are_waited_for() {
     let mut snapshot = snapshot(&[("1", "Anna", None, None)]);
-    snapshot.account.seats_limit = Some(2);
+    snapshot.account.seats.limit = Some(2);
     let roster = roster(&[("1", "Anna", ""), ("2", "Boris", ""), ("3", "Clara", "")]);
     let view = view(roster, snapshot, POLICY, &[("1", "Anna")]);
     assert_eq!(json_of(&view)["waiting"], json!([{"id": "3", "for": "seat"}]));

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     employee::EmployeeId,
-    plan::{Failure, HoldKind, Operation},
+    plan::{Failure, HoldKind, OpenFailure, Operation},
     state::{Counts, CycleOutcome, LastCycle, Overview},
 };
 
@@ -66,6 +66,7 @@ impl StatusView<'_> {
     /// For programs; `docs/json.md` documents it.
     fn json(&self) -> Value {
         let counts = self.counts();
+        let account = &self.overview.account;
         let holds = &self.overview.holds;
         let removals = holds
             .iter()
@@ -79,7 +80,13 @@ impl StatusView<'_> {
             "in_sync": counts.in_sync,
             "pending": counts.pending,
             "counts": counts,
-            "waiting_for_seat": self.overview.account.facts.waiting_for_seat,
+            "waiting_for_seat": account.facts.waiting_for_seat,
+            "seats": {
+                "used": account.facts.seats.used,
+                "foreign": account.foreign_users,
+                "limit": account.facts.seats.limit,
+                "counted_at": account.seats_counted_at,
+            },
             "held": holds.iter().map(hold_as_json).collect::<Value>(),
             "held_removals": held_removals,
         });
@@ -183,10 +190,10 @@ impl StatusView<'_> {
 
     /// One paragraph for each kind of failure.
     fn write_failing(&self, page: &mut Page) {
-        let mut kinds: BTreeMap<(Operation, &str, &str), Vec<&Failure>> = BTreeMap::new();
-        for failure in &self.overview.failing {
-            let kind = (failure.operation, &*failure.code, &*failure.detail);
-            kinds.entry(kind).or_default().push(failure);
+        let mut kinds: BTreeMap<(Operation, &str, &str), Vec<&OpenFailure>> = BTreeMap::new();
+        for open in &self.overview.failing {
+            let Failure { key, code, detail, .. } = &open.failure;
+            kinds.entry((key.operation, code, detail)).or_default().push(open);
         }
         for ((operation, code, detail), failures) in kinds {
             let (users, operation) = (counted(failures.len(), "user"), operation.as_ref());
@@ -197,16 +204,16 @@ impl StatusView<'_> {
             page.line("", &who_and_when(self.overview.account.now, &failures));
         }
         if let Some(example) = self.overview.failing.first() {
-            let explain = self.invocation.command_for("explain", &example.user_id);
+            let explain = self.invocation.command_for("explain", &example.failure.key.user_id);
             page.remedy(&format!("{explain} says what to do about one of them"));
         }
     }
 }
 
 /// `12, 13; tried again in 5 min`.
-fn who_and_when(now: Timestamp, failures: &[&Failure]) -> String {
-    let ids = listed_ids(failures.iter().map(|failure| &*failure.user_id));
-    match failures.iter().filter_map(|failure| failure.next_attempt_at).min() {
+fn who_and_when(now: Timestamp, failures: &[&OpenFailure]) -> String {
+    let ids = listed_ids(failures.iter().map(|open| &*open.failure.key.user_id));
+    match failures.iter().filter_map(|open| open.next_attempt_at).min() {
         Some(at) => format!("{ids}; tried again {}", until(now, at)),
         None => format!("{ids}; synced as soon as the CRM is corrected"),
     }

@@ -7,8 +7,8 @@ use super::{
     *,
 };
 use crate::{
-    plan::{Approval, Hold, HoldKey},
-    state::{Account, HeldLease, Holder, KnownSeats, PastCycle},
+    plan::{AccountFacts, Approval, FailureKey, Hold, HoldKey, Seats},
+    state::{Account, HeldLease, Holder, PastCycle},
 };
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
@@ -17,21 +17,21 @@ fn now() -> Timestamp {
     "2026-03-02T12:00:00Z".parse().unwrap()
 }
 
-fn failure(id: &str, operation: Operation, code: &str, minutes: Option<i64>) -> Failure {
-    Failure {
-        user_id: id.into(),
-        operation,
+fn failure(id: &str, operation: Operation, code: &str, minutes: Option<i64>) -> OpenFailure {
+    let failure = Failure {
+        key: FailureKey::new(id, operation),
         code: code.into(),
         detail: "our own words for this code".into(),
         request_id: None,
         attempts: u32::from(minutes.is_some()),
         is_local: minutes.is_none(),
-        first_at: now() - HOUR,
-        last_at: now() - HOUR,
-        next_attempt_at: minutes.map(|minutes| now() + SignedDuration::from_mins(minutes)),
         name: None,
         phone: None,
         spelling: None,
+    };
+    OpenFailure {
+        next_attempt_at: minutes.map(|minutes| now() + SignedDuration::from_mins(minutes)),
+        ..OpenFailure::new(failure, now() - HOUR)
     }
 }
 
@@ -76,11 +76,14 @@ fn overview(outcome: CycleOutcome, counts: Counts) -> Overview {
             }),
             last_success_at: Some(now() - HOUR),
             list_passed_at: Some(now() - HOUR / 2),
-            seats: KnownSeats {
-                used: Some(903),
-                foreign: Some(3),
-                limit: Some(1_000),
-                counted_at: Some(now() - HOUR / 2),
+            foreign_users: Some(3),
+            seats_counted_at: Some(now() - HOUR / 2),
+            facts: AccountFacts {
+                seats: Seats {
+                    used: Some(903),
+                    limit: Some(1_000),
+                },
+                ..AccountFacts::default()
             },
             ..Account::default()
         },
@@ -171,7 +174,7 @@ fn troubled() -> Overview {
     ]
     .into();
     overview.account.facts.waiting_for_seat = ids(&["w2", "w10"]);
-    overview.account.seats.used = Some(1_000);
+    overview.account.facts.seats.used = Some(1_000);
     overview
 }
 
@@ -299,10 +302,9 @@ fn the_json_has_everything() {
     cycle.error_kind = Some("wazzup_unavailable".into());
     failed.recent_cycles[0].error = Some("no answer".into());
     failed.recent_cycles[0].error_kind = Some("wazzup_unavailable".into());
-    failed.failing = vec![Failure {
-        request_id: Some("ab-1".into()),
-        ..failure("u1", Operation::Upsert, "INVALID_USERS_DATA", Some(5))
-    }];
+    let mut refused = failure("u1", Operation::Upsert, "INVALID_USERS_DATA", Some(5));
+    refused.failure.request_id = Some("ab-1".into());
+    failed.failing = vec![refused];
     let before = Overview {
         holds: [hold(HoldKind::Account, "", "another account", false)].into(),
         ..Overview::default()

@@ -6,12 +6,10 @@ mod seats;
 
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
-
 use super::*;
 use crate::{
     employee::{Employee, EmployeeId, FullName, Phone},
-    plan::{Failure, PlannedRemoval, PlannedUpsert},
+    plan::{Failures, PlannedRemoval, PlannedUpsert, Seats, Waiting},
 };
 
 fn upsert(id: &str, phone: Option<u64>, takes_seat: bool) -> PlannedUpsert {
@@ -40,20 +38,15 @@ fn release(user: &str) -> BatchEntry {
     }
 }
 
-/// What the service refused an hour ago, twice in succession.
+/// What the service refused twice in succession.
 fn failure(id: &str, operation: Operation, name: Option<&str>, phone: Option<u64>) -> (FailureKey, Failure) {
-    let an_hour_ago = Timestamp::UNIX_EPOCH - SignedDuration::from_hours(1);
     let failure = Failure {
-        user_id: id.to_owned(),
-        operation,
+        key: FailureKey::new(id, operation),
         code: "INVALID_USERS_DATA".to_owned(),
         detail: String::new(),
         request_id: None,
         attempts: 2,
         is_local: false,
-        first_at: an_hour_ago,
-        last_at: an_hour_ago,
-        next_attempt_at: Some(Timestamp::UNIX_EPOCH),
         name: name.map(|name| FullName::parse(name).expect("a name")),
         phone: phone.map(|digits| Phone::parse(&digits.to_string()).expect("a phone")),
         spelling: None,
@@ -63,17 +56,13 @@ fn failure(id: &str, operation: Operation, name: Option<&str>, phone: Option<u64
 
 const ACCEPTED: Verdict = Verdict::Accepted { absent: Vec::new() };
 
-/// Delivers `plan` to a service that answers as `service` says. Returns what it came to, and all outcomes.
-fn deliver(plan: &Plan, service: impl FnMut(&[BatchEntry]) -> Verdict) -> (Report, Vec<Outcome>) {
+/// Delivers `plan` to a service that answers as `service` says. Returns what it came to, and all that was recorded.
+fn deliver(plan: &Plan, service: impl FnMut(&[BatchEntry]) -> Verdict) -> (Report, Step) {
     deliver_after(Failures::new(), plan, service)
 }
 
 /// The same where failures are open.
-fn deliver_after(
-    failures: Failures,
-    plan: &Plan,
-    mut service: impl FnMut(&[BatchEntry]) -> Verdict,
-) -> (Report, Vec<Outcome>) {
+fn deliver_after(failures: Failures, plan: &Plan, mut service: impl FnMut(&[BatchEntry]) -> Verdict) -> (Report, Step) {
     deliver_requests(failures, plan, |request| match request {
         Request::Upsert { entries, .. } => service(entries),
         Request::Remove { .. } | Request::Ping => ACCEPTED,
@@ -81,36 +70,46 @@ fn deliver_after(
 }
 
 /// The same to a service that is shown all requests.
-fn deliver_requests(
-    failures: Failures,
-    plan: &Plan,
-    mut service: impl FnMut(&Request) -> Verdict,
-) -> (Report, Vec<Outcome>) {
+fn deliver_requests(failures: Failures, plan: &Plan, mut service: impl FnMut(&Request) -> Verdict) -> (Report, Step) {
     let mut delivery = Delivery::new(&Plan {
         open_failures: failures,
         ..plan.clone()
     });
-    let mut outcomes = Vec::new();
+    let mut recorded = Step::default();
     let mut next = delivery.start();
     while let Some(request) = next {
         let verdict = service(&request);
         let loss = Loss::None;
         let step = delivery.answered(Answer { verdict, loss });
-        outcomes.extend(step.outcomes);
+        recorded.is_acknowledged |= step.is_acknowledged;
+        recorded.absent.extend(step.absent);
+        recorded.failed.extend(step.failed);
+        recorded.newly_failing.extend(step.newly_failing);
+        recorded.recovered.extend(step.recovered);
+        recorded.seats_taken += step.seats_taken;
+        recorded.seats = step.seats.or(recorded.seats);
         next = step.next;
     }
-    (delivery.finish(), outcomes)
+    (delivery.finish(), recorded)
+}
+
+/// Something was acknowledged, and nothing else has to be recorded.
+fn acknowledged() -> Step {
+    Step {
+        is_acknowledged: true,
+        ..Step::default()
+    }
 }
 
 /// What is sent to a service that gives this answer to the first request and accepts all others, and what it comes to.
-fn answered_first(plan: &Plan, first: Verdict) -> (Vec<String>, Report, Vec<Outcome>) {
+fn answered_first(plan: &Plan, first: Verdict) -> (Vec<String>, Report, Step) {
     let mut requests = Vec::new();
     let mut first = Some(first);
-    let (report, outcomes) = deliver_requests(Failures::new(), plan, |request| {
+    let (report, recorded) = deliver_requests(Failures::new(), plan, |request| {
         requests.push(told(request));
         first.take().unwrap_or(ACCEPTED)
     });
-    (requests, report, outcomes)
+    (requests, report, recorded)
 }
 
 fn server_error() -> Verdict {
@@ -164,14 +163,9 @@ fn told(request: &Request) -> String {
 }
 
 /// Who failed at what.
-fn failed(outcomes: &[Outcome]) -> Vec<(&str, Operation)> {
-    let mut failed = Vec::new();
-    for outcome in outcomes {
-        if let Outcome::Failed(attempt) = outcome {
-            failed.push((&*attempt.key.user_id, attempt.key.operation));
-        }
-    }
-    failed
+fn failed(recorded: &Step) -> Vec<(&str, Operation)> {
+    let keys = recorded.failed.iter().map(|failure| &failure.key);
+    keys.map(|key| (&*key.user_id, key.operation)).collect()
 }
 
 fn delivered(report: &Report) -> BTreeSet<&str> {
@@ -258,16 +252,10 @@ fn an_account_with_more_users_than_its_limit_had_its_limit_raised_if_it_takes_on
     let mut plan = Plan::default();
     plan.seats.used = Some(5);
     plan.seats.limit = Some(3);
-    plan.seats.tried_beyond = 100;
+    plan.tried_beyond_seats = 100;
     plan.upserts.push(upsert("new", None, true));
-    let (_, outcomes) = deliver(&plan, |_| ACCEPTED);
-    assert!(
-        outcomes.contains(&Outcome::SeatLimit {
-            limit: None,
-            used: None
-        }),
-        "{outcomes:?}"
-    );
+    let (_, recorded) = deliver(&plan, |_| ACCEPTED);
+    assert_eq!(recorded.seats, Some(Seats::default()));
 }
 
 #[test]
@@ -304,8 +292,8 @@ fn whoever_is_accepted_as_the_control_is_not_charged_with_what_failed_before() {
     });
     // After a lost request about everybody, nobody else is in sync.
     plan.control = Some(resent);
-    let (_, report, outcomes) = answered_first(&plan, server_error());
-    assert_eq!(outcomes, [Outcome::Upserted]);
+    let (_, report, recorded) = answered_first(&plan, server_error());
+    assert_eq!(recorded, acknowledged());
     assert_eq!((report.delivered.len(), report.failing.len()), (1, 0));
     assert!(report.pending.is_empty(), "{:?}", report.pending);
 }
@@ -326,7 +314,7 @@ fn an_accepted_control_ends_the_failure_of_its_phone() {
     plan.control = Some(resent);
     let failures = Failures::from([failure("a", Operation::Phone, None, Some(PHONE))]);
     let mut requests = Vec::new();
-    let (report, outcomes) = deliver_requests(failures, &plan, |request| {
+    let (report, recorded) = deliver_requests(failures, &plan, |request| {
         requests.push(told(request));
         match requests.len() {
             1 => server_error(),
@@ -334,8 +322,11 @@ fn an_accepted_control_ends_the_failure_of_its_phone() {
         }
     });
     assert_eq!(requests, ["upsert a+", "ping", "upsert a+ once"]);
-    let recovered = Outcome::Recovered(FailureKey::new("a", Operation::Phone));
-    assert_eq!(outcomes, [Outcome::Upserted, recovered]);
+    let expected = Step {
+        recovered: vec![FailureKey::new("a", Operation::Phone)],
+        ..acknowledged()
+    };
+    assert_eq!(recorded, expected);
     assert!(report.failing.is_empty() && report.pending.is_empty());
 }
 
@@ -347,7 +338,7 @@ fn a_control_is_sent_as_acknowledged_last() {
     let mut plan = changing(&["0", "a+"]);
     plan.control = Some(upsert("a", Some(PHONE), false).entry);
     let mut requests = Vec::new();
-    let (report, outcomes) = deliver(&plan, |entries| {
+    let (report, recorded) = deliver(&plan, |entries| {
         requests.push(entries.to_vec());
         match entries {
             _ if failing(entries) => server_error(),
@@ -360,7 +351,7 @@ fn a_control_is_sent_as_acknowledged_last() {
         (control.len(), control[0].employee.phone, control[0].change),
         (1, None, Change::Resend)
     );
-    assert_eq!(failed(&outcomes), [("a", Operation::Phone), ("0", Operation::Upsert)]);
+    assert_eq!(failed(&recorded), [("a", Operation::Phone), ("0", Operation::Upsert)]);
     assert_eq!(report.interruption, None);
 
     let mut plan = changing(&["0"]);
@@ -379,12 +370,12 @@ fn a_control_is_sent_as_acknowledged_last() {
 fn a_user_who_only_gave_up_a_phone_is_no_control() {
     let mut plan = changing(&["0"]);
     plan.releases.push(release("a"));
-    let (report, outcomes) = deliver(&plan, |entries| match entries[0].change {
+    let (report, recorded) = deliver(&plan, |entries| match entries[0].change {
         Change::Release => ACCEPTED,
         _ => server_error(),
     });
     assert!(matches!(report.interruption, Some(Interruption::Unavailable(_))));
-    assert_eq!((outcomes, report.requests), (vec![Outcome::Upserted], 2));
+    assert_eq!((recorded, report.requests), (acknowledged(), 2));
 }
 
 /// What the control gives is another name than the one that failed, or not the phone.
@@ -396,19 +387,19 @@ fn an_accepted_control_settles_only_what_it_says() {
     let other_phone = upsert("a", Some(79_260_000_009), false).entry;
     for control in [other_name, other_phone, upsert("b", None, false).entry] {
         plan.control = Some(control);
-        let (_, report, outcomes) = answered_first(&plan, server_error());
-        assert_eq!(failed(&outcomes), [("a", Operation::Upsert)]);
+        let (_, report, recorded) = answered_first(&plan, server_error());
+        assert_eq!(failed(&recorded), [("a", Operation::Upsert)]);
         assert!(report.pending.contains("a") && report.delivered.is_empty());
     }
     let mut plan = changing(&["a+"]);
     plan.control = Some(upsert("a", None, false).entry);
     let mut requests = 0;
-    let (report, outcomes) = deliver(&plan, |_| {
+    let (report, recorded) = deliver(&plan, |_| {
         requests += 1;
         if requests < 3 { server_error() } else { ACCEPTED }
     });
     assert_eq!(
-        (failed(&outcomes), report.pending.len()),
+        (failed(&recorded), report.pending.len()),
         (vec![("a", Operation::Phone)], 0)
     );
 }
@@ -438,8 +429,8 @@ fn a_service_that_fails_on_everything_costs_16_requests_more_than_planned() {
     for number in 0..100 {
         plan.upserts.push(upsert(&format!("n{number:02}"), None, true));
     }
-    let (report, outcomes) = deliver(&plan, |_| server_error());
+    let (report, recorded) = deliver(&plan, |_| server_error());
     assert_eq!(report.requests, 2 + EXTRA_REQUESTS_BEFORE_ACCEPTANCE);
     assert!(matches!(report.interruption, Some(Interruption::Unavailable(_))));
-    assert_eq!(outcomes, []);
+    assert_eq!(recorded, Step::default());
 }

@@ -14,9 +14,9 @@ fn newcomer(waits_for: &[&str], phone_waits_for: &[&str]) -> PlannedUpsert {
 }
 
 /// What is sent to a service that refuses whatever contains one of `refused`.
-fn sent(plan: &Plan, refused_ids: &[&str]) -> (Vec<String>, Report, Vec<Outcome>) {
+fn sent(plan: &Plan, refused_ids: &[&str]) -> (Vec<String>, Report, Step) {
     let mut requests = Vec::new();
-    let (report, outcomes) = deliver_requests(Failures::new(), plan, |request| {
+    let (report, recorded) = deliver_requests(Failures::new(), plan, |request| {
         let request = told(request);
         let is_refused = request.split(' ').any(|word| refused_ids.contains(&word));
         requests.push(request);
@@ -26,7 +26,7 @@ fn sent(plan: &Plan, refused_ids: &[&str]) -> (Vec<String>, Report, Vec<Outcome>
             ACCEPTED
         }
     });
-    (requests, report, outcomes)
+    (requests, report, recorded)
 }
 
 #[test]
@@ -76,9 +76,9 @@ fn a_smaller_limit_of_the_service_is_respected_from_then_on() {
         assert_eq!((sizes, report.delivered.len()), (expected, 150));
     }
     // A single one is not too many: it is charged.
-    let (report, outcomes) = deliver(&adding(1), |_| refused(RefusalCode::TooManyEntities));
+    let (report, recorded) = deliver(&adding(1), |_| refused(RefusalCode::TooManyEntities));
     assert_eq!(
-        (failed(&outcomes), report.requests),
+        (failed(&recorded), report.requests),
         (vec![("n000", Operation::Upsert)], 1)
     );
 }
@@ -88,11 +88,11 @@ fn an_addition_is_not_sent_while_the_leaver_it_waits_for_stays() {
     let mut plan = removing(&["x", "y"]);
     plan.upserts.push(newcomer(&["x"], &[]));
     plan.upserts.push(upsert("other", None, true));
-    let (requests, report, outcomes) = sent(&plan, &["x"]);
+    let (requests, report, recorded) = sent(&plan, &["x"]);
     assert_eq!(requests, ["remove x y", "upsert other", "remove y", "remove x"]);
-    assert_eq!(failed(&outcomes), [("x", Operation::Remove)]);
+    assert_eq!(failed(&recorded), [("x", Operation::Remove)]);
     assert_eq!(report.pending, BTreeSet::from([id("new")]));
-    assert_eq!(report.unremoved, BTreeSet::from([id("x")]));
+    assert_eq!(report.removed, 1);
     // Where the removal is accepted in a later request, the addition follows it.
     let (requests, report, _) = sent(&plan, &["y"]);
     assert_eq!(
@@ -106,9 +106,9 @@ fn an_addition_is_not_sent_while_the_leaver_it_waits_for_stays() {
 fn a_phone_that_a_leaver_keeps_is_late_and_no_failure() {
     let mut plan = removing(&["x", "y"]);
     plan.upserts.push(newcomer(&[], &["x"]));
-    let (requests, report, outcomes) = sent(&plan, &["x"]);
+    let (requests, report, recorded) = sent(&plan, &["x"]);
     assert_eq!(requests.last().map(String::as_str), Some("upsert new"));
-    assert_eq!(failed(&outcomes), [("x", Operation::Remove)]);
+    assert_eq!(failed(&recorded), [("x", Operation::Remove)]);
     assert_eq!(report.pending, BTreeSet::from([id("new")]));
 }
 
@@ -118,12 +118,12 @@ fn a_phone_that_its_holder_does_not_give_up_is_a_conflict() {
     plan.releases.extend([release("a"), release("b")]);
     plan.upserts.push(newcomer(&[], &["a"]));
     plan.upserts.push(upsert("z", Some(PHONE + 1), true));
-    let (requests, report, outcomes) = sent(&plan, &["a"]);
+    let (requests, report, recorded) = sent(&plan, &["a"]);
     assert_eq!(
         requests,
         ["upsert a b", "upsert z+", "upsert b", "upsert a", "upsert new"]
     );
-    assert_eq!(failed(&outcomes), [("a", Operation::Phone), ("new", Operation::Phone)]);
+    assert_eq!(failed(&recorded), [("a", Operation::Phone), ("new", Operation::Phone)]);
     assert_eq!(report.pending, BTreeSet::from([id("a")]));
 }
 
@@ -134,7 +134,7 @@ fn whoever_waits_for_a_release_that_was_not_tried_to_the_end_goes_without_the_ph
         plan.releases.push(release(&format!("a{number:02}")));
     }
     plan.upserts.push(newcomer(&[], &["a00"]));
-    let (report, outcomes) = deliver(&plan, |entries| {
+    let (report, recorded) = deliver(&plan, |entries| {
         if entries[0].change == Change::Release {
             refused(RefusalCode::UserLimitExceeded)
         } else {
@@ -143,7 +143,7 @@ fn whoever_waits_for_a_release_that_was_not_tried_to_the_end_goes_without_the_ph
     });
     assert!(report.pending.contains("a00"));
     assert_eq!(delivered(&report), BTreeSet::from(["new"]));
-    assert!(failed(&outcomes).contains(&("new", Operation::Phone)));
+    assert!(failed(&recorded).contains(&("new", Operation::Phone)));
 }
 
 #[test]
@@ -163,9 +163,11 @@ fn whoever_waits_only_for_the_own_release_is_sent_all_the_same() {
 fn whoever_is_pending_for_another_reason_stays_so() {
     let mut plan = changing(&["a"]);
     plan.releases.push(release("b"));
-    plan.pending.extend([id("a"), id("b"), id("held")]);
-    plan.backing_off.push(id("failing"));
-    plan.waiting_for_seat.push(id("waiting"));
+    for pending in ["a", "b", "held"] {
+        plan.waiting.insert(id(pending), Waiting::Pending);
+    }
+    plan.waiting.insert(id("failing"), Waiting::BackingOff);
+    plan.waiting.insert(id("waiting"), Waiting::ForSeat);
     let (report, _) = deliver(&plan, |_| ACCEPTED);
     assert_eq!(
         report.pending,
@@ -181,8 +183,8 @@ fn an_interruption_ends_the_delivery_and_charges_nobody() {
         (Interruption::Unauthorized, 1),
         (Interruption::NotSent(NotSent::Stopping), 0),
     ] {
-        let (report, outcomes) = deliver(&plan, |_| Verdict::Interrupted(interruption.clone()));
-        assert_eq!((outcomes, report.requests), (Vec::new(), requests));
+        let (report, recorded) = deliver(&plan, |_| Verdict::Interrupted(interruption.clone()));
+        assert_eq!((recorded, report.requests), (Step::default(), requests));
         assert_eq!((report.interruption, report.pending.len()), (Some(interruption), 2));
     }
 }

@@ -4,11 +4,8 @@ use super::*;
 
 fn adding_with(count: usize, used: Option<usize>, limit: Option<usize>, tried_beyond: usize) -> Plan {
     let mut plan = adding(count);
-    plan.seats = crate::plan::Seats {
-        used,
-        limit,
-        tried_beyond,
-    };
+    plan.seats = Seats { used, limit };
+    plan.tried_beyond_seats = tried_beyond;
     plan
 }
 
@@ -32,19 +29,11 @@ fn full_after(free: usize, limit: Option<usize>) -> impl FnMut(&[BatchEntry]) ->
 fn seats_that_are_taken_and_freed_are_counted() {
     let mut plan = adding_with(3, Some(5), Some(10), 0);
     plan.removals = removing(&["x", "y", "z"]).removals;
-    let (report, outcomes) = deliver_requests(Failures::new(), &plan, |request| match request {
+    let (report, recorded) = deliver_requests(Failures::new(), &plan, |request| match request {
         Request::Remove { .. } => Verdict::Accepted { absent: vec![id("y")] },
         _ => ACCEPTED,
     });
-    assert_eq!(
-        outcomes,
-        [
-            Outcome::Removed { absent: vec![id("y")] },
-            Outcome::SeatsTaken(-2),
-            Outcome::Upserted,
-            Outcome::SeatsTaken(3)
-        ]
-    );
+    assert_eq!((recorded.absent, recorded.seats_taken), (vec![id("y")], 3 - 2));
     assert_eq!((report.seats_used, report.removed), (Some(6), 3));
 }
 
@@ -52,8 +41,8 @@ fn seats_that_are_taken_and_freed_are_counted() {
 fn only_additions_take_a_seat() {
     let mut plan = changing(&["a", "b"]);
     plan.seats.used = Some(5);
-    let (report, outcomes) = deliver(&plan, |_| ACCEPTED);
-    assert_eq!((outcomes, report.seats_used), (vec![Outcome::Upserted], Some(5)));
+    let (report, recorded) = deliver(&plan, |_| ACCEPTED);
+    assert_eq!((recorded, report.seats_used), (acknowledged(), Some(5)));
 }
 
 #[test]
@@ -81,7 +70,7 @@ fn a_full_account_that_names_its_limit_gets_as_many_as_fit() {
     plan.upserts.insert(0, upsert("a", None, false));
     let mut requests = Vec::new();
     let mut service = full_after(2, Some(10));
-    let (report, outcomes) = deliver(&plan, |entries| {
+    let (report, recorded) = deliver(&plan, |entries| {
         requests.push(entries.len());
         service(entries)
     });
@@ -90,13 +79,11 @@ fn a_full_account_that_names_its_limit_gets_as_many_as_fit() {
         report.waiting_for_seat,
         BTreeSet::from([id("n002"), id("n003"), id("n004")])
     );
-    assert_eq!(
-        outcomes[0],
-        Outcome::SeatLimit {
-            limit: Some(10),
-            used: None
-        }
-    );
+    let named = Seats {
+        used: None,
+        limit: Some(10),
+    };
+    assert_eq!(recorded.seats, Some(named));
     assert!(report.seats_exhausted);
     assert_eq!((report.seats_limit, report.seats_used), (Some(10), Some(10)));
 }
@@ -108,16 +95,13 @@ fn where_the_limit_is_unknown_additions_are_halved_until_one_is_refused() {
         let mut plan = adding_with(6, counted, None, 0);
         plan.managed = 2;
         plan.upserts.insert(0, upsert("a", None, false));
-        let (report, outcomes) = deliver(&plan, full_after(3, None));
+        let (report, recorded) = deliver(&plan, full_after(3, None));
         assert_eq!(report.delivered.len(), 4);
         assert_eq!(report.waiting_for_seat.len(), 3);
         assert!(report.failing.is_empty() && report.pending.is_empty());
         // There are as many users as the account may have: that is remembered.
         let limit = Some(remembered);
-        assert!(
-            outcomes.contains(&Outcome::SeatLimit { limit, used: limit }),
-            "{outcomes:?}"
-        );
+        assert_eq!(recorded.seats, Some(Seats { used: limit, limit }));
         assert_eq!(report.seats_used, limit);
     }
 }
@@ -156,6 +140,6 @@ fn once_the_account_is_full_no_further_addition_is_tried() {
 #[test]
 fn a_limit_that_is_reached_exactly_stays_known() {
     let plan = adding_with(2, Some(8), Some(10), 100);
-    let (_, outcomes) = deliver(&plan, |_| ACCEPTED);
-    assert_eq!(outcomes, [Outcome::Upserted, Outcome::SeatsTaken(2)]);
+    let (_, recorded) = deliver(&plan, |_| ACCEPTED);
+    assert_eq!((recorded.seats_taken, recorded.seats), (2, None));
 }

@@ -115,7 +115,10 @@ fn everybody_waits_while_the_account_is_doubted() {
     let plan = world.plan();
     assert!(plan.doubts_account() && plan.requests() == 0 && plan.control.is_none());
     let employees = (2..=8).map(|number| employee_id(&format!("e{number}")));
-    assert_eq!((plan.pending, plan.unchanged), (employees.collect(), 0));
+    assert_eq!(
+        (plan.waiting.into_keys().collect::<Vec<_>>(), plan.unchanged),
+        (employees.collect(), 0)
+    );
     let staying: Vec<_> = plan
         .staying
         .iter()

@@ -190,7 +190,7 @@ fn a_leaver_whose_removal_was_refused_stays_until_the_next_attempt() {
     // Nobody waits for somebody who may stay for good.
     world.wants("new", "Employee 1", None);
     world.list.add_look_up("new", None);
-    assert!(world.plan().waiting_for_leavers.is_empty());
+    assert!(world.plan().waiting.is_empty());
     world.refused("e1", Operation::Remove, "Employee 1", None, SignedDuration::ZERO);
     assert_eq!(removed(&world.plan()), ["e1"]);
     assert!(world.plan().upserts[0].waits_for.is_empty());
@@ -207,9 +207,8 @@ fn a_newcomer_who_looks_like_a_leaver_waits_for_that_one() {
         world.wants("new", name, phone);
         world.list.add_look_up("new", None);
         let plan = world.plan();
-        let waiting = BTreeMap::from([(employee_id("new"), employee_id("e1"))]);
-        assert_eq!((plan.waiting_for_leavers, plan.upserts.len()), (waiting, 0));
-        assert!(plan.pending.contains("new"));
+        let for_leaver = Waiting::ForLeaver(employee_id("e1"));
+        assert_eq!((waiting(&plan, &for_leaver), plan.upserts.len()), (vec!["new"], 0));
         // A removal in the same cycle frees the newcomer.
         world.policy.grace = SignedDuration::ZERO;
         let plan = world.plan();
@@ -217,7 +216,7 @@ fn a_newcomer_who_looks_like_a_leaver_waits_for_that_one() {
         // Whoever is kept for good is not waited for.
         world.policy.removes = false;
         let plan = world.plan();
-        assert!(plan.upserts[0].waits_for.is_empty() && plan.waiting_for_leavers.is_empty());
+        assert!(plan.upserts[0].waits_for.is_empty() && plan.waiting.is_empty());
         assert_eq!(plan.staying[0].reason, StayReason::Kept);
     }
 }

@@ -5,7 +5,7 @@ mod leavers;
 mod others;
 mod updates;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -79,24 +79,23 @@ impl World {
 
     /// The service refused this attempt an hour ago. It is tried again `due_in` from now.
     fn refused(&mut self, id: &str, operation: Operation, name: &str, phone: Option<u64>, due_in: SignedDuration) {
-        let an_hour_ago = NOW - SignedDuration::from_hours(1);
         let failure = Failure {
-            user_id: id.to_owned(),
-            operation,
+            key: FailureKey::new(id, operation),
             code: "DUPLICATE_PHONE_NUMBER".to_owned(),
             detail: String::new(),
             request_id: None,
             attempts: 1,
             is_local: false,
-            first_at: an_hour_ago,
-            last_at: an_hour_ago,
-            next_attempt_at: Some(NOW + due_in),
             name: Some(full_name(name)),
             phone: phone.map(phone_of),
             spelling: None,
         };
+        let open = OpenFailure {
+            next_attempt_at: Some(NOW + due_in),
+            ..OpenFailure::new(failure, NOW - SignedDuration::from_hours(1))
+        };
         let failures = &mut self.snapshot.failures;
-        failures.insert(FailureKey::new(id, operation), failure);
+        failures.insert(FailureKey::new(id, operation), open);
     }
 
     /// The first `count` of the users `e1`… are not named by the CRM any more, since so long ago.
@@ -161,6 +160,12 @@ fn phone_of(digits: u64) -> Phone {
     Phone::parse(&digits.to_string()).expect("a phone")
 }
 
+/// Who waits for this.
+fn waiting<'a>(plan: &'a Plan, reason: &Waiting) -> Vec<&'a str> {
+    let waiting = plan.waiting.iter().filter(|(_, waiting)| *waiting == reason);
+    waiting.map(|(id, _)| id.as_str()).collect()
+}
+
 fn removed(plan: &Plan) -> Vec<&str> {
     plan.removals.iter().map(|removal| removal.id.as_str()).collect()
 }
@@ -218,12 +223,12 @@ fn refused_phones_that_are_tried_again_are_not_held_as_updates() {
 #[test]
 fn an_account_with_more_users_than_seats_is_not_asked_in_every_cycle() {
     let mut world = World::with_users(5);
-    world.snapshot.account.seats_used = Some(5);
-    world.snapshot.account.seats_limit = Some(3);
+    world.snapshot.account.seats.used = Some(5);
+    world.snapshot.account.seats.limit = Some(3);
     world.wants("new", "Newly Hired", None);
     let plan = world.plan();
     assert_eq!(plan.questions, Questions::default());
-    assert_eq!(plan.waiting_for_seat, [employee_id("new")]);
+    assert_eq!(waiting(&plan, &Waiting::ForSeat), ["new"]);
 }
 
 #[test]
@@ -257,13 +262,13 @@ fn a_user_who_could_not_be_put_right_is_not_in_sync_without_a_list() {
 #[test]
 fn a_user_whom_an_earlier_list_lacked_goes_on_waiting_for_a_seat() {
     let mut world = World::with_users(5);
-    world.snapshot.account.seats_used = Some(4);
-    world.snapshot.account.seats_limit = Some(4);
+    world.snapshot.account.seats.used = Some(4);
+    world.snapshot.account.seats.limit = Some(4);
     world.snapshot.account.waiting_for_seat.insert(employee_id("e1"));
     let plan = world.plan();
-    assert_eq!(plan.waiting_for_seat, [employee_id("e1")]);
+    assert_eq!(waiting(&plan, &Waiting::ForSeat), ["e1"]);
     assert_eq!(plan.unchanged, 4);
-    world.snapshot.account.seats_used = Some(3);
+    world.snapshot.account.seats.used = Some(3);
     assert_eq!(ids(&world.plan().upserts), ["e1"]);
 }
 

@@ -51,8 +51,8 @@ fn a_user_whom_a_lost_request_created_is_not_foreign() {
 #[test]
 fn as_many_additions_are_sent_as_there_are_seats_and_a_batch_more_after_a_due_list() {
     let mut world = World::with_users(8);
-    world.snapshot.account.seats_used = Some(20);
-    world.snapshot.account.seats_limit = Some(10);
+    world.snapshot.account.seats.used = Some(20);
+    world.snapshot.account.seats.limit = Some(10);
     // 8 are there, as the list shows, and one of them goes.
     world.shows_first(8, Coverage::Complete);
     world.lacks(1, SignedDuration::ZERO);
@@ -62,7 +62,7 @@ fn as_many_additions_are_sent_as_there_are_seats_and_a_batch_more_after_a_due_li
     let plan = world.plan();
     assert_eq!(plan.seats.used, Some(8));
     assert_eq!(ids(&plan.upserts), ["n1", "n2", "n3"]);
-    assert_eq!(plan.waiting_for_seat, [employee_id("n4"), employee_id("n5")]);
+    assert_eq!(waiting(&plan, &Waiting::ForSeat), ["n4", "n5"]);
     world.list.scheduled = true;
     assert_eq!(ids(&world.plan().upserts).len(), 5);
     world.list.scheduled = false;
@@ -71,8 +71,11 @@ fn as_many_additions_are_sent_as_there_are_seats_and_a_batch_more_after_a_due_li
     // Without a list, the seats are those that were counted last.
     world.list = RemoteList::unread("ours");
     world.snapshot.account.retry_seats = false;
-    let seats = world.plan().seats;
-    assert_eq!((seats.used, seats.tried_beyond, seats.free()), (Some(20), 0, Some(0)));
+    let plan = world.plan();
+    assert_eq!(
+        (plan.seats.used, plan.tried_beyond_seats, plan.room()),
+        (Some(20), 0, Some(0))
+    );
 }
 
 #[test]
@@ -110,8 +113,8 @@ fn a_failure_in_the_rows_is_opened_once_and_anew_when_the_rows_have_another() {
     let [opened] = &*plan.marks.opened_failures else {
         panic!("{:?}", plan.marks);
     };
-    assert_eq!(opened.problem.as_ref(), "INVALID_NAME");
-    let stored = opened.opened(NOW);
+    assert_eq!(opened.code, "INVALID_NAME");
+    let stored = OpenFailure::new(opened.clone(), NOW);
     world.snapshot.failures.insert(opened.key.clone(), stored.clone());
     let plan = world.plan();
     assert!(plan.marks.is_empty(), "{:?}", plan.marks);
@@ -120,23 +123,24 @@ fn a_failure_in_the_rows_is_opened_once_and_anew_when_the_rows_have_another() {
     for before in [
         Failure {
             code: "DUPLICATE_ID".to_owned(),
-            ..stored.clone()
+            ..opened.clone()
         },
         Failure {
             is_local: false,
-            ..stored
+            ..opened.clone()
         },
     ] {
+        let before = OpenFailure::new(before, NOW);
         world.snapshot.failures.insert(opened.key.clone(), before);
         let Plan {
             marks, open_failures, ..
         } = world.plan();
         assert_eq!((marks.opened_failures.len(), marks.closed_failures.len()), (1, 0));
         // What is wrong in the row takes the place of what was refused.
-        assert!(open_failures.is_empty());
+        assert_eq!(open_failures.get(&opened.key), Some(opened));
     }
     world.wants("e1", "Employee 1", None);
-    world.snapshot.failures.insert(opened.key.clone(), opened.opened(NOW));
+    world.snapshot.failures.insert(opened.key.clone(), stored);
     let marks = world.plan().marks;
     assert_eq!(marks.closed_failures.as_slice(), std::slice::from_ref(&opened.key));
 }
@@ -153,11 +157,7 @@ fn of_two_who_want_a_phone_it_goes_to_who_has_it_or_may_have_it_or_comes_first()
             .filter(|upsert| upsert.wanted_phone.is_some())
             .map(|upsert| upsert.id().to_string())
             .collect();
-        let denied: Vec<String> = plan
-            .local_failures
-            .iter()
-            .map(|failure| failure.key.user_id.to_string())
-            .collect();
+        let denied: Vec<String> = plan.row_problems().map(|(key, _)| key.user_id.to_string()).collect();
         (owners, denied)
     };
     let strings = |ids: &[&str]| -> Vec<String> { ids.iter().map(ToString::to_string).collect() };
@@ -193,16 +193,10 @@ fn an_unreadable_phone_is_a_failure_with_its_spelling_and_a_shared_one_without()
     world.wants("e1", "Employee 1", Some(12_345));
     world.wants("e2", "Employee 2", Some(PHONE));
     world.wants("e3", "Employee 3", Some(PHONE));
-    let failures = world.plan().local_failures;
+    let failures = world.plan().open_failures;
     let told: Vec<_> = failures
-        .iter()
-        .map(|failure| {
-            (
-                &*failure.key.user_id,
-                failure.problem.as_ref(),
-                failure.spelling.is_some(),
-            )
-        })
+        .values()
+        .map(|failure| (&*failure.key.user_id, &*failure.code, failure.spelling.is_some()))
         .collect();
     assert_eq!(
         told,
@@ -233,8 +227,8 @@ fn a_refused_release_is_an_open_failure_while_the_user_is_to_have_another_phone(
 fn a_refusal_stays_open_while_the_employee_waits_for_a_seat_or_only_gives_up_a_phone() {
     const PHONE: u64 = 79_260_000_001;
     let mut world = World::with_users(5);
-    world.snapshot.account.seats_used = Some(5);
-    world.snapshot.account.seats_limit = Some(5);
+    world.snapshot.account.seats.used = Some(5);
+    world.snapshot.account.seats.limit = Some(5);
     world.wants("new", "Newly Hired", None);
     world.refused("new", Operation::Upsert, "Newly Hired", None, SignedDuration::ZERO);
     world.has("e1", "Employee 1", Some(PHONE));
@@ -247,7 +241,7 @@ fn a_refusal_stays_open_while_the_employee_waits_for_a_seat_or_only_gives_up_a_p
     );
     world.wants("e2", "Employee 2", Some(PHONE));
     let plan = world.plan();
-    assert_eq!(plan.waiting_for_seat, [employee_id("new")]);
+    assert_eq!(waiting(&plan, &Waiting::ForSeat), ["new"]);
     assert_eq!((plan.releases.len(), ids(&plan.upserts)), (1, vec!["e2"]));
     assert_eq!((plan.marks.closed_failures.len(), plan.open_failures.len()), (0, 2));
 }
@@ -287,7 +281,7 @@ fn nobody_is_looked_up_whom_no_url_can_name() {
     world.shows(&[], Coverage::Unavailable("no answer".to_owned()));
     let plan = world.plan();
     assert!(plan.questions == Questions::default() && plan.upserts.is_empty());
-    assert!(plan.pending.contains("a/b"));
+    assert!(waiting(&plan, &Waiting::Pending).contains(&"a/b"));
 }
 
 #[test]
@@ -326,8 +320,10 @@ fn whoever_is_kept_as_acknowledged_keeps_the_phone() {
     let plan = world.plan();
     assert!(plan.requests() == 0, "{:?}", plan.upserts);
     world.wants("e2", "Employee 2", Some(PHONE));
-    let failures = world.plan().local_failures;
-    assert_eq!(failures[0].problem.as_ref(), "DUPLICATE_PHONE_NUMBER");
+    let plan = world.plan();
+    let problem = plan.row_problems().next();
+    let key = FailureKey::new("e2", Operation::Phone);
+    assert_eq!(problem, Some((&key, RowProblem::DuplicatePhoneNumber)));
 }
 
 #[test]
@@ -348,7 +344,11 @@ fn a_held_take_over_is_no_reason_to_ask() {
     let held = takeover_hold("Our Name", false);
     world.snapshot.holds.insert(key.clone(), held.clone());
     let plan = world.plan();
-    assert!(plan.questions == Questions::default() && plan.upserts.is_empty() && plan.pending.contains("x"));
+    assert!(
+        plan.questions == Questions::default()
+            && plan.upserts.is_empty()
+            && waiting(&plan, &Waiting::Pending).contains(&"x")
+    );
     assert_eq!(plan.holds[&key].since, held.since);
 }
 
@@ -374,7 +374,11 @@ fn an_approved_take_over_by_another_row_is_held_anew(#[case] name: &str, #[case]
         world.list.add_unanswered("x");
         plans.push(world.plan());
         for plan in plans {
-            assert!(plan.requests() == 0 && plan.pending.contains("x"), "{:?}", plan.upserts);
+            assert!(
+                plan.requests() == 0 && waiting(&plan, &Waiting::Pending).contains(&"x"),
+                "{:?}",
+                plan.upserts
+            );
             assert_eq!(plan.questions, Questions::default());
             let held = &plan.marks.opened_holds[&key];
             assert_eq!((&*held.content, held.crm_name().as_deref()), ("Their Name", Some(name)));

@@ -22,7 +22,7 @@ fn update(number: usize) -> (HoldKey, String) {
 fn more_updates_than_the_limit_are_held() {
     assert_eq!(renaming(5).plan().upserts.len(), 5);
     let plan = renaming(6).plan();
-    assert_eq!((plan.upserts.len(), plan.holds.len(), plan.pending.len()), (0, 6, 6));
+    assert_eq!((plan.upserts.len(), plan.holds.len(), plan.waiting.len()), (0, 6, 6));
     let (key, content) = update(1);
     let hold = &plan.holds[&key];
     assert_eq!(
@@ -77,7 +77,9 @@ fn a_user_whose_update_is_held_keeps_name_and_phone() {
     let plan = world.plan();
     assert_eq!(ids(&plan.upserts), ["new"]);
     assert_eq!(plan.upserts[0].entry.employee.phone, None);
-    assert_eq!(plan.local_failures[0].problem.as_ref(), "DUPLICATE_PHONE_NUMBER");
+    let problem = plan.row_problems().next();
+    let key = FailureKey::new("new", Operation::Phone);
+    assert_eq!(problem, Some((&key, RowProblem::DuplicatePhoneNumber)));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::*;
 async fn orders_are_taken_by_the_next_cycle() {
     let fixture = Fixture::new().await;
     let cycle = fixture.open().await.cycle;
-    fixture.deliver(cycle, add("1", "Anna"), Outcome::Upserted).await;
+    fixture.deliver(cycle, add("1", "Anna"), acknowledged()).await;
     let update = HoldKey::new(HoldKind::Update, "1");
     let takeover = HoldKey::new(HoldKind::Takeover, "2");
     let crm_row = Some(r#"{"name":"Bob","phone":null}"#.to_owned());
@@ -22,16 +22,24 @@ async fn orders_are_taken_by_the_next_cycle() {
         ..Marks::default()
     };
     fixture.record_start(cycle, &marks, None).await;
-    let refused = Outcome::Failed(FailedAttempt {
-        key: FailureKey::new("3", Operation::Upsert),
-        code: "INVALID_USERS_DATA".into(),
-        detail: "Wazzup refuses the entry",
-        request_id: None,
+    let refused = Failure {
+        request_id: Some("ab-1".into()),
         name: Some(name("Clara")),
-        phone: None,
-        attempts: 2,
-    });
-    fixture.record(cycle, Loss::None, vec![refused], None).await;
+        phone: Phone::parse("79261234567"),
+        ..failure("3", Operation::Upsert, false)
+    };
+    for failed in [vec![refused.clone()], Vec::new(), vec![refused.clone()]] {
+        let step = Step {
+            failed,
+            ..Step::default()
+        };
+        fixture.record(cycle, step).await;
+    }
+    let open = fixture.open().await.snapshot.failures;
+    let open = &open[&refused.key];
+    assert_eq!(open.failure, refused);
+    assert!(open.first_at < open.last_at, "the same values were attempted again");
+    assert_eq!(open.next_attempt_at, Some(open.last_at + SignedDuration::from_mins(5)));
     let waiting = BTreeSet::from([id("4")]);
     let end = Finished {
         waiting_ids: Some(waiting),
@@ -86,7 +94,7 @@ async fn orders_are_taken_by_the_next_cycle() {
     for change in [Change::Release, Change::Update] {
         assert!(fixture.open().await.snapshot.holds.contains_key(&update));
         fixture
-            .deliver(opening.cycle, upsert(&[("1", "Anne", None, change)]), Outcome::Upserted)
+            .deliver(opening.cycle, upsert(&[("1", "Anne", None, change)]), acknowledged())
             .await;
     }
     let opening = fixture.open().await;
@@ -101,16 +109,12 @@ async fn orders_are_taken_by_the_next_cycle() {
 async fn marks_are_written_down_before_the_first_request() {
     let fixture = Fixture::new().await;
     let cycle = fixture.open().await.cycle;
-    fixture.deliver(cycle, add("1", "Anna"), Outcome::Upserted).await;
+    fixture.deliver(cycle, add("1", "Anna"), acknowledged()).await;
     fixture
         .record_start(cycle, &Marks::default(), Some(&add("2", "Boris")))
         .await;
-    fixture.record(cycle, Loss::MayLand, Vec::new(), None).await;
-    let unreadable = |user_id| LocalFailure {
-        key: FailureKey::new(user_id, Operation::Phone),
-        problem: RowProblem::InvalidPhone,
-        spelling: Some(Spelling::from_stored("RU none")),
-    };
+    fixture.record(cycle, lost(Loss::MayLand)).await;
+    let unreadable = |user_id| failure(user_id, Operation::Phone, true);
     let marks = Marks {
         newly_absent: vec![id("1")],
         opened_failures: vec![unreadable("2"), unreadable("3")],
@@ -127,6 +131,8 @@ async fn marks_are_written_down_before_the_first_request() {
         2,
         "the rows of an id that is not ours are as bad as before"
     );
+    let open = &snapshot.failures[&unreadable("2").key];
+    assert_eq!((&open.failure, open.next_attempt_at), (&unreadable("2"), None));
 
     let marks = Marks {
         returned: vec![id("1")],
@@ -151,23 +157,18 @@ async fn marks_are_written_down_before_the_first_request() {
         ..finished(CycleOutcome::InSync)
     };
     fixture.finish(cycle, &end, KEEP).await;
-    fixture
-        .record(
-            cycle,
-            Loss::None,
-            vec![
-                Outcome::SeatLimit {
-                    limit: Some(5),
-                    used: None,
-                },
-                Outcome::SeatsTaken(-1),
-            ],
-            None,
-        )
-        .await;
+    let step = Step {
+        seats_taken: -1,
+        seats: Some(Seats {
+            used: None,
+            limit: Some(5),
+        }),
+        ..Step::default()
+    };
+    fixture.record(cycle, step).await;
     let facts = fixture.open().await.snapshot.account;
     assert_eq!(
-        (facts.fingerprint.as_deref(), facts.seats_used, facts.seats_limit),
+        (facts.fingerprint.as_deref(), facts.seats.used, facts.seats.limit),
         (Some("0123456789abcdef"), Some(2), Some(5))
     );
 
@@ -179,7 +180,7 @@ async fn marks_are_written_down_before_the_first_request() {
     let snapshot = fixture.open().await.snapshot;
     assert!(snapshot.users.is_empty() && snapshot.failures.is_empty());
     assert_eq!(
-        (snapshot.account.fingerprint, snapshot.account.seats_used),
+        (snapshot.account.fingerprint, snapshot.account.seats.used),
         (None, None)
     );
 }
@@ -188,15 +189,15 @@ async fn marks_are_written_down_before_the_first_request() {
 async fn old_history_is_pruned_and_a_departed_person_erased() {
     let fixture = Fixture::new().await;
     let cycle = fixture.open().await.cycle;
-    fixture.deliver(cycle, add("1", "Anna"), Outcome::Upserted).await;
+    fixture.deliver(cycle, add("1", "Anna"), acknowledged()).await;
     fixture
-        .deliver(cycle, upsert(&[("1", "Anne", None, Change::Update)]), Outcome::Upserted)
+        .deliver(cycle, upsert(&[("1", "Anne", None, Change::Update)]), acknowledged())
         .await;
     assert_eq!(
         fixture.state.erase("1").await.expect("an answer"),
         Erasure::StillManaged
     );
-    fixture.deliver(cycle, remove(&["1"]), removed()).await;
+    fixture.deliver(cycle, remove(&["1"]), acknowledged()).await;
     fixture.finish(cycle, &finished(CycleOutcome::InSync), KEEP).await;
 
     assert_eq!(
@@ -276,7 +277,7 @@ async fn a_failed_cycle_leaves_the_list_due() {
     assert!(account.error_reported_at.is_some() && account.list_read_at.is_none());
     // The grace of a hold may end while the cycle runs.
     assert_eq!(account.holds_reported_at, Some(cycle.now));
-    assert_eq!((account.facts.fingerprint, account.seats.used), (None, Some(3)));
+    assert_eq!((account.facts.fingerprint, account.facts.seats.used), (None, Some(3)));
     let good = Finished {
         noteworthy: false,
         ..Finished {

@@ -13,11 +13,13 @@ async fn a_request_goes_into_the_journal_and_out_with_its_answer() {
     fixture.record_start(cycle, &Marks::default(), Some(&first)).await;
     assert_eq!(fixture.sql("SELECT count(*) FROM wazzup_sync.in_flight_entries"), "2");
     let next = upsert(&[("2", "Bob", None, Change::Update)]);
-    fixture
-        .record(cycle, Loss::None, vec![Outcome::Upserted], Some(next))
-        .await;
+    let step = Step {
+        next: Some(next),
+        ..acknowledged()
+    };
+    fixture.record(cycle, step).await;
     assert_eq!(fixture.sql("SELECT name FROM wazzup_sync.in_flight_entries"), "Bob");
-    fixture.record(cycle, Loss::None, vec![Outcome::Upserted], None).await;
+    fixture.record(cycle, acknowledged()).await;
     assert_eq!(fixture.sql("SELECT count(*) FROM wazzup_sync.in_flight"), "0");
     fixture.finish(cycle, &finished(CycleOutcome::InSync), KEEP).await;
 
@@ -91,9 +93,11 @@ async fn what_is_in_flight_when_a_cycle_begins_was_lost() {
     fixture
         .record_start(opening.cycle, &Marks::default(), Some(&add("1", "Anna")))
         .await;
-    fixture
-        .record(opening.cycle, Loss::Over, Vec::new(), Some(add("1", "Anne")))
-        .await;
+    let step = Step {
+        next: Some(add("1", "Anne")),
+        ..lost(Loss::Over)
+    };
+    fixture.record(opening.cycle, step).await;
     let later = fixture.open().await;
     assert_eq!(lost_names(&later, "1"), [Some("Anna"), Some("Anne")]);
     assert_eq!(
@@ -110,9 +114,11 @@ async fn only_a_request_that_was_sent_after_the_lost_one_could_land_settles_it()
     fixture
         .record_start(cycle, &Marks::default(), Some(&add("1", "Anna")))
         .await;
-    fixture
-        .record(cycle, Loss::MayLand, vec![Outcome::Upserted], None)
-        .await;
+    let step = Step {
+        loss: Loss::MayLand,
+        ..acknowledged()
+    };
+    fixture.record(cycle, step).await;
     let opening = fixture.open().await;
     assert!(opening.snapshot.users[&id("1")].acknowledged.is_some());
     assert_eq!(lost_names(&opening, "1"), [Some("Anna")]);
@@ -121,15 +127,19 @@ async fn only_a_request_that_was_sent_after_the_lost_one_could_land_settles_it()
     let resend = || upsert(&[("1", "Anne", None, Change::Resend)]);
     fixture.record_start(cycle, &Marks::default(), Some(&resend())).await;
     until_nothing_can_land().await;
-    fixture.record(cycle, Loss::None, vec![Outcome::Upserted], None).await;
+    fixture.record(cycle, acknowledged()).await;
     assert_eq!(lost_names(&fixture.open().await, "1"), [Some("Anna")]);
 
     // A request that was over when it was noted is settled by the very next one.
     fixture
         .record_start(cycle, &Marks::default(), Some(&add("1", "Anja")))
         .await;
-    fixture.record(cycle, Loss::Over, Vec::new(), Some(resend())).await;
-    fixture.record(cycle, Loss::None, vec![Outcome::Upserted], None).await;
+    let step = Step {
+        next: Some(resend()),
+        ..lost(Loss::Over)
+    };
+    fixture.record(cycle, step).await;
+    fixture.record(cycle, acknowledged()).await;
     assert!(fixture.open().await.snapshot.lost.is_empty());
 }
 
@@ -139,7 +149,7 @@ async fn a_removal_leaves_a_bare_row_where_a_lost_upsert_may_bring_the_user_back
     let opening = fixture.open().await;
     let cycle = opening.cycle;
     let both = upsert(&[("1", "Anna", None, Change::Add), ("2", "Boris", None, Change::Add)]);
-    fixture.deliver(cycle, both, Outcome::Upserted).await;
+    fixture.deliver(cycle, both, acknowledged()).await;
     fixture
         .record_start(
             cycle,
@@ -147,7 +157,7 @@ async fn a_removal_leaves_a_bare_row_where_a_lost_upsert_may_bring_the_user_back
             Some(&upsert(&[("1", "Anne", None, Change::Update)])),
         )
         .await;
-    fixture.record(cycle, Loss::MayLand, Vec::new(), None).await;
+    fixture.record(cycle, lost(Loss::MayLand)).await;
     let marks = Marks {
         newly_absent: vec![id("1"), id("2")],
         opened_holds: ["1", "2"]
@@ -161,14 +171,11 @@ async fn a_removal_leaves_a_bare_row_where_a_lost_upsert_may_bring_the_user_back
         ..Marks::default()
     };
     fixture.record_start(cycle, &marks, Some(&remove(&["1", "2"]))).await;
-    fixture
-        .record(
-            cycle,
-            Loss::None,
-            vec![Outcome::Removed { absent: vec![id("2")] }],
-            None,
-        )
-        .await;
+    let step = Step {
+        absent: vec![id("2")],
+        ..acknowledged()
+    };
+    fixture.record(cycle, step).await;
 
     let opening = fixture.open().await;
     let anna = &opening.snapshot.users[&id("1")];
@@ -199,7 +206,7 @@ async fn a_removal_leaves_a_bare_row_where_a_lost_upsert_may_bring_the_user_back
     );
 
     until_nothing_can_land().await;
-    fixture.deliver(cycle, remove(&["1"]), removed()).await;
+    fixture.deliver(cycle, remove(&["1"]), acknowledged()).await;
     let opening = fixture.open().await;
     assert!(opening.snapshot.users.is_empty() && opening.snapshot.lost.is_empty() && opening.snapshot.holds.is_empty());
 }
@@ -211,7 +218,7 @@ async fn each_change_is_in_the_history_by_its_name() {
     let cycle = fixture.open().await.cycle;
     for change in [Add, Adopt, TakeOver, Update, Release, Resend] {
         let request = upsert(&[("1", "Anna", None, change)]);
-        fixture.deliver(cycle, request, Outcome::Upserted).await;
+        fixture.deliver(cycle, request, acknowledged()).await;
         let newest = fixture.state.history("1", 1).await.expect("a history").remove(0);
         assert_eq!(
             serde_json::json!(newest)["operation"],

@@ -21,9 +21,9 @@ async fn the_fence_compares_token_and_holder() {
     let before = fixture.sql(everything);
     let (state, lease, marks) = (&fixture.state, &fixture.lease, Marks::default());
     let step = Step {
-        loss: Loss::None,
-        outcomes: vec![Outcome::Upserted, Outcome::SeatsTaken(1)],
+        seats_taken: 1,
         next: Some(request.clone()),
+        ..acknowledged()
     };
     let end = finished(CycleOutcome::InSync);
     let refused = [

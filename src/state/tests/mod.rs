@@ -16,9 +16,9 @@ use test_postgres::Postgres;
 
 use super::*;
 use crate::{
-    delivery::{Attempts, BatchEntry, Change, FailedAttempt, Loss, Outcome, Request, Step},
-    employee::{Employee, EmployeeId, FullName, Phone, RowProblem, Spelling},
-    plan::{Approval, FailureKey, Hold, HoldKey, HoldKind, Holds, LocalFailure, LostContent, Marks, Operation},
+    delivery::{Attempts, BatchEntry, Change, Loss, Request, Step},
+    employee::{Employee, EmployeeId, FullName, Phone, Spelling},
+    plan::{Approval, Failure, FailureKey, Hold, HoldKey, HoldKind, Holds, LostContent, Marks, Operation, Seats},
 };
 
 const LEASE: Duration = Duration::from_secs(90);
@@ -55,16 +55,15 @@ impl Fixture {
         begun.await.expect("the intent is written");
     }
 
-    async fn record(&self, cycle: OpenCycle, loss: Loss, outcomes: Vec<Outcome>, next: Option<Request>) {
-        let step = Step { loss, outcomes, next };
+    async fn record(&self, cycle: OpenCycle, step: Step) {
         let recorded = self.state.record(&self.lease, cycle, &step).await;
         recorded.expect("the answer is recorded");
     }
 
     /// Sends one request that is answered at once.
-    async fn deliver(&self, cycle: OpenCycle, request: Request, outcome: Outcome) {
+    async fn deliver(&self, cycle: OpenCycle, request: Request, step: Step) {
         self.record_start(cycle, &Marks::default(), Some(&request)).await;
-        self.record(cycle, Loss::None, vec![outcome], None).await;
+        self.record(cycle, step).await;
     }
 
     async fn finish(&self, cycle: OpenCycle, finished: &Finished, keep: SignedDuration) {
@@ -142,8 +141,34 @@ fn remove(user_ids: &[&str]) -> Request {
     }
 }
 
-fn removed() -> Outcome {
-    Outcome::Removed { absent: Vec::new() }
+fn acknowledged() -> Step {
+    Step {
+        is_acknowledged: true,
+        ..Step::default()
+    }
+}
+
+/// Without an answer.
+fn lost(loss: Loss) -> Step {
+    Step {
+        loss,
+        ..Step::default()
+    }
+}
+
+/// What a service refused, or what is wrong in the CRM's own row.
+fn failure(user_id: &str, operation: Operation, is_local: bool) -> Failure {
+    Failure {
+        key: FailureKey::new(user_id, operation),
+        code: "INVALID_USERS_DATA".into(),
+        detail: "Wazzup refuses the entry".into(),
+        request_id: None,
+        attempts: if is_local { 0 } else { 2 },
+        is_local,
+        name: None,
+        phone: None,
+        spelling: is_local.then(|| Spelling::from_stored("RU none")),
+    }
 }
 
 fn hold(content: &str, approved_by: Option<&str>) -> Hold {

@@ -1,9 +1,11 @@
 //! Lists: what proves to be complete, and what is too much.
 
+use std::collections::BTreeMap;
+
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use super::super::list::{FetchedList, ListBuilder};
+use super::super::list::ListBuilder;
 use crate::plan::Coverage;
 
 /// An array of the users `from..to`.
@@ -11,6 +13,12 @@ fn users(from: usize, to: usize) -> Value {
     (from..to)
         .map(|n| json!({"id": format!("u{n}"), "name": format!("Name {n}"), "role": "seller"}))
         .collect()
+}
+
+#[derive(Debug)]
+struct FetchedList {
+    names: BTreeMap<String, String>,
+    coverage: Coverage,
 }
 
 fn finish(list: ListBuilder, coverage: Coverage) -> FetchedList {

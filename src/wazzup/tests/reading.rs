@@ -7,19 +7,25 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::{Error, FetchedList, Gate, user::RemoteUser},
+    super::{Error, Gate, Session, user::RemoteUser},
     client, id, impatient, open,
     server::{Reply, Server, answer, beginning_of_success, ok},
 };
 use crate::{
     delivery::{Interruption, NotSent},
-    plan::Coverage,
+    plan::{Coverage, RemoteList},
 };
 
+async fn read_list(session: &Session<'_>) -> Result<RemoteList, Error> {
+    let mut list = RemoteList::unread("");
+    session.read_list(0, &mut list).await?;
+    Ok(list)
+}
+
 /// Reads the list with `replies` waiting. Returns the result and the number of requests.
-async fn users(replies: Vec<Reply>) -> (Result<FetchedList, Error>, usize) {
+async fn users(replies: Vec<Reply>) -> (Result<RemoteList, Error>, usize) {
     let server = Server::new(replies).await;
-    let result = open(&client(&server)).users(0).await;
+    let result = read_list(&open(&client(&server))).await;
     (result, server.requests().len())
 }
 
@@ -30,8 +36,8 @@ async fn user(reply: Reply) -> (Result<Option<RemoteUser>, Error>, usize) {
     (result, server.requests().len())
 }
 
-fn reason(list: &FetchedList) -> &str {
-    match &list.coverage {
+fn reason(list: &RemoteList) -> &str {
+    match list.coverage() {
         Coverage::Incomplete(reason) | Coverage::Unavailable(reason) => reason,
         other => panic!("{other:?}"),
     }
@@ -45,8 +51,8 @@ fn page(users: Range<usize>) -> Reply {
 #[tokio::test]
 async fn pages_are_read_to_the_end() {
     let server = Server::new(vec![page(0..100), page(100..150)]).await;
-    let list = open(&client(&server)).users(0).await.expect("a list");
-    assert_eq!((list.names.len(), list.coverage), (150, Coverage::Complete));
+    let list = read_list(&open(&client(&server))).await.expect("a list");
+    assert_eq!((list.users().count(), list.coverage()), (150, &Coverage::Complete));
     assert_eq!(server.lines(), ["GET /v3/users", "GET /v3/users?offset=100"]);
 }
 
@@ -55,7 +61,7 @@ async fn a_service_that_answers_and_cannot_page_shows_an_incomplete_list() {
     for status in [400, 403, 404, 500] {
         let (result, _) = users(vec![page(0..100), answer(status, "", "")]).await;
         let list = result.expect("a list");
-        assert_eq!(list.names.len(), 100);
+        assert_eq!(list.users().count(), 100);
         assert!(reason(&list).starts_with("a page cannot be had: "));
     }
     let (result, _) = users(vec![page(0..100), answer(401, "", "")]).await;
@@ -120,7 +126,10 @@ async fn a_page_that_is_cut_is_read_again() {
     let cut = Reply::Cut(beginning_of_success(r#"[{"id":1,"name":"A"},"#));
     let (result, requests) = users(vec![cut, ok(r#"[{"id":2,"name":"B"}]"#)]).await;
     let list = result.expect("a list");
-    assert_eq!((list.names.len(), list.coverage, requests), (1, Coverage::Complete, 2));
+    assert_eq!(
+        (list.users().count(), list.coverage(), requests),
+        (1, &Coverage::Complete, 2)
+    );
 }
 
 #[tokio::test]
@@ -131,9 +140,9 @@ async fn a_list_that_takes_too_long_is_given_up() {
     })
     .await;
     let client = impatient(&server.base, Duration::from_millis(100));
-    let list = open(&client).users(0).await.expect("a list");
+    let list = read_list(&open(&client)).await.expect("a list");
     assert_eq!(reason(&list), "reading it takes too long");
-    assert!(list.names.len() < 100);
+    assert!(list.users().count() < 100);
 }
 
 #[tokio::test]
@@ -144,7 +153,7 @@ async fn nothing_is_read_while_the_process_is_stopping() {
     stop.cancel();
     let session = client.session(Gate::without_lease(stop)).expect("a key");
     let errors = [
-        session.users(0).await.expect_err("no list"),
+        read_list(&session).await.expect_err("no list"),
         session.user(&id("a")).await.expect_err("no user"),
     ];
     for error in errors {

@@ -421,10 +421,10 @@ fn a_cluster_of_poison() {
 
 fn nobody_innocent_is_charged(story: &Story) -> Result<(), String> {
     let service = &story.world.service;
-    for (key, failure) in &story.world.state.tables.failures {
+    for (key, open) in &story.world.state.tables.failures {
         let is_guilty = service.poisonous_upserts.contains_key(&*key.user_id)
             || service.poisonous_removals.contains_key(&*key.user_id);
-        if !failure.is_local && !is_guilty {
+        if !open.failure.is_local && !is_guilty {
             return Err(story.told(&format!("nobody innocent is charged: {}", key.user_id)));
         }
     }

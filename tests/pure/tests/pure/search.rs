@@ -339,7 +339,7 @@ fn write_key(node: &Node, hasher: &mut DefaultHasher) {
     world.reads_list_at_start.hash(hasher);
     world.approved_takeovers.hash(hasher);
     let account = &world.state.tables.account;
-    (account.fingerprint.is_some(), account.seats_used, account.seats_limit).hash(hasher);
+    (account.fingerprint.is_some(), account.seats.used, account.seats.limit).hash(hasher);
     for id in &account.waiting_for_seat {
         id.hash(hasher);
     }
@@ -411,11 +411,12 @@ fn write_user(world: &World, id: &EmployeeId, hasher: &mut DefaultHasher) {
         content_text(&entry.content).hash(hasher);
         (order(entry.lost_at), order(entry.may_land_until)).hash(hasher);
     }
-    for (key, failure) in &tables.failures {
+    for (key, open) in &tables.failures {
         if *key.user_id == *id.as_str() {
             key.operation.hash(hasher);
+            let failure = &open.failure;
             (&failure.name, failure.phone, failure.is_local, failure.attempts.min(2)).hash(hasher);
-            failure.next_attempt_at.map(|at| passed_by(world.now, at)).hash(hasher);
+            open.next_attempt_at.map(|at| passed_by(world.now, at)).hash(hasher);
         }
     }
     for (key, hold) in &tables.holds {

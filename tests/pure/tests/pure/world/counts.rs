@@ -30,7 +30,7 @@ impl Counts {
             .collect();
         let failing: BTreeSet<&str> = report
             .failing
-            .iter()
+            .keys()
             .map(|key| &*key.user_id)
             .filter(|id| roster.names(id) && !waiting.contains(id))
             .collect();
@@ -62,11 +62,11 @@ impl Counts {
 
 pub fn is_in_sync(plan: &Plan, report: &Report, counts: &Counts) -> bool {
     let is_removal_due = plan.staying.iter().any(|user| user.reason == StayReason::Unknown);
-    let has_removal_failed = report.failing.iter().any(|key| key.operation == Operation::Remove);
+    let has_removal_failed = report.failing.keys().any(|key| key.operation == Operation::Remove);
     counts.in_sync == counts.eligible
         && counts.missing_ids == 0
         && plan.unapproved_holds().next().is_none()
-        && report.unremoved.is_empty()
+        && report.removed == plan.removals.len()
         && !is_removal_due
         && !has_removal_failed
 }

@@ -123,7 +123,7 @@ impl World {
                 return Ok(());
             }
             if !reading.answers_look_ups {
-                list.add_look_up_failure("no answer".to_owned());
+                list.look_up_failure = Some("no answer".to_owned());
             }
             for id in &users {
                 if reading.answers_look_ups {
@@ -301,7 +301,7 @@ impl World {
             ..
         } = cycle;
         let report: Report = delivery.finish();
-        let failed = report.interruption.is_some() || list.look_up_failure().is_some();
+        let failed = report.interruption.is_some() || list.look_up_failure.is_some();
         let counts = Counts::of(&roster, &plan, &report);
         let outcome = if failed {
             Outcome::Failed
@@ -339,7 +339,7 @@ impl World {
             undelivered,
             counts: Some(counts),
         };
-        self.has_removal_failed |= !report.unremoved.is_empty();
+        self.has_removal_failed |= report.removed < plan.removals.len();
         invariants::cycle_ended_well(self, began, &ended, &plan, &report, &evidence)?;
         self.last_cycle = Some(ended);
         Ok(())

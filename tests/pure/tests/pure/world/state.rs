@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use pure_core::{
-    delivery::{Change, Loss, Outcome, Request, Step},
+    delivery::{Change, Loss, Request, Step},
     employee::{EmployeeId, Phone},
     plan::{
         Acknowledged, Approval, Failure, FailureKey, Hold, HoldKey, HoldKind, LostContent, LostEntry, Marks,
-        RecentRemoval, Snapshot, User, back_off,
+        OpenFailure, RecentRemoval, Seats, Snapshot, User,
     },
 };
 
@@ -83,9 +83,7 @@ impl State {
 
     /// `journal.rs`: what an answer came to, and the next request before it is sent.
     pub fn record(&mut self, now: Timestamp, step: &Step) {
-        for outcome in &step.outcomes {
-            self.write_outcome(now, outcome);
-        }
+        self.write_step(now, step);
         match step.loss {
             Loss::None => {}
             Loss::Over => self.lose_entries_in_flight(now, false),
@@ -112,7 +110,7 @@ impl State {
             }
         }
         if seats_used.is_some() {
-            self.tables.account.seats_used = seats_used;
+            self.tables.account.seats.used = seats_used;
         }
         if let Some(waiting) = waiting_for_seat {
             self.tables.account.waiting_for_seat = waiting;
@@ -173,9 +171,9 @@ impl State {
     }
 
     fn make_failures_due(&mut self, now: Timestamp, concerns: impl Fn(&FailureKey) -> bool) {
-        for (key, failure) in &mut self.tables.failures {
-            if !failure.is_local && concerns(key) {
-                failure.next_attempt_at = Some(now);
+        for (key, open) in &mut self.tables.failures {
+            if !open.failure.is_local && concerns(key) {
+                open.next_attempt_at = Some(now);
             }
         }
     }
@@ -287,9 +285,7 @@ impl State {
         for key in closed_holds {
             self.tables.holds.remove(key);
         }
-        for local in opened_failures {
-            self.tables.failures.insert(local.key.clone(), local.opened(now));
-        }
+        self.open_failures(now, opened_failures);
         for key in closed_failures {
             self.tables.failures.remove(key);
         }
@@ -297,7 +293,7 @@ impl State {
             self.tables.users.remove(id);
             self.tables.lost.remove(id);
             let failures = &mut self.tables.failures;
-            failures.retain(|key, failure| *key.user_id != *id.as_str() || failure.is_local);
+            failures.retain(|key, open| *key.user_id != *id.as_str() || open.failure.is_local);
         }
         for id in dropped_losses {
             self.tables.lost.remove(id);
@@ -311,43 +307,30 @@ impl State {
     }
 }
 
-/// Outcomes.
+/// Steps.
 impl State {
-    fn write_outcome(&mut self, now: Timestamp, outcome: &Outcome) {
-        match outcome {
-            Outcome::Upserted => self.write_upserts(now),
-            Outcome::Removed { .. } => self.write_removals(now),
-            Outcome::Failed(attempt) => {
-                let failure = Failure {
-                    user_id: attempt.key.user_id.to_string(),
-                    operation: attempt.key.operation,
-                    code: attempt.code.clone(),
-                    detail: attempt.detail.to_owned(),
-                    request_id: None,
-                    attempts: attempt.attempts,
-                    is_local: false,
-                    first_at: now,
-                    last_at: now,
-                    next_attempt_at: Some(now + back_off(attempt.attempts)),
-                    name: attempt.name.clone(),
-                    phone: attempt.phone,
-                    spelling: None,
-                };
-                self.tables.failures.insert(attempt.key.clone(), failure);
-            }
-            Outcome::Recovered(key) => {
-                self.tables.failures.remove(key);
-            }
-            Outcome::SeatsTaken(number) => {
-                let used = &mut self.tables.account.seats_used;
-                let number = isize::try_from(*number).expect("a small number");
-                *used = used.map(|used| used.saturating_add_signed(number));
-            }
-            Outcome::SeatLimit { limit, used } => {
-                let account = &mut self.tables.account;
-                account.seats_limit = *limit;
-                account.seats_used = used.or(account.seats_used);
-            }
+    fn write_step(&mut self, now: Timestamp, step: &Step) {
+        if step.is_acknowledged {
+            self.write_upserts(now);
+            self.write_removals(now);
+        }
+        for key in &step.recovered {
+            self.tables.failures.remove(key);
+        }
+        self.open_failures(now, &step.failed);
+        let account = &mut self.tables.account;
+        let taken = isize::try_from(step.seats_taken).expect("a small number");
+        account.seats.used = account.seats.used.map(|used| used.saturating_add_signed(taken));
+        if let Some(Seats { used, limit }) = step.seats {
+            account.seats.limit = limit;
+            account.seats.used = used.or(account.seats.used);
+        }
+    }
+
+    fn open_failures(&mut self, now: Timestamp, opened: &[Failure]) {
+        for failure in opened {
+            let open = OpenFailure::new(failure.clone(), now);
+            self.tables.failures.insert(failure.key.clone(), open);
         }
     }
 

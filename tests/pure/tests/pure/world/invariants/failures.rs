@@ -1,12 +1,12 @@
 //! What must hold of failures: who is charged, with what, and when a failure is over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use pure_core::{
-    delivery::{Answer, Change, FailedAttempt, Outcome as Recorded, Report, Request, Step, Verdict},
+    delivery::{Answer, Change, Report, Request, Step, Verdict},
     employee::{FullName, Phone},
-    plan::{Failure, FailureKey, Failures, Operation, Plan},
+    plan::{Failure, FailureKey, OpenFailure, Operation, Plan},
 };
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
 /// The delivery counts as failing exactly those who have an open failure.
 pub fn open_failures_are_reported(world: &World, report: &Report) -> Checked {
     let open: BTreeSet<&FailureKey> = world.state.tables.failures.keys().collect();
-    let reported: BTreeSet<&FailureKey> = report.failing.iter().collect();
+    let reported: BTreeSet<&FailureKey> = report.failing.keys().collect();
     ensure(
         open == reported,
         "whoever has an open failure counts as failing",
@@ -29,7 +29,7 @@ pub fn open_failures_are_reported(world: &World, report: &Report) -> Checked {
 /// once another request was accepted after it.
 pub fn charges_have_evidence(cycle: &RunningCycle, step: &Step) -> Checked {
     let evidence = &cycle.evidence;
-    for attempt in charged(step) {
+    for attempt in &step.failed {
         let id = &*attempt.key.user_id;
         let failed = evidence.failed_alone.get(id);
         // Whoever cannot have a phone because its holder does not give it up did not fail itself.
@@ -51,8 +51,12 @@ pub fn charges_have_evidence(cycle: &RunningCycle, step: &Step) -> Checked {
 }
 
 /// A failure says which values the CRM wanted, and how often they were attempted: other values are counted anew.
-pub fn failures_say_what_was_attempted(cycle: &RunningCycle, before: &Failures, step: &Step) -> Checked {
-    for attempt in charged(step) {
+pub fn failures_say_what_was_attempted(
+    cycle: &RunningCycle,
+    before: &BTreeMap<FailureKey, OpenFailure>,
+    step: &Step,
+) -> Checked {
+    for attempt in &step.failed {
         let (name, phone) = wanted_values(&cycle.plan, attempt);
         ensure(
             attempt.name.as_ref() == name && attempt.phone == phone,
@@ -63,7 +67,8 @@ pub fn failures_say_what_was_attempted(cycle: &RunningCycle, before: &Failures, 
             let is_same_name = attempt.key.operation == Operation::Phone || failure.name == attempt.name;
             !failure.is_local && is_same_name && failure.phone == attempt.phone
         };
-        let earlier = before.get(&attempt.key).filter(same_values);
+        let earlier = before.get(&attempt.key).map(|open| &open.failure);
+        let earlier = earlier.filter(same_values);
         let attempts = earlier.map_or(1, |failure| failure.attempts + 1);
         ensure(
             attempt.attempts == attempts,
@@ -75,7 +80,7 @@ pub fn failures_say_what_was_attempted(cycle: &RunningCycle, before: &Failures, 
 }
 
 /// The name and the phone that the plan wants where `attempt` failed. Nothing is wanted of a removal, and no phone of a release.
-fn wanted_values<'p>(plan: &'p Plan, attempt: &FailedAttempt) -> (Option<&'p FullName>, Option<Phone>) {
+fn wanted_values<'p>(plan: &'p Plan, attempt: &Failure) -> (Option<&'p FullName>, Option<Phone>) {
     let FailureKey { user_id, operation } = &attempt.key;
     let release = plan
         .releases
@@ -91,34 +96,25 @@ fn wanted_values<'p>(plan: &'p Plan, attempt: &FailedAttempt) -> (Option<&'p Ful
     }
 }
 
-fn charged(step: &Step) -> impl Iterator<Item = &FailedAttempt> {
-    step.outcomes.iter().filter_map(|outcome| match outcome {
-        Recorded::Failed(attempt) => Some(attempt),
-        _ => None,
-    })
-}
-
 /// An accepted upsert ends the failure of the upsert, and that of the phone if it had one; an accepted release ends that of
 /// the release; an accepted removal ends all. Nothing ends that was not open.
 pub fn acceptances_end_failures(
     world: &World,
     request: &Request,
     answer: &Answer,
-    before: &Failures,
+    before: &BTreeMap<FailureKey, OpenFailure>,
     step: &Step,
 ) -> Checked {
-    for outcome in &step.outcomes {
-        if let Recorded::Recovered(key) = outcome {
-            let was_open = before.get(key).is_some_and(|failure| !failure.is_local);
-            ensure(was_open, "only a refusal ends by an acceptance", || format!("{key:?}"))?;
-        }
+    for key in &step.recovered {
+        let was_open = before.get(key).is_some_and(|open| !open.failure.is_local);
+        ensure(was_open, "only a refusal ends by an acceptance", || format!("{key:?}"))?;
     }
     if !matches!(answer.verdict, Verdict::Accepted { .. }) {
         return Ok(());
     }
     let is_open = |id: &str, operation, is_meant: &dyn Fn(&Failure) -> bool| {
-        let failure = world.state.tables.failures.get(&FailureKey::new(id, operation));
-        failure.is_some_and(|failure| !failure.is_local && is_meant(failure))
+        let open = world.state.tables.failures.get(&FailureKey::new(id, operation));
+        open.is_some_and(|open| !open.failure.is_local && is_meant(&open.failure))
     };
     match request {
         Request::Ping => Ok(()),
@@ -170,7 +166,7 @@ pub fn whoever_failed_is_charged(
             .tables
             .failures
             .iter()
-            .any(|(key, failure)| *key.user_id == **id && !failure.is_local && failure.last_at >= began);
+            .any(|(key, open)| *key.user_id == **id && !open.failure.is_local && open.last_at >= began);
         let waits = report.waiting_for_seat.iter().any(|waiting| waiting.as_str() == id);
         ensure(has_failure || waits, "whoever failed alone is charged", || id.clone())?;
     }

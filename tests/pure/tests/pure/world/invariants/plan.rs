@@ -110,7 +110,7 @@ fn whoever_was_lost_is_sent_again(cycle: &RunningCycle) -> Checked {
         let synced_at = cycle.snapshot.users.get(id).and_then(|user| user.synced_at);
         let mut lost = cycle.snapshot.lost_entries(id).iter();
         let is_due = lost.any(|entry| Some(entry.lost_at) > synced_at || entry.may_land_until <= cycle.began);
-        let waits = plan.pending.contains(id) || plan.backing_off.contains(id) || plan.waiting_for_seat.contains(id);
+        let waits = plan.waiting.contains_key(id);
         let is_sent = plan.upserts.iter().any(|upsert| upsert.id() == id)
             || plan.releases.iter().any(|release| release.employee.id == *id);
         ensure(!is_due || waits || is_sent, "whoever was lost is sent again", || {
@@ -134,7 +134,7 @@ fn no_more_updates_than_the_limit(world: &World, cycle: &RunningCycle) -> Checke
         // had is none either.
         let refused = |operation| {
             let key = FailureKey::new(employee.id.as_str(), operation);
-            let failure = cycle.snapshot.failures.get(&key);
+            let failure = cycle.snapshot.failures.get(&key).map(|open| &open.failure);
             failure.filter(|failure| !failure.is_local && failure.phone == upsert.wanted_phone)
         };
         let attempted_name = refused(Operation::Upsert).and_then(|failure| failure.name.as_ref());

@@ -41,7 +41,8 @@ pub fn differences(world: &World) -> Vec<String> {
 /// could not be tried again for want of a seat; and as many seats are counted as there are users. Returns what is not.
 pub fn errors_in_the_books(world: &World) -> Vec<String> {
     let mut errors = Vec::new();
-    for (key, failure) in &world.state.tables.failures {
+    for (key, open) in &world.state.tables.failures {
+        let failure = &open.failure;
         let has_it = |user: &RemoteUser| failure.phone.is_some() && user.phone == failure.phone.map(Phone::digits);
         let mut users = world.service.users.iter();
         let is_taken =
@@ -51,7 +52,7 @@ pub fn errors_in_the_books(world: &World) -> Vec<String> {
             errors.push(format!("{key:?} fails for no reason"));
         }
     }
-    let seats = world.state.tables.account.seats_used;
+    let seats = world.state.tables.account.seats.used;
     if seats != Some(world.service.users.len()) {
         errors.push(format!("{seats:?} seats are counted"));
     }
