@@ -187,12 +187,6 @@ enum Exit {
     Requests = 5,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
-
 /// The command line cannot be followed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -215,22 +209,23 @@ pub fn command() -> clap::Command {
 /// Does what the command line says.
 #[must_use]
 pub fn main() -> ExitCode {
-    let error = match run(Cli::parse()) {
-        Ok(exit) => return exit.into(),
-        Err(error) => error,
-    };
+    let exit = run(Cli::parse()).unwrap_or_else(|error| report(&error));
+    ExitCode::from(exit as u8)
+}
+
+fn report(error: &anyhow::Error) -> Exit {
     let message = match error.downcast_ref::<io::Error>() {
         // A reader that has seen enough (`| head`) is no failure.
-        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Ok.into(),
+        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Ok,
         Some(error) => format!("the answer cannot be written: {error}"),
         None => error.to_string(),
     };
     // If stderr is gone, nobody is left to tell.
     _ = page::note(&message);
     if error.is::<ConfigError>() || error.is::<UsageError>() {
-        Exit::Usage.into()
+        Exit::Usage
     } else {
-        Exit::Failed.into()
+        Exit::Failed
     }
 }
 

@@ -181,9 +181,8 @@ impl StatusView<'_> {
 
     fn write_holds(&self, page: &mut Page) {
         let now = self.overview.account.now;
-        let managed = usize::try_from(self.overview.managed).unwrap_or(usize::MAX);
         for group in grouped(&self.overview.holds) {
-            page.advice("held", &group.advice(managed, self.invocation, now));
+            page.advice("held", &group.advice(self.overview.managed, self.invocation, now));
             page.line("", &listed_ids(group.ids()));
         }
     }
