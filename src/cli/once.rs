@@ -25,7 +25,7 @@ pub(super) async fn once(context: &Context) -> anyhow::Result<Exit> {
         }
         Err(error) => {
             let failure = CycleError::from(error);
-            report_failure_without_state(&failure, &mut Memory::new(false), context.engine.unhealthy_after);
+            report_failure_without_state(&failure, &mut Memory::default(), context.engine.unhealthy_after);
             (Exit::Failed, format!("The cycle failed: {failure}."))
         }
     };

@@ -2,10 +2,10 @@
 
 use tokio::time::Instant;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Memory {
-    /// This process has yet to read Wazzup's list.
-    pub(super) list_at_start: bool,
+    /// Wazzup's list is due in the next cycle: this process has just begun to lead.
+    pub list_at_start: bool,
     /// When the log last said that a cycle finished.
     pub(super) finished_logged: Option<Instant>,
     pub(super) state_failure: Option<StateFailure>,
@@ -20,20 +20,6 @@ pub(super) struct StateFailure {
 }
 
 impl Memory {
-    /// Nothing remembered yet. With `list_at_start` Wazzup's list is due in the first cycle.
-    pub fn new(list_at_start: bool) -> Self {
-        Self {
-            list_at_start,
-            finished_logged: None,
-            state_failure: None,
-        }
-    }
-
-    /// Wazzup's list is due in the next cycle: this process has not led for a while.
-    pub(crate) fn make_list_due(&mut self) {
-        self.list_at_start = true;
-    }
-
     /// The state can be used again, although no cycle runs here.
     pub(crate) fn forget_outage(&mut self) {
         self.state_failure = None;

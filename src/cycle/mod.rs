@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 pub(crate) use self::log::report_failure_without_state;
@@ -58,8 +59,8 @@ pub struct CycleReport {
 }
 
 impl SyncEngine {
-    /// Runs one cycle under `lease`. Whatever happens is logged, and recorded if the state can be written.
-    pub async fn run_cycle(&self, lease: &Lease, gate: Gate, memory: &mut Memory) -> CycleReport {
+    /// Runs one cycle under `lease`, and sends nothing more after `stop`. Whatever happens is logged, and recorded if the state can be written.
+    pub async fn run_cycle(&self, lease: &Lease, stop: &CancellationToken, memory: &mut Memory) -> CycleReport {
         let began = Instant::now();
         let open = async {
             let opening = self.state.open_cycle(lease).await?;
@@ -71,7 +72,7 @@ impl SyncEngine {
         let read = async { Ok(self.crm.read().await) };
         match tokio::try_join!(open, read) {
             Ok(((opening, span), rows)) => {
-                let run = self.run_opened(lease, gate, memory, began, opening, rows);
+                let run = self.run_opened(lease, stop, memory, began, opening, rows);
                 run.instrument(span).await
             }
             Err(error) => {
@@ -89,7 +90,7 @@ impl SyncEngine {
     async fn run_opened(
         &self,
         lease: &Lease,
-        gate: Gate,
+        stop: &CancellationToken,
         memory: &mut Memory,
         began: Instant,
         opening: Opening,
@@ -97,7 +98,7 @@ impl SyncEngine {
     ) -> CycleReport {
         let mut log = CycleLog::new(memory, self, &opening);
         let mut progress = Progress::default();
-        let result = self.sync(lease, gate, &opening, rows, &mut progress, &mut log).await;
+        let result = self.sync(lease, stop, &opening, rows, &mut progress, &mut log).await;
         let error = result.err();
         let waiting_before = &opening.account.facts.waiting_for_seat;
         let (mut finished, report) = progress.finish(error.as_ref(), waiting_before);
@@ -130,12 +131,16 @@ impl SyncEngine {
     async fn sync(
         &self,
         lease: &Lease,
-        gate: Gate,
+        stop: &CancellationToken,
         opening: &Opening,
         rows: Result<CrmRows, crm::Error>,
         progress: &mut Progress,
         log: &mut CycleLog<'_>,
     ) -> Result<(), CycleError> {
+        let gate = Gate {
+            stop: stop.clone(),
+            lease_until: lease.valid_until(),
+        };
         // The key is read in quiet cycles, too: one that cannot be read is an error at once.
         let wazzup = self.wazzup.session(gate)?;
         let rows = rows?;

@@ -65,21 +65,14 @@ pub struct RosterEntry {
     pub has_unreadable_phone: bool,
 }
 
-/// An id whose rows cannot be taken. Its user in Wazzup, if there is one, stays as it is.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-pub struct RejectedRow {
-    /// The id; one of over 1,000 bytes is shortened to its beginning and a hash.
-    pub id: Box<str>,
-    #[serde(rename = "code")]
-    pub problem: RowProblem,
-}
-
-/// Whom the CRM wants in Wazzup. Both lists are sorted by id and have each id once; no id is in both.
+/// Whom the CRM wants in Wazzup. No id is in both lists.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Roster {
+    /// Sorted by id, each id once.
     pub entries: Vec<RosterEntry>,
-    /// The others.
-    pub rejected: Vec<RejectedRow>,
+    /// The ids whose rows cannot be taken; one of over 1,000 bytes is shortened to its beginning and a hash. Their users in
+    /// Wazzup, if there are any, stay as they are.
+    pub rejected: BTreeMap<Box<str>, RowProblem>,
     pub missing_ids: usize,
 }
 
@@ -97,14 +90,14 @@ impl Roster {
             let parsed = parse(id, row, phones);
             match parsed_rows.entry(shortened(id)) {
                 Entry::Vacant(place) => _ = place.insert(parsed),
-                Entry::Occupied(known) if are_alike(known.get(), &parsed) => {}
+                Entry::Occupied(known) if meaning(known.get()) == meaning(&parsed) => {}
                 Entry::Occupied(mut known) => _ = known.insert(Err(RowProblem::DuplicateId)),
             }
         }
         for (id, parsed) in parsed_rows {
             match parsed {
                 Ok(entry) => roster.entries.push(entry),
-                Err(problem) => roster.rejected.push(RejectedRow { id, problem }),
+                Err(problem) => _ = roster.rejected.insert(id, problem),
             }
         }
         roster
@@ -127,14 +120,9 @@ impl Roster {
         found.ok().map(|index| &self.entries[index])
     }
 
-    /// Whether `id` has rows that cannot be taken.
-    pub fn is_rejected(&self, id: &str) -> bool {
-        self.rejected.binary_search_by(|row| (*row.id).cmp(id)).is_ok()
-    }
-
     /// Whether the CRM names `id`, with a valid row or with one that cannot be taken.
     pub fn names(&self, id: &str) -> bool {
-        self.get(id).is_some() || self.is_rejected(id)
+        self.get(id).is_some() || self.rejected.contains_key(id)
     }
 }
 
@@ -155,15 +143,9 @@ fn parse(id: &str, row: Row<'_>, phones: &PhoneReader) -> Result<RosterEntry, Ro
     })
 }
 
-/// Whether two rows of one id say the same. Phones that cannot be read may be spelled in different ways.
-fn are_alike(one: &Result<RosterEntry, RowProblem>, other: &Result<RosterEntry, RowProblem>) -> bool {
-    match (one, other) {
-        (Ok(one), Ok(other)) => {
-            one.employee == other.employee && one.has_unreadable_phone == other.has_unreadable_phone
-        }
-        (Err(one), Err(other)) => one == other,
-        _ => false,
-    }
+/// In what the rows of one id have to be alike. Their phones may be spelled in different ways.
+fn meaning(row: &Result<RosterEntry, RowProblem>) -> Result<(&Employee, bool), &RowProblem> {
+    row.as_ref().map(|entry| (&entry.employee, entry.has_unreadable_phone))
 }
 
 /// An id that is too long for an employee may be too long for an index of the state as well.
@@ -191,7 +173,7 @@ mod tests {
         roster
             .rejected
             .iter()
-            .map(|row| (&*row.id, row.problem.as_ref()))
+            .map(|(id, problem)| (&**id, problem.as_ref()))
             .collect()
     }
 
@@ -243,7 +225,7 @@ mod tests {
     fn a_rejected_row_is_named_by_the_crm_all_the_same() {
         let some = roster(&[(Some("1"), Some("Anna"), None), (Some("2"), Some(""), None)]);
         assert!(some.names("1") && some.names("2") && !some.names("3"));
-        assert!(!some.is_rejected("1") && some.is_rejected("2"));
+        assert!(!some.rejected.contains_key("1") && some.rejected.contains_key("2"));
         assert!(!some.is_empty() && !roster(&[(Some("2"), Some(""), None)]).is_empty());
         // A row without id names nobody.
         assert!(roster(&[(None, Some("Anna"), None)]).is_empty());
@@ -302,7 +284,7 @@ mod tests {
         let (one, two) = ("x".repeat(5_000), format!("{}y", "x".repeat(4_999)));
         let roster = roster(&[(Some(&one), Some("A"), None), (Some(&two), Some("A"), None)]);
         assert_eq!(roster.rejected.len(), 2);
-        assert!(roster.rejected.iter().all(|row| row.id.len() < 300));
+        assert!(roster.rejected.keys().all(|id| id.len() < 300));
         let longest_kept = "x".repeat(1_000);
         assert_eq!(&*shortened(&longest_kept), longest_kept);
     }

@@ -123,12 +123,11 @@ impl InCrm {
         let mut similar_ids: Vec<String> = others.into_iter().filter_map(|row| row.id).collect();
         sort_ids(&mut similar_ids);
         similar_ids.dedup();
-        let rejected = roster.rejected.iter().find(|row| *row.id == *id);
-        let problem = rejected.map(|row| row.problem);
+        let rejected = roster.rejected.get(id).copied();
         // The roster keeps an endless id shortened.
         let is_id_invalid = !rows.is_empty() && EmployeeId::parse(id).is_none();
         Self {
-            rejected: problem.or(is_id_invalid.then_some(RowProblem::InvalidId)),
+            rejected: rejected.or(is_id_invalid.then_some(RowProblem::InvalidId)),
             same_phone: others_with_phone(roster, snapshot, id),
             missing_ids: roster.missing_ids,
             rows,
