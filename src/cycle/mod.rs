@@ -10,6 +10,8 @@ mod memory;
 mod progress;
 mod questions;
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -50,9 +52,8 @@ pub struct SyncEngine {
 /// How a cycle ended.
 #[derive(Debug, Clone)]
 pub struct CycleReport {
-    pub outcome: CycleOutcome,
-    /// What the state keeps of it; `None` if it could not even be opened.
-    pub finished: Option<Finished>,
+    /// What the state keeps of it, or would keep if it could be written.
+    pub finished: Finished,
     /// Another process has taken the lease over.
     pub lost_lease: bool,
 }
@@ -77,9 +78,9 @@ impl SyncEngine {
             Err(error) => {
                 let error = CycleError::State(error);
                 report_failure_without_state(&error, memory, self.unhealthy_after);
+                let (finished, _) = Progress::default().finish(Some(&error), &BTreeSet::new());
                 CycleReport {
-                    outcome: CycleOutcome::Failed,
-                    finished: None,
+                    finished,
                     lost_lease: error.is_lost_lease(),
                 }
             }
@@ -118,13 +119,10 @@ impl SyncEngine {
                 let error = error.unwrap_or(unrecorded.into());
                 report_failure_without_state(&error, log.memory, self.unhealthy_after);
                 finished.outcome = CycleOutcome::Failed;
+                finished.error = Some(error.to_keep());
             }
         }
-        CycleReport {
-            outcome: finished.outcome,
-            finished: Some(finished),
-            lost_lease,
-        }
+        CycleReport { finished, lost_lease }
     }
 
     /// Data flow: CRM, state and Wazzup's list → plan → delivery → state.
