@@ -28,7 +28,7 @@
 //! | `secret`, `wording`, `abort` | reading a secret; text that cannot mislead a reader; dying on purpose, for tests |
 //!
 //! Who may name whom: `employee` nobody; `plan` only `employee`; `delivery` those two; `crm`, `state` and `wazzup` those,
-//! never each other; `cycle` all of these; `daemon` also `cycle`, `state` and `wazzup::Gate`; everything but the pure modules
+//! never each other; `cycle` all of these; `daemon` also `cycle` and `state`; everything but the pure modules
 //! may name `events`, `postgres` and the last three. `config` reads the settings of all of these, and `cli` alone names `config` and wires it up.
 
 mod abort;

@@ -9,12 +9,11 @@ use super::{
     holds::{counted_holds, grouped},
     page::{Advice, Page, say},
     question::Question,
-    setup,
     text::{counted, listed_ids},
 };
 use crate::{
     daemon,
-    plan::{Hold, HoldKey, HoldKind, Snapshot},
+    plan::{HoldKey, HoldKind, Holds, Snapshot},
 };
 
 pub(super) async fn approve(
@@ -23,7 +22,7 @@ pub(super) async fn approve(
     yes: bool,
     expected: Option<usize>,
 ) -> anyhow::Result<Exit> {
-    let state = setup::state(&context.config);
+    let state = &context.engine.state;
     let snapshot = state.peek().await?.snapshot;
     let holds = select(&snapshot, ids)?;
     if let Some(expected) = expected
@@ -37,12 +36,12 @@ pub(super) async fn approve(
         return Ok(Exit::Ok);
     }
     let mut page = Page::new();
-    for group in grouped(holds.iter().copied()) {
+    for group in grouped(&holds) {
         group.write_users(&mut page, &snapshot);
         page.advice("held", &Advice::bad(group.title(snapshot.users.len())));
         page.blank();
     }
-    if count(&holds, HoldKind::Remove) > 0 {
+    if holds.keys().any(|key| key.kind == HoldKind::Remove) {
         page.paragraph("Whoever is removed loses the role that an administrator gave in Wazzup.");
     }
     page.print()?;
@@ -52,7 +51,7 @@ pub(super) async fn approve(
     }
     let operator = daemon::operator();
     state.order_approvals(&holds, &operator).await?;
-    let approved = counted_holds(holds.iter().map(|(key, _)| *key));
+    let approved = counted_holds(holds.keys());
     say(&format!(
         "Approved by {operator}: {approved}. The next cycle carries this out."
     ))?;
@@ -62,16 +61,16 @@ pub(super) async fn approve(
 /// The holds on `ids` that wait for an approval, all of them if there are no ids.
 ///
 /// While the account is doubted, that is the only hold in question: the others belong to the account that is known.
-fn select<'a>(snapshot: &'a Snapshot, ids: &[String]) -> anyhow::Result<Vec<(&'a HoldKey, &'a Hold)>> {
+fn select(snapshot: &Snapshot, ids: &[String]) -> anyhow::Result<Holds> {
     let held: BTreeSet<&str> = snapshot.holds.keys().filter_map(HoldKey::concerned_user).collect();
     let unknown: Vec<&String> = ids.iter().filter(|id| !held.contains(id.as_str())).collect();
     if !unknown.is_empty() {
         bail!("nothing was approved: no hold concerns {}", listed_ids(unknown));
     }
-    let mut holds: Vec<_> = snapshot.holds.iter().collect();
-    holds.retain(|(_, hold)| hold.approved.is_none());
-    let is_account_doubted = count(&holds, HoldKind::Account) > 0;
-    holds.retain(|(key, _)| {
+    let mut holds = snapshot.holds.clone();
+    holds.retain(|_, hold| hold.approved.is_none());
+    let is_account_doubted = holds.contains_key(&HoldKey::account());
+    holds.retain(|key, _| {
         if ids.is_empty() {
             !is_account_doubted || key.kind == HoldKind::Account
         } else {
@@ -81,30 +80,26 @@ fn select<'a>(snapshot: &'a Snapshot, ids: &[String]) -> anyhow::Result<Vec<(&'a
     Ok(holds)
 }
 
-fn count(holds: &[(&HoldKey, &Hold)], kind: HoldKind) -> usize {
-    holds.iter().filter(|(key, _)| key.kind == kind).count()
-}
-
-fn question(snapshot: &Snapshot, holds: &[(&HoldKey, &Hold)]) -> Question {
-    let held_removals = holds.iter().filter(|(key, _)| key.kind == HoldKind::Remove);
-    let held_since = held_removals.map(|(_, hold)| hold.since).min();
+fn question(snapshot: &Snapshot, holds: &Holds) -> Question {
+    let mut removals = holds.clone();
+    removals.retain(|key, _| key.kind == HoldKind::Remove);
+    let held_since = removals.values().map(|hold| hold.since).min();
     // Whoever was added since does not count: the others are everybody all the same.
     let newcomers = held_since.map_or(0, |since| snapshot.newcomers_since(since));
     let managed = snapshot.users.len() - newcomers;
-    let users = counted(managed, "user");
-    let all_holds = snapshot.holds.iter();
-    let approved_removals = all_holds.filter(|(key, hold)| key.kind == HoldKind::Remove && hold.approved.is_some());
-    let removals = count(holds, HoldKind::Remove);
-    let danger = if count(holds, HoldKind::Account) > 0 {
+    let mut approved_removals = snapshot.holds.clone();
+    approved_removals.retain(|key, hold| key.kind == HoldKind::Remove && hold.approved.is_some());
+    let danger = if holds.contains_key(&HoldKey::account()) {
+        let users = counted(managed, "user");
         Some(format!(" {users} of the old account will be forgotten."))
-    } else if removals > 0 && removals + approved_removals.count() >= managed {
+    } else if !removals.is_empty() && removals.len() + approved_removals.len() >= managed {
         Some(format!(
             " This removes EVERY user that we manage in Wazzup ({managed})."
         ))
     } else {
         None
     };
-    let approved = counted_holds(holds.iter().map(|(key, _)| *key));
+    let approved = counted_holds(holds.keys());
     Question {
         number: danger.is_some().then_some(managed),
         text: format!("Approve {approved}?{}", danger.unwrap_or_default()),
@@ -118,7 +113,7 @@ mod tests {
     use super::*;
     use crate::{
         employee::EmployeeId,
-        plan::{Approval, User},
+        plan::{Approval, Hold, User},
     };
 
     /// Managed users `1` to `count`, and holds.
@@ -160,10 +155,7 @@ mod tests {
                 (HoldKind::Takeover, "x", false),
             ],
         );
-        let selected = |ids: &[&str]| {
-            let holds = select(&snapshot, &owned(ids)).unwrap();
-            counted_holds(holds.into_iter().map(|(key, _)| key))
-        };
+        let selected = |ids: &[&str]| counted_holds(select(&snapshot, &owned(ids)).unwrap().keys());
         assert_eq!(selected(&[]), "1 removal, 1 change, 1 take-over");
         assert_eq!(selected(&["3", "2"]), "1 change");
         let unknown = select(&snapshot, &owned(&["3", "7", "x y"])).unwrap_err();

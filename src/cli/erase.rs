@@ -2,13 +2,13 @@
 
 use anyhow::bail;
 
-use super::{Context, Exit, page::say, setup, text::counted};
+use super::{Context, Exit, page::say, text::counted};
 use crate::state::Erasure;
 
 pub(super) async fn erase(context: &Context, id: &str) -> anyhow::Result<Exit> {
-    let rows = setup::crm(&context.config).rows_of(id).await?;
+    let rows = context.engine.crm.rows_of(id).await?;
     let is_employee = rows.iter().any(|row| row.id.as_deref() == Some(id) && row.is_active);
-    let state = setup::state(&context.config);
+    let state = &context.engine.state;
     let obstacle = if is_employee {
         "is an employee: the CRM has an active row with this id"
     } else {

@@ -2,21 +2,20 @@
 
 use jiff::SignedDuration;
 
-use super::{Context, Exit, page::say, setup, text::ago};
+use super::{Context, Exit, page::say, text::ago};
 use crate::{
     daemon,
     state::{Account, HeldLease},
 };
 
 pub(super) async fn healthcheck(context: &Context) -> anyhow::Result<Exit> {
-    let state = setup::state(&context.config);
+    let state = &context.engine.state;
     let account = if state.is_there().await? {
         state.account_row().await?.unwrap_or_default()
     } else {
         Account::default()
     };
-    let unhealthy_after = context.config.unhealthy_after;
-    let (exit, mut sentence) = judge(&account, &daemon::holder().host, unhealthy_after);
+    let (exit, mut sentence) = judge(&account, &daemon::holder().host, context.engine.unhealthy_after);
     if exit != Exit::Ok {
         let status = context.invocation.command("status");
         sentence.push_str(&format!("; {status} and the log say why"));

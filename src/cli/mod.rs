@@ -32,6 +32,7 @@ use serde::Serialize;
 use self::{invocation::Invocation, page::Page};
 use crate::{
     config::{Config, ConfigError},
+    cycle::SyncEngine,
     telemetry::{self, LogLevel},
 };
 
@@ -186,19 +187,13 @@ enum Exit {
     Requests = 5,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
-
 /// The command line cannot be followed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct UsageError(String);
 
-#[derive(Debug)]
 struct Context {
+    engine: SyncEngine,
     config: Config,
     config_path: PathBuf,
     /// For commands to suggest.
@@ -214,22 +209,23 @@ pub fn command() -> clap::Command {
 /// Does what the command line says.
 #[must_use]
 pub fn main() -> ExitCode {
-    let error = match run(Cli::parse()) {
-        Ok(exit) => return exit.into(),
-        Err(error) => error,
-    };
+    let exit = run(Cli::parse()).unwrap_or_else(|error| report(&error));
+    ExitCode::from(exit as u8)
+}
+
+fn report(error: &anyhow::Error) -> Exit {
     let message = match error.downcast_ref::<io::Error>() {
         // A reader that has seen enough (`| head`) is no failure.
-        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Ok.into(),
+        Some(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Ok,
         Some(error) => format!("the answer cannot be written: {error}"),
         None => error.to_string(),
     };
     // If stderr is gone, nobody is left to tell.
     _ = page::note(&message);
     if error.is::<ConfigError>() || error.is::<UsageError>() {
-        Exit::Usage.into()
+        Exit::Usage
     } else {
-        Exit::Failed.into()
+        Exit::Failed
     }
 }
 
@@ -246,6 +242,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let span = tracing::error_span!("account", account = config.account);
     let context = Context {
+        engine: setup::engine(&config),
         config,
         config_path,
         invocation,

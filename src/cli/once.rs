@@ -4,10 +4,10 @@ use std::io::{self, IsTerminal as _};
 
 use super::{Context, Exit, invocation::Invocation, page::say, setup};
 use crate::{
-    cycle::{CycleError, CycleReport, Memory, report_failure_without_state},
+    cycle::{CycleError, Memory, report_failure_without_state},
     daemon::{self, Once},
     events,
-    state::{Counts, CycleOutcome, Error, Finished},
+    state::{Counts, CycleOutcome, Finished},
 };
 
 const INTERRUPTED: &str = "The cycle was interrupted; nothing is lost, and the next one continues.";
@@ -15,9 +15,8 @@ const INTERRUPTED: &str = "The cycle was interrupted; nothing is lost, and the n
 pub(super) async fn once(context: &Context) -> anyhow::Result<Exit> {
     let stop = daemon::stop_signal()?;
     setup::report_unverified_tls(&context.config);
-    let engine = setup::engine(&context.config);
-    let (exit, sentence) = match daemon::once(&engine, context.config.lease, &stop).await {
-        Ok(Once::Done(report)) => (exit(&report), sentence(&report, &context.invocation)),
+    let (exit, sentence) = match daemon::once(&context.engine, context.config.lease, &stop).await {
+        Ok(Once::Done(report)) => (exit(&report.finished), sentence(&report.finished, &context.invocation)),
         Ok(Once::Interrupted) => (Exit::Failed, INTERRUPTED.to_owned()),
         Ok(Once::HeldBy(holder, expires_in)) => {
             events::lease_held_by_another(&holder.name, expires_in.as_secs());
@@ -26,7 +25,7 @@ pub(super) async fn once(context: &Context) -> anyhow::Result<Exit> {
         }
         Err(error) => {
             let failure = CycleError::from(error);
-            report_failure_without_state(&failure, &mut Memory::new(false), engine.unhealthy_after);
+            report_failure_without_state(&failure, &mut Memory::default(), context.engine.unhealthy_after);
             (Exit::Failed, format!("The cycle failed: {failure}."))
         }
     };
@@ -37,32 +36,26 @@ pub(super) async fn once(context: &Context) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-fn exit(report: &CycleReport) -> Exit {
-    let is_anything_held = report.finished.as_ref().is_some_and(|finished| finished.held > 0);
-    match report.outcome {
+fn exit(finished: &Finished) -> Exit {
+    match finished.outcome {
         CycleOutcome::Failed => Exit::Failed,
-        CycleOutcome::Incomplete if is_anything_held => Exit::Held,
+        CycleOutcome::Incomplete if finished.held > 0 => Exit::Held,
         CycleOutcome::Incomplete => Exit::Incomplete,
         CycleOutcome::InSync => Exit::Ok,
     }
 }
 
 /// `900 added, 0 adopted, 0 changed, 0 removed; 900 of 900 in sync.`
-fn sentence(report: &CycleReport, invocation: &Invocation) -> String {
-    let Some(finished) = &report.finished else {
-        return "The cycle failed: the state database could not be used.".to_owned();
-    };
+fn sentence(finished: &Finished, invocation: &Invocation) -> String {
     let Finished {
         added,
         adopted,
         updated,
         removed,
+        held,
         ..
     } = finished;
     let done = format!("{added} added, {adopted} adopted, {updated} changed, {removed} removed");
-    if report.lost_lease {
-        return format!("The cycle failed: {}. {done}.", Error::LeaseLost);
-    }
     if let Some(error) = &finished.error {
         if error.kind == "interrupted" {
             return INTERRUPTED.to_owned();
@@ -83,9 +76,8 @@ fn sentence(report: &CycleReport, invocation: &Invocation) -> String {
     } = counts;
     let status = invocation.command("status");
     format!(
-        "{in_sync} {failing} failing, {waiting_for_seat} waiting for a seat, {pending} pending, {} held, {missing_ids} \
-         without an id: {status} says more.",
-        finished.held
+        "{in_sync} {failing} failing, {waiting_for_seat} waiting for a seat, {pending} pending, {held} held, {missing_ids} \
+         without an id: {status} says more."
     )
 }
 
@@ -114,13 +106,8 @@ mod tests {
         }
     }
 
-    fn said(finished: Finished) -> (String, Exit) {
-        let report = CycleReport {
-            outcome: finished.outcome,
-            finished: Some(finished),
-            lost_lease: false,
-        };
-        (sentence(&report, &Invocation::default()), exit(&report))
+    fn said(finished: &Finished) -> (String, Exit) {
+        (sentence(finished, &Invocation::default()), exit(finished))
     }
 
     #[test]
@@ -132,7 +119,7 @@ mod tests {
         };
         let all_well = "900 added, 0 adopted, 0 changed, 0 removed; 900 of 900 in sync.";
         assert_eq!(
-            said(finished(CycleOutcome::InSync, counts)),
+            said(&finished(CycleOutcome::InSync, counts)),
             (all_well.to_owned(), Exit::Ok)
         );
     }
@@ -151,9 +138,9 @@ mod tests {
         open.adopted = 3;
         let text = "900 added, 3 adopted, 0 changed, 0 removed; 900 of 910 in sync. 7 failing, 2 waiting for a seat, \
                     1 pending, 0 held, 1 without an id: `wazzup-sync status` says more.";
-        assert_eq!(said(open.clone()), (text.to_owned(), Exit::Incomplete));
+        assert_eq!(said(&open), (text.to_owned(), Exit::Incomplete));
         open.held = 5;
-        assert_eq!(said(open).1, Exit::Held);
+        assert_eq!(said(&open).1, Exit::Held);
     }
 
     #[test]
@@ -167,10 +154,10 @@ mod tests {
         failed.held = 1;
         let text =
             "The cycle failed: Wazzup does not accept the API key (401). 0 added, 0 adopted, 0 changed, 0 removed.";
-        assert_eq!(said(failed.clone()), (text.to_owned(), Exit::Failed));
+        assert_eq!(said(&failed), (text.to_owned(), Exit::Failed));
         if let Some(error) = &mut failed.error {
             error.kind = "interrupted";
         }
-        assert_eq!(said(failed), (INTERRUPTED.to_owned(), Exit::Failed));
+        assert_eq!(said(&failed), (INTERRUPTED.to_owned(), Exit::Failed));
     }
 }

@@ -224,8 +224,7 @@ fn columns_of(stream: &impl AsFd) -> Option<usize> {
 
 /// `label` painted, and as wide as the margin.
 fn padded(style: Style, label: &str) -> String {
-    let blanks = MARGIN.saturating_sub(label.width());
-    format!("{style}{label}{style:#}{:blanks$}", "")
+    format!("{style}{label:<MARGIN$}{style:#}")
 }
 
 /// Stands for a blank at which no line is broken. No text to be shown has it: it is for private use.
@@ -307,7 +306,7 @@ pub(super) mod tests {
         page.advice("Held", &Advice::bad("one"));
         assert_eq!(
             page.text,
-            "\x1b[31mremove\x1b[0m          2\n\x1b[1mHeld\x1b[0m            \x1b[31m✗ one\x1b[0m\n"
+            "\x1b[31mremove          \x1b[0m2\n\x1b[1mHeld            \x1b[0m\x1b[31m✗ one\x1b[0m\n"
         );
     }
 }

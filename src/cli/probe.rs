@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Context, Exit, Format, UsageError, question::Question, setup};
 use crate::{
     employee::EmployeeId,
-    wazzup::{Client, Error as WazzupError, HttpAnswer, RemoteUser, Session},
+    wazzup::{Error as WazzupError, HttpAnswer, RemoteUser, Session},
 };
 
 /// The two users. No other user is ever changed or removed.
@@ -31,13 +31,12 @@ struct Finding {
 /// Probes, after a question unless `yes`. `phone` is given to the two users, one after the other; without it nothing is asked
 /// about phones.
 pub(super) async fn probe(context: &Context, phone: Option<&str>, yes: bool, format: Format) -> anyhow::Result<Exit> {
-    let phone = match phone.map(|text| context.config.phone_reader.read(text)) {
+    let phone = match phone.map(|text| context.engine.phone_reader.read(text)) {
         None => None,
         Some(Ok(Some((phone, _)))) => Some(phone.to_string()),
         Some(Ok(None) | Err(_)) => bail!(UsageError("--phone: this is no phone number".to_owned())),
     };
-    let client = Client::new(context.config.wazzup.clone());
-    let session = client.session(setup::gate())?;
+    let session = context.engine.wazzup.session(setup::gate())?;
     if !yes {
         ask_for_consent(context, phone.as_deref())?;
     }
@@ -86,7 +85,7 @@ fn ask_for_consent(context: &Context, phone: Option<&str>) -> anyhow::Result<()>
 
 /// Refuses where the state knows of a user limit that leaves no two seats.
 async fn refuse_without_seats(context: &Context) -> anyhow::Result<()> {
-    let Ok(peek) = setup::state(&context.config).peek().await else {
+    let Ok(peek) = context.engine.state.peek().await else {
         return Ok(());
     };
     let account = &peek.snapshot.account;

@@ -5,7 +5,6 @@ use anyhow::bail;
 use super::{
     Context, Exit,
     page::say,
-    setup,
     text::{counted, listed_ids},
 };
 use crate::daemon;
@@ -13,7 +12,7 @@ use crate::daemon;
 pub(super) async fn retry(context: &Context, mut ids: Vec<String>) -> anyhow::Result<Exit> {
     ids.sort_unstable();
     ids.dedup();
-    let state = setup::state(&context.config);
+    let state = &context.engine.state;
     let snapshot = state.peek().await?.snapshot;
     let unknown: Vec<&String> = ids.iter().filter(|id| !snapshot.knows(id)).collect();
     if let Some(first) = unknown.first() {

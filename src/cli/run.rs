@@ -7,13 +7,12 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<Exit> {
     let config = &context.config;
     let stop = daemon::stop_signal()?;
     setup::report_unverified_tls(config);
-    let engine = setup::engine(config);
     let schedule = Schedule {
         every: config.every.unsigned_abs(),
         lease: config.lease,
     };
     let channel = config.listen.as_ref().map(ToString::to_string);
     let listener = Listener::start(config.crm_url.options.clone(), channel);
-    daemon::run(&engine, schedule, listener, &stop).await;
+    daemon::run(&context.engine, schedule, listener, &stop).await;
     Ok(Exit::Ok)
 }

@@ -14,8 +14,17 @@ use crate::{
 
 pub(super) fn engine(config: &Config) -> SyncEngine {
     SyncEngine {
-        crm: crm(config),
-        state: state(config),
+        crm: Crm::new(
+            config.crm_url.options.clone(),
+            config.source.clone(),
+            config.query_timeout,
+        ),
+        state: State::new(
+            config.state_url.options.clone(),
+            config.schema.as_str(),
+            &config.account,
+            config.wazzup.timeout,
+        ),
         wazzup: Client::new(config.wazzup.clone()),
         phone_reader: config.phone_reader.clone(),
         policy: config.policy,
@@ -42,18 +51,4 @@ pub(super) fn report_unverified_tls(config: &Config) {
     for (key, url, warning) in ssl_warnings(config) {
         events::tls_unverified(key, &url.address(), warning);
     }
-}
-
-pub(super) fn crm(config: &Config) -> Crm {
-    let source = config.source.clone();
-    Crm::new(config.crm_url.options.clone(), source, config.query_timeout)
-}
-
-pub(super) fn state(config: &Config) -> State {
-    State::new(
-        config.state_url.options.clone(),
-        config.schema.as_str(),
-        &config.account,
-        config.wazzup.timeout,
-    )
 }

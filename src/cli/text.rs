@@ -67,20 +67,6 @@ pub(super) fn until(now: Timestamp, at: Timestamp) -> String {
     }
 }
 
-/// Keys whose values can be read without them.
-const SPEAKING: [&str; 10] = [
-    "at",
-    "code",
-    "content",
-    "detail",
-    "holder",
-    "kind",
-    "name",
-    "operation",
-    "reason",
-    "status",
-];
-
 /// `Anna, phone 79261234567, synced 1 h ago`: what a serialised value says. Times are told from `now`. What is empty, zero or
 /// false is left out.
 pub(super) fn value_in_words(value: &Value, now: Timestamp) -> String {
@@ -132,11 +118,19 @@ fn field_in_words(key: &str, value: &Value, now: Timestamp) -> String {
             ),
             Err(_) => words,
         },
-        Value::String(_) if SPEAKING.contains(&key) => words,
+        Value::String(_) if speaks_for_itself(key) => words,
         Value::String(_) if key == "outcome" => words.replace('_', " "),
         Value::String(_) => format!("{} {words}", label.trim_end_matches(" at")),
         _ => format!("{label} {words}"),
     }
+}
+
+/// Whether the value of `key` can be read without the key.
+fn speaks_for_itself(key: &str) -> bool {
+    matches!(
+        key,
+        "at" | "code" | "content" | "detail" | "holder" | "kind" | "name" | "operation" | "reason" | "status"
+    )
 }
 
 /// What the value of a field says. An id or a name may look like a time, and is none; so may what is held about somebody.

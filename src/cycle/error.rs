@@ -3,7 +3,8 @@
 use crate::{
     crm,
     delivery::{Interruption, NotSent},
-    state, wazzup,
+    state::{self, CycleFailure},
+    wazzup,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,14 @@ impl CycleError {
                 Interruption::NotSent(NotSent::Stopping) => ("interrupted", Stopping),
                 Interruption::NotSent(NotSent::LeaseTooShort) => ("lease_too_short", Transient),
             },
+        }
+    }
+
+    /// What the state keeps of it.
+    pub(super) fn to_keep(&self) -> CycleFailure {
+        CycleFailure {
+            kind: self.kind(),
+            message: self.to_string(),
         }
     }
 

@@ -2,10 +2,10 @@
 
 use tokio::time::Instant;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Memory {
-    /// Wazzup's list is due in the next cycle: this process has not led before, or not for a while.
-    pub(crate) list_at_start: bool,
+    /// Wazzup's list is due in the next cycle: this process has just begun to lead.
+    pub list_at_start: bool,
     /// When the log last said that a cycle finished.
     pub(super) finished_logged: Option<Instant>,
     pub(super) state_failure: Option<StateFailure>,
@@ -20,15 +20,6 @@ pub(super) struct StateFailure {
 }
 
 impl Memory {
-    /// Nothing remembered yet. With `list_at_start` Wazzup's list is due in the first cycle.
-    pub fn new(list_at_start: bool) -> Self {
-        Self {
-            list_at_start,
-            finished_logged: None,
-            state_failure: None,
-        }
-    }
-
     /// The state can be used again, although no cycle runs here.
     pub(crate) fn forget_outage(&mut self) {
         self.state_failure = None;

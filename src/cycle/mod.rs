@@ -10,8 +10,11 @@ mod memory;
 mod progress;
 mod questions;
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 pub(crate) use self::log::report_failure_without_state;
@@ -49,16 +52,15 @@ pub struct SyncEngine {
 /// How a cycle ended.
 #[derive(Debug, Clone)]
 pub struct CycleReport {
-    pub outcome: CycleOutcome,
-    /// What the state keeps of it; `None` if it could not even be opened.
-    pub finished: Option<Finished>,
+    /// What the state keeps of it, or would keep if it could be written.
+    pub finished: Finished,
     /// Another process has taken the lease over.
     pub lost_lease: bool,
 }
 
 impl SyncEngine {
-    /// Runs one cycle under `lease`. Whatever happens is logged, and recorded if the state can be written.
-    pub async fn run_cycle(&self, lease: &Lease, gate: Gate, memory: &mut Memory) -> CycleReport {
+    /// Runs one cycle under `lease`, and sends nothing more after `stop`. Whatever happens is logged, and recorded if the state can be written.
+    pub async fn run_cycle(&self, lease: &Lease, stop: &CancellationToken, memory: &mut Memory) -> CycleReport {
         let began = Instant::now();
         let open = async {
             let opening = self.state.open_cycle(lease).await?;
@@ -70,15 +72,15 @@ impl SyncEngine {
         let read = async { Ok(self.crm.read().await) };
         match tokio::try_join!(open, read) {
             Ok(((opening, span), rows)) => {
-                let run = self.run_opened(lease, gate, memory, began, opening, rows);
+                let run = self.run_opened(lease, stop, memory, began, opening, rows);
                 run.instrument(span).await
             }
             Err(error) => {
                 let error = CycleError::State(error);
                 report_failure_without_state(&error, memory, self.unhealthy_after);
+                let (finished, _) = Progress::default().finish(Some(&error), &BTreeSet::new());
                 CycleReport {
-                    outcome: CycleOutcome::Failed,
-                    finished: None,
+                    finished,
                     lost_lease: error.is_lost_lease(),
                 }
             }
@@ -88,7 +90,7 @@ impl SyncEngine {
     async fn run_opened(
         &self,
         lease: &Lease,
-        gate: Gate,
+        stop: &CancellationToken,
         memory: &mut Memory,
         began: Instant,
         opening: Opening,
@@ -96,7 +98,7 @@ impl SyncEngine {
     ) -> CycleReport {
         let mut log = CycleLog::new(memory, self, &opening);
         let mut progress = Progress::default();
-        let result = self.sync(lease, gate, &opening, rows, &mut progress, &mut log).await;
+        let result = self.sync(lease, stop, &opening, rows, &mut progress, &mut log).await;
         let error = result.err();
         let waiting_before = &opening.account.facts.waiting_for_seat;
         let (mut finished, report) = progress.finish(error.as_ref(), waiting_before);
@@ -117,13 +119,10 @@ impl SyncEngine {
                 let error = error.unwrap_or(unrecorded.into());
                 report_failure_without_state(&error, log.memory, self.unhealthy_after);
                 finished.outcome = CycleOutcome::Failed;
+                finished.error = Some(error.to_keep());
             }
         }
-        CycleReport {
-            outcome: finished.outcome,
-            finished: Some(finished),
-            lost_lease,
-        }
+        CycleReport { finished, lost_lease }
     }
 
     /// Data flow: CRM, state and Wazzup's list → plan → delivery → state.
@@ -132,12 +131,16 @@ impl SyncEngine {
     async fn sync(
         &self,
         lease: &Lease,
-        gate: Gate,
+        stop: &CancellationToken,
         opening: &Opening,
         rows: Result<CrmRows, crm::Error>,
         progress: &mut Progress,
         log: &mut CycleLog<'_>,
     ) -> Result<(), CycleError> {
+        let gate = Gate {
+            stop: stop.clone(),
+            lease_until: lease.valid_until(),
+        };
         // The key is read in quiet cycles, too: one that cannot be read is an error at once.
         let wazzup = self.wazzup.session(gate)?;
         let rows = rows?;

@@ -7,7 +7,7 @@ use crate::{
     delivery::{Change, Delivery, Interruption, Report},
     employee::EmployeeId,
     plan::{Operation, Plan, RemoteList, StayReason},
-    state::{AccountProof, Counts, CycleFailure, CycleOutcome, Finished},
+    state::{AccountProof, Counts, CycleOutcome, Finished},
 };
 
 /// What is left of a cycle, wherever it failed.
@@ -58,10 +58,7 @@ impl Progress {
         });
         let finished = Finished {
             outcome,
-            error: error.map(|error| CycleFailure {
-                kind: error.kind(),
-                message: error.to_string(),
-            }),
+            error: error.map(CycleError::to_keep),
             counts,
             requests: report.requests,
             added: report.count(&[Change::Add]),

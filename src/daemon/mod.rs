@@ -85,7 +85,7 @@ pub fn stop_signal() -> std::io::Result<CancellationToken> {
 pub async fn run(engine: &SyncEngine, schedule: Schedule, mut listener: Listener, stop: &CancellationToken) {
     let holder = holder();
     events::daemon_started(crate::VERSION, &holder.name);
-    let mut memory = Memory::new(true);
+    let mut memory = Memory::default();
     while !stop.is_cancelled() {
         memory.list_at_start = true;
         let Some(lease) = wait_for_lease(engine, schedule.lease, &holder, &mut memory, stop).await else {
@@ -100,15 +100,13 @@ pub async fn run(engine: &SyncEngine, schedule: Schedule, mut listener: Listener
 }
 
 async fn lead(engine: &SyncEngine, schedule: Schedule, listener: &mut Listener, tenure: &Tenure, memory: &mut Memory) {
-    while !tenure.over().is_cancelled() {
+    while !tenure.over.is_cancelled() {
         let next_cycle = Instant::now() + jittered(schedule.every);
-        let report = finish_in_time(engine.run_cycle(tenure.lease(), tenure.gate(), memory), tenure.over());
-        match report.await {
-            // Whatever it left in flight is recorded in the journal.
+        match run_cycle(engine, tenure, memory).await {
             None => return,
             Some(report) if report.lost_lease => {
                 // Unless the renewal noticed it first.
-                if !tenure.over().is_cancelled() {
+                if !tenure.over.is_cancelled() {
                     events::lease_lost();
                 }
                 return;
@@ -118,12 +116,17 @@ async fn lead(engine: &SyncEngine, schedule: Schedule, listener: &mut Listener, 
         tokio::select! {
             () = sleep_until(next_cycle) => {}
             () = listener.notified() => {
-                tokio::select! { () = sleep(BURST) => {}, () = tenure.over().cancelled() => {} }
+                tokio::select! { () = sleep(BURST) => {}, () = tenure.over.cancelled() => {} }
                 listener.forget();
             }
-            () = tenure.over().cancelled() => {}
+            () = tenure.over.cancelled() => {}
         }
     }
+}
+
+/// Runs one cycle; `None` if it does not end in time. Whatever it left in flight is recorded in the journal.
+async fn run_cycle(engine: &SyncEngine, tenure: &Tenure, memory: &mut Memory) -> Option<CycleReport> {
+    finish_in_time(engine.run_cycle(&tenure.lease, &tenure.over, memory), &tenure.over).await
 }
 
 /// Runs `work` and gives the lease up afterwards, even if `work` panics.
@@ -154,14 +157,8 @@ pub async fn once(engine: &SyncEngine, lease: Duration, stop: &CancellationToken
         Acquired::Ours(lease) => Tenure::begin(engine.state.clone(), lease, stop),
         Acquired::HeldBy { holder, expires_in } => return Ok(Once::HeldBy(holder, expires_in)),
     };
-    let mut memory = Memory::new(false);
-    let cycle = async |tenure: &Tenure| {
-        finish_in_time(
-            engine.run_cycle(tenure.lease(), tenure.gate(), &mut memory),
-            tenure.over(),
-        )
-        .await
-    };
+    let mut memory = Memory::default();
+    let cycle = async |tenure: &Tenure| run_cycle(engine, tenure, &mut memory).await;
     match within(tenure, cycle).await {
         Some(report) => Ok(Once::Done(report)),
         None if stop.is_cancelled() => Ok(Once::Interrupted),

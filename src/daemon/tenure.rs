@@ -9,7 +9,6 @@ use tracing::Instrument as _;
 use crate::{
     events,
     state::{Error, Lease, State},
-    wazzup::Gate,
 };
 
 const GIVE_UP_LIMIT: Duration = Duration::from_secs(1);
@@ -19,8 +18,9 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Tenure {
     state: State,
-    lease: Arc<Lease>,
-    over: CancellationToken,
+    pub(super) lease: Arc<Lease>,
+    /// Cancelled when the process is to stop, and when the lease is lost.
+    pub(super) over: CancellationToken,
     keeper: AbortOnDropHandle<()>,
 }
 
@@ -36,22 +36,6 @@ impl Tenure {
             over,
             keeper: AbortOnDropHandle::new(tokio::spawn(keeper.in_current_span())),
         }
-    }
-
-    pub(super) fn lease(&self) -> &Lease {
-        &self.lease
-    }
-
-    pub(super) fn gate(&self) -> Gate {
-        Gate {
-            stop: self.over.clone(),
-            lease_until: self.lease.valid_until(),
-        }
-    }
-
-    /// Cancelled when the process is to stop, and when the lease is lost.
-    pub(super) fn over(&self) -> &CancellationToken {
-        &self.over
     }
 
     /// Gives the lease up if the database answers; otherwise it expires by itself.

@@ -12,7 +12,7 @@ use std::num::NonZeroU64;
 
 pub use names::NameKey;
 pub use phone::{KnownPhones, PhoneReader, Spelling};
-pub use roster::{RejectedRow, Roster, RosterEntry, Row, RowProblem};
+pub use roster::{Roster, RosterEntry, Row, RowProblem};
 
 use derive_more::{Debug, Display};
 use serde::{Serialize, Serializer};

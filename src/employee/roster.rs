@@ -1,6 +1,9 @@
 //! The CRM's table after reading: who should be in Wazzup, and which rows cannot be taken.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use serde::Serialize;
 use strum::{AsRefStr, Display, EnumIter, EnumString};
@@ -62,51 +65,60 @@ pub struct RosterEntry {
     pub has_unreadable_phone: bool,
 }
 
-/// An id whose rows cannot be taken. Its user in Wazzup, if there is one, stays as it is.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
-pub struct RejectedRow {
-    /// The id; one of over 1,000 bytes is shortened to its beginning and a hash.
-    pub id: Box<str>,
-    #[serde(rename = "code")]
-    pub problem: RowProblem,
-}
-
-/// Whom the CRM wants in Wazzup. Both lists are sorted by id and have each id once; no id is in both.
+/// Whom the CRM wants in Wazzup. No id is in both lists.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Roster {
+    /// Sorted by id, each id once.
     pub entries: Vec<RosterEntry>,
-    /// The others.
-    pub rejected: Vec<RejectedRow>,
+    /// The ids whose rows cannot be taken; one of over 1,000 bytes is shortened to its beginning and a hash. Their users in
+    /// Wazzup, if there are any, stay as they are.
+    pub rejected: BTreeMap<Box<str>, RowProblem>,
     pub missing_ids: usize,
 }
 
 impl Roster {
     /// Whom the rows name; their phones are read with `phones`.
     pub fn from_rows<'a>(rows: impl IntoIterator<Item = Row<'a>>, phones: &PhoneReader) -> Self {
-        let mut roster = Self::default();
-        let mut parsed_rows = Vec::new();
+        let mut entries = Vec::new();
+        let mut rejected: BTreeMap<Box<str>, RowProblem> = BTreeMap::new();
+        let mut missing_ids = 0;
         for row in rows {
-            match row.id.filter(|id| !id.trim().is_empty()) {
-                Some(id) => parsed_rows.push(parse(id, row, phones)),
-                None => roster.missing_ids += 1,
+            let Some(id) = row.id.filter(|id| !id.trim().is_empty()) else {
+                missing_ids += 1;
+                continue;
+            };
+            match parse(id, row, phones) {
+                Ok(entry) => entries.push(entry),
+                Err(problem) => {
+                    let known = rejected.entry(shortened(id)).or_insert(problem);
+                    if *known != problem {
+                        *known = RowProblem::DuplicateId;
+                    }
+                }
             }
         }
-        parsed_rows.sort_by(|one, other| id_of(one).cmp(id_of(other)));
-        // Rows of one id that say the same are one; differing ones are all rejected.
-        parsed_rows.dedup_by(|next, kept| {
-            let is_same_id = id_of(next) == id_of(kept);
-            if is_same_id && !are_alike(next, kept) {
-                *kept = rejected(id_of(next), RowProblem::DuplicateId);
+        // Rows of one id that mean the same are one; differing ones are all rejected.
+        entries.sort_by(|one, other| one.employee.id.cmp(&other.employee.id));
+        entries.dedup_by(|next, kept| {
+            let id = &kept.employee.id;
+            let is_same_id = next.employee.id == *id;
+            if is_same_id && meaning(next) != meaning(kept) {
+                rejected.insert(id.as_str().into(), RowProblem::DuplicateId);
             }
             is_same_id
         });
-        for parsed in parsed_rows {
-            match parsed {
-                Ok(entry) => roster.entries.push(entry),
-                Err(row) => roster.rejected.push(row),
+        entries.retain(|entry| match rejected.get_mut(entry.employee.id.as_str()) {
+            Some(problem) => {
+                *problem = RowProblem::DuplicateId;
+                false
             }
+            None => true,
+        });
+        Self {
+            entries,
+            rejected,
+            missing_ids,
         }
-        roster
     }
 
     /// How many distinct ids the CRM wants in Wazzup, rejected ones included.
@@ -126,26 +138,15 @@ impl Roster {
         found.ok().map(|index| &self.entries[index])
     }
 
-    /// Whether `id` has rows that cannot be taken.
-    pub fn is_rejected(&self, id: &str) -> bool {
-        self.rejected.binary_search_by(|row| (*row.id).cmp(id)).is_ok()
-    }
-
     /// Whether the CRM names `id`, with a valid row or with one that cannot be taken.
     pub fn names(&self, id: &str) -> bool {
-        self.get(id).is_some() || self.is_rejected(id)
+        self.get(id).is_some() || self.rejected.contains_key(id)
     }
 }
 
-type ParsedRow = Result<RosterEntry, RejectedRow>;
-
-fn parse(id: &str, row: Row<'_>, phones: &PhoneReader) -> ParsedRow {
-    let Some(employee_id) = EmployeeId::parse(id) else {
-        return rejected(id, RowProblem::InvalidId);
-    };
-    let Some(name) = FullName::parse(row.name.unwrap_or_default()) else {
-        return rejected(id, RowProblem::InvalidName);
-    };
+fn parse(id: &str, row: Row<'_>, phones: &PhoneReader) -> Result<RosterEntry, RowProblem> {
+    let id = EmployeeId::parse(id).ok_or(RowProblem::InvalidId)?;
+    let name = FullName::parse(row.name.unwrap_or_default()).ok_or(RowProblem::InvalidName)?;
     let reading = phones.read(row.phone.unwrap_or_default());
     let has_unreadable_phone = reading.is_err();
     let (phone, phone_spelling) = match reading {
@@ -154,37 +155,15 @@ fn parse(id: &str, row: Row<'_>, phones: &PhoneReader) -> ParsedRow {
         Err(spelling) => (None, spelling),
     };
     Ok(RosterEntry {
-        employee: Employee {
-            id: employee_id,
-            name,
-            phone,
-        },
+        employee: Employee { id, name, phone },
         phone_spelling,
         has_unreadable_phone,
     })
 }
 
-fn rejected(id: &str, problem: RowProblem) -> ParsedRow {
-    let id = shortened(id);
-    Err(RejectedRow { id, problem })
-}
-
-fn id_of(row: &ParsedRow) -> &str {
-    match row {
-        Ok(entry) => entry.employee.id.as_str(),
-        Err(row) => &row.id,
-    }
-}
-
-/// Whether two rows of one id say the same. Phones that cannot be read may be spelled in different ways.
-fn are_alike(one: &ParsedRow, other: &ParsedRow) -> bool {
-    match (one, other) {
-        (Ok(one), Ok(other)) => {
-            one.employee == other.employee && one.has_unreadable_phone == other.has_unreadable_phone
-        }
-        (Err(one), Err(other)) => one == other,
-        _ => false,
-    }
+/// In what the rows of one id have to be alike. Their phones may be spelled in different ways.
+fn meaning(entry: &RosterEntry) -> (&Employee, bool) {
+    (&entry.employee, entry.has_unreadable_phone)
 }
 
 /// An id that is too long for an employee may be too long for an index of the state as well.
@@ -212,7 +191,7 @@ mod tests {
         roster
             .rejected
             .iter()
-            .map(|row| (&*row.id, row.problem.as_ref()))
+            .map(|(id, problem)| (&**id, problem.as_ref()))
             .collect()
     }
 
@@ -264,7 +243,7 @@ mod tests {
     fn a_rejected_row_is_named_by_the_crm_all_the_same() {
         let some = roster(&[(Some("1"), Some("Anna"), None), (Some("2"), Some(""), None)]);
         assert!(some.names("1") && some.names("2") && !some.names("3"));
-        assert!(!some.is_rejected("1") && some.is_rejected("2"));
+        assert!(!some.rejected.contains_key("1") && some.rejected.contains_key("2"));
         assert!(!some.is_empty() && !roster(&[(Some("2"), Some(""), None)]).is_empty());
         // A row without id names nobody.
         assert!(roster(&[(None, Some("Anna"), None)]).is_empty());
@@ -323,7 +302,7 @@ mod tests {
         let (one, two) = ("x".repeat(5_000), format!("{}y", "x".repeat(4_999)));
         let roster = roster(&[(Some(&one), Some("A"), None), (Some(&two), Some("A"), None)]);
         assert_eq!(roster.rejected.len(), 2);
-        assert!(roster.rejected.iter().all(|row| row.id.len() < 300));
+        assert!(roster.rejected.keys().all(|id| id.len() < 300));
         let longest_kept = "x".repeat(1_000);
         assert_eq!(&*shortened(&longest_kept), longest_kept);
     }

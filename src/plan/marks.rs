@@ -12,8 +12,8 @@ fn failures_in_crm(input: Input<'_>, wishes: &[Wish<'_>]) -> Failures {
         let key = FailureKey::new(id, operation);
         failures.insert(key.clone(), Failure::in_crm(key, problem, spelling));
     };
-    for row in &input.roster.rejected {
-        add(&row.id, Operation::Upsert, row.problem, None);
+    for (id, problem) in &input.roster.rejected {
+        add(id, Operation::Upsert, *problem, None);
     }
     for wish in wishes {
         let Some(problem) = wish.phone.problem else { continue };

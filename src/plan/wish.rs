@@ -64,8 +64,8 @@ impl<'a> Wish<'a> {
             let id = &entry.employee.id;
             wishes.push(Self::new(id, Some(entry), input.snapshot.users.get(id)));
         }
-        for row in &input.roster.rejected {
-            if let Some((id, user)) = input.snapshot.users.get_key_value(&*row.id)
+        for rejected_id in input.roster.rejected.keys() {
+            if let Some((id, user)) = input.snapshot.users.get_key_value(&**rejected_id)
                 && user.acknowledged.is_some()
             {
                 wishes.push(Self::new(id, None, Some(user)));

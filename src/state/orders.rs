@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Error, State, Transaction, marks::hold_row};
-use crate::plan::{Approval, Hold, HoldKey, Holds, LostContent, LostEntry, Snapshot};
+use crate::plan::{Approval, HoldKey, Holds, LostContent, LostEntry, Snapshot};
 
 pub(super) struct Order {
     id: i64,
@@ -146,7 +146,7 @@ impl Transaction<'_> {
 /// What `approve` and `retry` do. The next cycle takes the orders; no lease is needed.
 impl State {
     /// Approves exactly these holds.
-    pub async fn order_approvals(&self, holds: &[(&HoldKey, &Hold)], given_by: &str) -> Result<(), Error> {
+    pub async fn order_approvals(&self, holds: &Holds, given_by: &str) -> Result<(), Error> {
         let rows: Value = holds.iter().map(|(key, hold)| hold_row(key, hold)).collect();
         self.transaction("ordering approvals", async |tx| {
             tx.run(sqlx::query!(

@@ -16,11 +16,11 @@ pub struct Overview {
     #[serde(flatten)]
     pub account: Account,
     /// Users whom Wazzup acknowledged to us.
-    pub managed: u64,
+    pub managed: usize,
     /// Those of them who left the CRM and are not held.
-    pub leaving: u64,
+    pub leaving: usize,
     /// Users in a request whose answer is outstanding, or was lost and is not settled yet.
-    pub unsettled: u64,
+    pub unsettled: usize,
     /// The open failures, by id. Those that waiting orders retry are due now.
     pub failing: Vec<OpenFailure>,
     /// The open holds, approved ones included. An approval that the next cycle will take counts as given.
@@ -62,7 +62,7 @@ impl State {
             });
             let mut snapshot = tx.load_snapshot(Contents::ALL, account.facts.clone()).await?;
             let mut overview = Overview {
-                unsettled: snapshot.lost.len() as u64,
+                unsettled: snapshot.lost.len(),
                 account,
                 added_lately: tx.list_added_lately().await?,
                 recent_cycles: tx.list_cycles(cycles).await?,
@@ -109,13 +109,13 @@ impl Transaction<'_> {
 impl Overview {
     fn count_users(&mut self, snapshot: &Snapshot) {
         let managed = snapshot.users.iter().filter(|(_, user)| user.acknowledged.is_some());
-        self.managed = managed.clone().count() as u64;
+        self.managed = managed.clone().count();
         let is_held = |id: &EmployeeId| {
             let hold = HoldKey::new(HoldKind::Remove, id.as_str());
             let hold = snapshot.holds.get(&hold);
             hold.is_some_and(|hold| hold.approved.is_none())
         };
         let leaving = managed.filter(|(id, user)| user.absent_since.is_some() && !is_held(id));
-        self.leaving = leaving.count() as u64;
+        self.leaving = leaving.count();
     }
 }

@@ -182,6 +182,29 @@ async fn once_ends_with_a_sentence() {
     app.settled().await;
 }
 
+#[tokio::test]
+async fn once_says_that_the_end_of_the_cycle_could_not_be_recorded() {
+    let mut app = App::synced(3).await;
+    app.state_sql(
+        "CREATE FUNCTION wazzup_sync.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not today'; END $$; \
+         CREATE TRIGGER refuse BEFORE UPDATE OF last_outcome ON wazzup_sync.accounts \
+         FOR EACH ROW EXECUTE FUNCTION wazzup_sync.refuse()",
+    )
+    .await;
+    app.unset("log.format");
+    let screen = app.on_terminal(80, &["once"]).ended().await;
+    assert_eq!(screen.code, 1, "{screen}");
+    let words = screen.words();
+    assert!(
+        words.contains("The cycle failed: the state database refuses"),
+        "{screen}"
+    );
+    assert!(!words.contains("in sync."), "{screen}");
+    app.state_sql("DROP FUNCTION wazzup_sync.refuse() CASCADE").await;
+    app.set("log.format", "json");
+    app.settled().await;
+}
+
 const RED: &str = "\u{1b}[31m";
 const GREEN: &str = "\u{1b}[32m";
 const YELLOW: &str = "\u{1b}[33m";

@@ -12,7 +12,7 @@ use super::{
     Context, Exit, Format,
     holds::grouped,
     page::{Advice, Mark, Page},
-    plan::{PlanView, read_list},
+    plan::PlanView,
     setup,
     text::counted,
 };
@@ -44,8 +44,7 @@ fn in_snake_case<S: Serializer>(label: &str, serializer: S) -> Result<S::Ok, S::
 }
 
 pub(super) async fn check(context: &Context, format: Format) -> anyhow::Result<Exit> {
-    let config = &context.config;
-    let engine = setup::engine(config);
+    let Context { config, engine, .. } = context;
     let mut report = Report::default();
     files::report(&mut report, context);
     databases::report_urls(&mut report, config);
@@ -55,15 +54,10 @@ pub(super) async fn check(context: &Context, format: Format) -> anyhow::Result<E
         databases::check_state(config, &engine.state),
         ask_wazzup(&engine.wazzup)
     );
-    let mut view = None;
-    if let (Some(rows), Some(peek)) = (rows, peek) {
-        let roster = rows.roster(&engine.phone_reader.knowing(peek.snapshot.known_phones()));
-        let asked = match wazzup {
-            Ok(()) => Some(read_list(&engine, &roster, &peek).await),
-            Err(_) => None,
-        };
-        view = Some(PlanView::new(context, roster, peek, asked));
-    }
+    let view = match (rows, peek) {
+        (Some(rows), Some(peek)) => Some(PlanView::read(context, &rows, peek, wazzup.is_ok()).await),
+        _ => None,
+    };
     report.items.extend(crm.items);
     if let Some(view) = &view {
         databases::report_rows(&mut report, context, &view.plan);

@@ -48,8 +48,10 @@ impl Files {
             self.key()
         );
         fs::write(self.path(), text).unwrap();
+        let config = Config::load(&self.path(), []).unwrap();
         Context {
-            config: Config::load(&self.path(), []).unwrap(),
+            engine: setup::engine(&config),
+            config,
             config_path: self.path(),
             invocation: Invocation::default(),
         }

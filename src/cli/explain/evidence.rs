@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use anyhow::bail;
+
 use super::{
     super::{
         Context,
@@ -17,7 +19,7 @@ use crate::{
     employee::{EmployeeId, Roster, RowProblem},
     plan::{OpenFailure, Snapshot},
     state::{self, HistoryEntry, Peek},
-    wazzup::{Error as WazzupError, Session},
+    wazzup::RemoteUser,
 };
 
 /// How many changes of the history are read.
@@ -27,16 +29,22 @@ const HISTORY: u32 = 10;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) async fn gather(context: &Context, id: &str) -> Findings {
-    let engine = setup::engine(&context.config);
-    let (crm, state, (mut wazzup, fingerprint)) =
-        tokio::join!(ask_crm(&engine, id), ask_state(&engine, id), ask_wazzup(&engine, id));
+    let engine = &context.engine;
+    let (crm, state, wazzup) = tokio::join!(ask_crm(engine, id), ask_state(engine, id), ask_wazzup(engine, id));
     let (crm, crm_error) = split(crm);
     let (state, state_error) = split(state);
     let (peek, history) = state.unwrap_or_default();
-    let known_fingerprint = &peek.snapshot.account.fingerprint;
-    if known_fingerprint.is_some() && fingerprint.is_some() && *known_fingerprint != fingerprint {
-        wazzup = unknown(&"the key or wazzup.base_url has changed, so this may be another account; `check` says more");
-    }
+    let known_fingerprint = peek.snapshot.account.fingerprint.as_ref();
+    let wazzup = match wazzup {
+        Ok((_, fingerprint)) if known_fingerprint.is_some_and(|known| *known != fingerprint) => Live::Unknown {
+            reason: "the key or wazzup.base_url has changed, so this may be another account; `check` says more".into(),
+        },
+        Ok((Some(user), _)) => Live::There(user),
+        Ok((None, _)) => Live::Absent,
+        Err(error) => Live::Unknown {
+            reason: error.to_string(),
+        },
+    };
     let (all_rows, rows) = crm.unwrap_or_default();
     let roster = all_rows.roster(&engine.phone_reader.knowing(peek.snapshot.known_phones()));
     let crm = InCrm::new(id, rows, &roster, &peek.snapshot);
@@ -45,15 +53,15 @@ pub(super) async fn gather(context: &Context, id: &str) -> Findings {
     if let Live::There(user) = &wazzup {
         list.add_look_up(id, Some(user.name.clone()));
     }
-    let mut view = PlanView::new(context, roster, peek, Some(Ok(list)));
-    // What the next cycle will hold, and find wrong in the CRM's rows, is told as if a cycle had found it already.
+    let mut view = PlanView::new(context, roster, peek, list);
     if crm_error.is_none() && state_error.is_none() {
-        view.snapshot.holds.clone_from(&view.plan.holds);
-    }
-    let failures = &mut view.snapshot.failures;
-    for (key, failure) in &view.plan.open_failures {
-        let known = failures.entry(key.clone());
-        known.or_insert_with(|| OpenFailure::new(failure.clone(), view.now));
+        // What the next cycle will hold, and find wrong in the CRM's rows, is told as if a cycle had found it already.
+        let snapshot = &mut view.snapshot;
+        snapshot.holds.clone_from(&view.plan.holds);
+        for (key, failure) in &view.plan.open_failures {
+            let known = snapshot.failures.entry(key.clone());
+            known.or_insert_with(|| OpenFailure::new(failure.clone(), view.now));
+        }
     }
     Findings {
         id: id.to_owned(),
@@ -89,35 +97,22 @@ async fn ask_state(engine: &SyncEngine, id: &str) -> Result<(Peek, Vec<HistoryEn
 }
 
 /// What Wazzup says, and the fingerprint of the key and address with which it was asked.
-async fn ask_wazzup(engine: &SyncEngine, id: &str) -> (Live, Option<String>) {
-    match engine.wazzup.session(setup::gate()) {
-        Ok(session) => (look_up(&session, id).await, Some(session.fingerprint.clone())),
-        Err(error) => (unknown(&error), None),
-    }
-}
-
-async fn look_up(session: &Session<'_>, id: &str) -> Live {
-    let id = match EmployeeId::parse(id) {
-        Some(id) if id.has_own_url() => id,
-        _ => return unknown(&"not asked: no URL can name this id; only Wazzup's list would show the user"),
+async fn ask_wazzup(engine: &SyncEngine, id: &str) -> anyhow::Result<(Option<RemoteUser>, String)> {
+    let Some(id) = EmployeeId::parse(id).filter(EmployeeId::has_own_url) else {
+        bail!("not asked: no URL can name this id; only Wazzup's list would show the user");
     };
+    let session = engine.wazzup.session(setup::gate())?;
     let answer = async {
-        let Some(user) = session.user(&id).await? else {
+        let user = session.user(&id).await?;
+        if user.is_none() {
             // Under a wrong address, everything is answered with 404.
             session.confirm_usable().await?;
-            return Ok(Live::Absent);
-        };
-        Ok::<_, WazzupError>(Live::There(user))
+        }
+        anyhow::Ok(user)
     };
     match tokio::time::timeout(PATIENCE, answer).await {
-        Ok(live) => live.unwrap_or_else(|error| unknown(&error)),
-        Err(_) => unknown(&format!("no answer within {} s", PATIENCE.as_secs())),
-    }
-}
-
-fn unknown(reason: &impl ToString) -> Live {
-    Live::Unknown {
-        reason: reason.to_string(),
+        Ok(user) => Ok((user?, session.fingerprint)),
+        Err(_) => bail!("no answer within {} s", PATIENCE.as_secs()),
     }
 }
 
@@ -128,14 +123,11 @@ impl InCrm {
         let mut similar_ids: Vec<String> = others.into_iter().filter_map(|row| row.id).collect();
         sort_ids(&mut similar_ids);
         similar_ids.dedup();
-        let rejected = roster.rejected.iter().find(|row| *row.id == *id);
+        let rejected = roster.rejected.get(id).copied();
         // The roster keeps an endless id shortened.
         let is_id_invalid = !rows.is_empty() && EmployeeId::parse(id).is_none();
         Self {
-            rejected: match rejected {
-                Some(row) => Some(row.problem),
-                None => is_id_invalid.then_some(RowProblem::InvalidId),
-            },
+            rejected: rejected.or(is_id_invalid.then_some(RowProblem::InvalidId)),
             same_phone: others_with_phone(roster, snapshot, id),
             missing_ids: roster.missing_ids,
             rows,

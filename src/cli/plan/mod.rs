@@ -5,10 +5,12 @@ mod answer;
 #[cfg(test)]
 pub(super) mod tests;
 
+use anyhow::bail;
 use jiff::Timestamp;
 
 use super::{Context, Exit, Format, invocation::Invocation, page, setup};
 use crate::{
+    crm::CrmRows,
     cycle::SyncEngine,
     employee::Roster,
     plan::{Coverage, HoldKey, HoldKind, Plan, Policy, RemoteList, Snapshot},
@@ -31,16 +33,9 @@ pub(super) struct PlanView {
 }
 
 pub(super) async fn plan(context: &Context, offline: bool, exit_code: bool, format: Format) -> anyhow::Result<Exit> {
-    let engine = setup::engine(&context.config);
-    let peek = engine.state.peek().await?;
-    let rows = engine.crm.read().await?;
-    let roster = rows.roster(&engine.phone_reader.knowing(peek.snapshot.known_phones()));
-    let asked = if offline {
-        None
-    } else {
-        Some(read_list(&engine, &roster, &peek).await)
-    };
-    let view = PlanView::new(context, roster, peek, asked);
+    let peek = context.engine.state.peek().await?;
+    let rows = context.engine.crm.read().await?;
+    let view = PlanView::read(context, &rows, peek, !offline).await;
     if let Some(problem) = &view.list_problem {
         page::note(problem)?;
     }
@@ -53,18 +48,14 @@ pub(super) async fn plan(context: &Context, offline: bool, exit_code: bool, form
     })
 }
 
-/// Wazzup's list, with answers to what the plan has to ask. `Err` says why there is none.
-pub(super) async fn read_list(engine: &SyncEngine, roster: &Roster, peek: &Peek) -> Result<RemoteList, String> {
-    let session = engine
-        .wazzup
-        .session(setup::gate())
-        .map_err(|error| error.to_string())?;
-    let answered = engine
+/// Wazzup's list, with answers to what the plan has to ask. The error says why there is none.
+async fn read_list(engine: &SyncEngine, roster: &Roster, peek: &Peek) -> anyhow::Result<RemoteList> {
+    let session = engine.wazzup.session(setup::gate())?;
+    let (_, mut list) = engine
         .plan_with_answers(roster, &peek.snapshot, &session, true, peek.now)
-        .await;
-    let (_, mut list) = answered.map_err(|error| error.to_string())?;
+        .await?;
     if let Coverage::Unavailable(reason) = list.coverage() {
-        return Err(reason.clone());
+        bail!(reason.clone());
     }
     // Only a cycle in which the list is due tries more additions than there are known to be seats.
     let account = peek.account.as_ref();
@@ -87,39 +78,39 @@ pub(super) fn assumed_list(roster: &Roster, snapshot: &Snapshot) -> RemoteList {
 }
 
 impl PlanView {
-    /// What the next cycle would do with what was read already. `asked` is what came of asking for Wazzup's list.
-    pub(super) fn new(
-        context: &Context,
-        roster: Roster,
-        peek: Peek,
-        asked: Option<Result<RemoteList, String>>,
-    ) -> Self {
-        let snapshot = peek.snapshot;
-        let (list, list_problem) = match asked {
-            Some(Ok(list)) => {
-                let problem = match list.coverage() {
-                    Coverage::Incomplete(reason) => Some(format!(
-                        "Wazzup's list may not be complete, so nobody counts as missing: {reason}"
-                    )),
-                    _ => None,
-                };
-                (list, problem)
+    /// What the next cycle would do with the CRM's `rows`, with Wazzup's own list if `asks_wazzup` and it can be had.
+    pub(super) async fn read(context: &Context, rows: &CrmRows, peek: Peek, asks_wazzup: bool) -> Self {
+        let engine = &context.engine;
+        let roster = rows.roster(&engine.phone_reader.knowing(peek.snapshot.known_phones()));
+        let mut list = assumed_list(&roster, &peek.snapshot);
+        let mut list_problem = None;
+        if asks_wazzup {
+            match read_list(engine, &roster, &peek).await {
+                Ok(read) => list = read,
+                Err(reason) => list_problem = Some(format!("this plan is made without Wazzup's list: {reason}")),
             }
-            Some(Err(reason)) => {
-                let problem = format!("this plan is made without Wazzup's list: {reason}");
-                (assumed_list(&roster, &snapshot), Some(problem))
-            }
-            None => (assumed_list(&roster, &snapshot), None),
-        };
-        let policy = context.config.policy;
+        }
+        if let Coverage::Incomplete(reason) = list.coverage() {
+            let problem = format!("Wazzup's list may not be complete, so nobody counts as missing: {reason}");
+            list_problem = Some(problem);
+        }
         Self {
-            plan: Plan::between(&roster, &snapshot, &list, &policy, peek.now),
+            list_problem,
+            ..Self::new(context, roster, peek, list)
+        }
+    }
+
+    /// The same with what was read already.
+    pub(super) fn new(context: &Context, roster: Roster, peek: Peek, list: RemoteList) -> Self {
+        let policy = context.engine.policy;
+        Self {
+            plan: Plan::between(&roster, &peek.snapshot, &list, &policy, peek.now),
             roster,
-            snapshot,
+            snapshot: peek.snapshot,
             policy,
             now: peek.now,
             list,
-            list_problem,
+            list_problem: None,
             invocation: context.invocation.clone(),
         }
     }

@@ -14,7 +14,6 @@ use super::{
     invocation::Invocation,
     page::{Advice, Mark, Page},
     plan::advice::{missing_ids, unknown_account},
-    setup,
     text::{ago, counted, in_words, listed_ids, until},
 };
 use crate::{
@@ -37,7 +36,7 @@ struct StatusView<'o> {
 }
 
 pub(super) async fn status(context: &Context, format: Format) -> anyhow::Result<Exit> {
-    let state = setup::state(&context.config);
+    let state = &context.engine.state;
     let mut overview = Overview::default();
     let mut other_accounts = Vec::new();
     if state.is_there().await? {
@@ -51,7 +50,7 @@ pub(super) async fn status(context: &Context, format: Format) -> anyhow::Result<
         account: &context.config.account,
         other_accounts,
         overview: &overview,
-        unhealthy_after: context.config.unhealthy_after,
+        unhealthy_after: context.engine.unhealthy_after,
         invocation: &context.invocation,
     };
     format.print(&view.json(), |page| view.write(page))?;
@@ -182,9 +181,8 @@ impl StatusView<'_> {
 
     fn write_holds(&self, page: &mut Page) {
         let now = self.overview.account.now;
-        let managed = usize::try_from(self.overview.managed).unwrap_or(usize::MAX);
         for group in grouped(&self.overview.holds) {
-            page.advice("held", &group.advice(managed, self.invocation, now));
+            page.advice("held", &group.advice(self.overview.managed, self.invocation, now));
             page.line("", &listed_ids(group.ids()));
         }
     }

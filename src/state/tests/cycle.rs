@@ -48,8 +48,10 @@ async fn orders_are_taken_by_the_next_cycle() {
     fixture.finish(cycle, &end, KEEP).await;
 
     // What is approved is the take-over for another row.
-    let (shown_update, shown_takeover) = (hold("Anne", None), hold("Boris", None));
-    let approvals = [(&update, &shown_update), (&takeover, &shown_takeover)];
+    let approvals = Holds::from([
+        (update.clone(), hold("Anne", None)),
+        (takeover.clone(), hold("Boris", None)),
+    ]);
     let ordered = fixture.state.order_approvals(&approvals, "olga@office");
     ordered.await.expect("ordered");
     let ids = ["1", "2", "3", "4"].map(str::to_owned);

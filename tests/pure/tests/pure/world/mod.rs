@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use pure_core::{
     delivery::{Answer, Interruption, Loss, RefusalCode, Request},
-    employee::{Employee, EmployeeId, FullName, Phone, RejectedRow, Roster, RosterEntry, RowProblem, Spelling},
+    employee::{Employee, EmployeeId, FullName, Phone, Roster, RosterEntry, RowProblem, Spelling},
     plan::{HoldKey, HoldKind, Limit, Policy},
 };
 
@@ -71,10 +71,7 @@ impl Crm {
             });
         }
         for id in &self.rejected {
-            roster.rejected.push(RejectedRow {
-                id: id.as_str().into(),
-                problem: RowProblem::InvalidName,
-            });
+            roster.rejected.insert(id.as_str().into(), RowProblem::InvalidName);
         }
         roster
     }

@@ -189,7 +189,7 @@ fn is_there(cycle: &RunningCycle, id: &EmployeeId) -> bool {
     let user = cycle.snapshot.users.get(id);
     let is_acknowledged = user.is_some_and(|user| user.acknowledged.is_some());
     let is_forgotten = cycle.plan.marks.forgotten.contains(id);
-    if is_forgotten || !is_acknowledged && cycle.roster.is_rejected(id.as_str()) {
+    if is_forgotten || !is_acknowledged && cycle.roster.rejected.contains_key(id.as_str()) {
         return false;
     }
     is_acknowledged || is_of_lost_creation(cycle, id)
