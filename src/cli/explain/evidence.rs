@@ -31,8 +31,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) async fn gather(context: &Context, id: &str) -> Findings {
     let engine = &context.engine;
     let (crm, state, wazzup) = tokio::join!(ask_crm(engine, id), ask_state(engine, id), ask_wazzup(engine, id));
-    let (crm, crm_error) = split(crm);
-    let (state, state_error) = split(state);
+    let crm_error = crm.as_ref().err().map(ToString::to_string);
+    let state_error = state.as_ref().err().map(ToString::to_string);
+    let (all_rows, rows) = crm.unwrap_or_default();
     let (peek, history) = state.unwrap_or_default();
     let known_fingerprint = peek.snapshot.account.fingerprint.as_ref();
     let wazzup = match wazzup {
@@ -45,7 +46,6 @@ pub(super) async fn gather(context: &Context, id: &str) -> Findings {
             reason: error.to_string(),
         },
     };
-    let (all_rows, rows) = crm.unwrap_or_default();
     let roster = all_rows.roster(&engine.phone_reader.knowing(peek.snapshot.known_phones()));
     let crm = InCrm::new(id, rows, &roster, &peek.snapshot);
     // As far as it can be told without Wazzup's list.
@@ -71,13 +71,6 @@ pub(super) async fn gather(context: &Context, id: &str) -> Findings {
         wazzup,
         history,
         view,
-    }
-}
-
-fn split<T>(result: Result<T, impl ToString>) -> (Option<T>, Option<String>) {
-    match result {
-        Ok(value) => (Some(value), None),
-        Err(error) => (None, Some(error.to_string())),
     }
 }
 
