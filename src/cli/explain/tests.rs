@@ -49,7 +49,6 @@ fn there(name: &str) -> Live {
     }))
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "one of the ways in which Wazzup answers")]
 fn down() -> Live {
     Err("Wazzup is unavailable: no answer".into())
 }
