@@ -59,17 +59,13 @@ pub(crate) fn init(format: Option<LogFormat>, level: LogLevel) {
         .ok()
         .filter(|directives| !directives.trim().is_empty());
     let (filter, refused) = filter(wanted.as_deref(), level.into());
-    let installed = subscriber(
-        Lines {
-            format,
-            colour,
-            writer: io::stderr,
-        },
-        filter,
-    )
-    .try_init()
-    .is_ok();
-    if let (true, Some(error)) = (installed, refused) {
+    let lines = Lines {
+        format,
+        colour,
+        writer: io::stderr,
+    };
+    let installed = subscriber(lines, filter).try_init();
+    if let (Ok(()), Some(error)) = (installed, refused) {
         tracing::warn!(
             event = "log.filter_refused",
             "RUST_LOG cannot be parsed, so log.level is used: {error}"
@@ -79,12 +75,10 @@ pub(crate) fn init(format: Option<LogFormat>, level: LogLevel) {
 
 /// `directives` if they can be parsed, else `level`, and why.
 fn filter(directives: Option<&str>, level: &str) -> (EnvFilter, Option<ParseError>) {
-    let refused = match directives.map(|directives| EnvFilter::builder().parse(directives)) {
-        Some(Ok(filter)) => return (filter, None),
-        Some(Err(error)) => Some(error),
-        None => None,
-    };
-    (EnvFilter::new(level), refused)
+    match EnvFilter::builder().parse(directives.unwrap_or(level)) {
+        Ok(filter) => (filter, None),
+        Err(error) => (EnvFilter::new(level), Some(error)),
+    }
 }
 
 fn subscriber<W>(lines: Lines<W>, filter: EnvFilter) -> impl Subscriber + Send + Sync

@@ -70,7 +70,7 @@ impl Database {
             let mut transaction = if let Ok(Ok(begun)) = timeout(ALIVE_LIMIT, connection.begin_with(begin())).await {
                 begun
             } else {
-                // It died while it was idle.
+                // It may have died while it was idle.
                 connection = connect(&self.options).await?;
                 connection.begin_with(begin()).await.map_err(Reason::from)?
             };
