@@ -167,7 +167,7 @@ impl<'c> CycleLog<'c> {
             };
             events::batch_delivered(operation, request.entry_count(), step.absent.len());
         }
-        let failed = step.failed.iter();
+        let failed = step.failed.values();
         let newly_failed = failed.filter(|failure| step.newly_failing.contains(&failure.key));
         for ((operation, code), ids) in grouped(newly_failed) {
             events::employee_failing(operation, code, &ids);

@@ -266,7 +266,7 @@ impl Delivery {
             phone,
             spelling: None,
         };
-        self.step.failed.push(failure.clone());
+        self.step.failed.insert(key.clone(), failure.clone());
         if self.report.failing.insert(key.clone(), failure).is_none() {
             self.step.newly_failing.insert(key);
         }

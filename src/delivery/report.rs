@@ -7,7 +7,7 @@ use strum::IntoEnumIterator as _;
 use super::{BatchEntry, Change, Interruption, Loss, Request};
 use crate::{
     employee::EmployeeId,
-    plan::{Failure, FailureKey, Failures, Operation, Plan, PlannedUpsert, Seats, Waiting},
+    plan::{FailureKey, Failures, Operation, Plan, PlannedUpsert, Seats, Waiting},
 };
 
 /// The result of one answer. Recorded in one transaction.
@@ -20,7 +20,7 @@ pub struct Step {
     /// If that was a removal: those who had been gone before.
     pub absent: Vec<EmployeeId>,
     /// What is charged now, also to others whose fate hung on the answer.
-    pub failed: Vec<Failure>,
+    pub failed: Failures,
     /// Those of them that were not open before.
     pub newly_failing: BTreeSet<FailureKey>,
     /// Failures that are over.

@@ -8,11 +8,14 @@ use crate::plan::{Failure, FailureKey, back_off};
 
 impl Transaction<'_> {
     /// The first time stays while the same values are attempted.
-    pub(super) async fn open_failures(&mut self, opened: &[Failure]) -> Result<(), Error> {
-        if opened.is_empty() {
+    pub(super) async fn open_failures<'f>(
+        &mut self,
+        opened: impl IntoIterator<Item = &'f Failure>,
+    ) -> Result<(), Error> {
+        let rows: Vec<Value> = opened.into_iter().map(failure_row).collect();
+        if rows.is_empty() {
             return Ok(());
         }
-        let rows: Value = opened.iter().map(failure_row).collect();
         self.run(sqlx::query!(
             "INSERT INTO failures AS f (account, user_id, operation, local, code, detail, request_id, attempted_name, \
                  attempted_phone, spelling, attempts, first_at, last_at, next_attempt_at) \
@@ -26,7 +29,7 @@ impl Transaction<'_> {
                  first_at = CASE WHEN excluded.attempts > 1 THEN f.first_at ELSE excluded.first_at END, \
                  last_at = excluded.last_at, next_attempt_at = excluded.next_attempt_at",
             self.account,
-            rows
+            json!(rows)
         ))
         .await
     }

@@ -37,7 +37,7 @@ impl State {
         self.under_lease(lease, "recording an answer", async |tx| {
             tx.advance_journal(self, lease, cycle, step, step.next.as_ref()).await?;
             tx.close_failures(&step.recovered).await?;
-            tx.open_failures(&step.failed).await?;
+            tx.open_failures(step.failed.values()).await?;
             if let Some(seats) = step.seats {
                 tx.write_seats(seats).await?;
             }

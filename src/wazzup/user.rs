@@ -2,12 +2,11 @@
 
 use std::collections::HashSet;
 
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use crate::employee::EmployeeId;
 
-#[derive(Serialize)]
 #[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 pub struct RemoteUser {
     pub name: String,

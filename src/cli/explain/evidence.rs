@@ -11,7 +11,7 @@ use super::{
         setup,
         text::sort_ids,
     },
-    Findings, InCrm, Live,
+    Findings, InCrm,
 };
 use crate::{
     crm::{self, CrmRow, CrmRows},
@@ -31,26 +31,23 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) async fn gather(context: &Context, id: &str) -> Findings {
     let engine = &context.engine;
     let (crm, state, wazzup) = tokio::join!(ask_crm(engine, id), ask_state(engine, id), ask_wazzup(engine, id));
-    let (crm, crm_error) = split(crm);
-    let (state, state_error) = split(state);
+    let crm_error = crm.as_ref().err().map(ToString::to_string);
+    let state_error = state.as_ref().err().map(ToString::to_string);
+    let (all_rows, rows) = crm.unwrap_or_default();
     let (peek, history) = state.unwrap_or_default();
     let known_fingerprint = peek.snapshot.account.fingerprint.as_ref();
     let wazzup = match wazzup {
-        Ok((_, fingerprint)) if known_fingerprint.is_some_and(|known| *known != fingerprint) => Live::Unknown {
-            reason: "the key or wazzup.base_url has changed, so this may be another account; `check` says more".into(),
-        },
-        Ok((Some(user), _)) => Live::There(user),
-        Ok((None, _)) => Live::Absent,
-        Err(error) => Live::Unknown {
-            reason: error.to_string(),
-        },
+        Ok((_, fingerprint)) if known_fingerprint.is_some_and(|known| *known != fingerprint) => {
+            Err("the key or wazzup.base_url has changed, so this may be another account; `check` says more".to_owned())
+        }
+        Ok((user, _)) => Ok(user),
+        Err(error) => Err(error.to_string()),
     };
-    let (all_rows, rows) = crm.unwrap_or_default();
     let roster = all_rows.roster(&engine.phone_reader.knowing(peek.snapshot.known_phones()));
     let crm = InCrm::new(id, rows, &roster, &peek.snapshot);
     // As far as it can be told without Wazzup's list.
     let mut list = assumed_list(&roster, &peek.snapshot);
-    if let Live::There(user) = &wazzup {
+    if let Ok(Some(user)) = &wazzup {
         list.add_look_up(id, Some(user.name.clone()));
     }
     let mut view = PlanView::new(context, roster, peek, list);
@@ -71,13 +68,6 @@ pub(super) async fn gather(context: &Context, id: &str) -> Findings {
         wazzup,
         history,
         view,
-    }
-}
-
-fn split<T>(result: Result<T, impl ToString>) -> (Option<T>, Option<String>) {
-    match result {
-        Ok(value) => (Some(value), None),
-        Err(error) => (None, Some(error.to_string())),
     }
 }
 

@@ -29,7 +29,8 @@ struct Findings {
     crm: InCrm,
     crm_error: Option<String>,
     state_error: Option<String>,
-    wazzup: Live,
+    /// The user in Wazzup, if there is one; or why Wazzup does not say.
+    wazzup: Result<Option<RemoteUser>, String>,
     /// Newest first.
     history: Vec<HistoryEntry>,
     /// The CRM and the state, as far as they can be read, and what the next cycle does if both can.
@@ -47,17 +48,6 @@ struct InCrm {
     /// Who else has the phone: in the CRM, or among our users.
     same_phone: Vec<String>,
     missing_ids: usize,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "status", rename_all = "snake_case")]
-enum Live {
-    There(RemoteUser),
-    Absent,
-    /// Wazzup could not be asked, or gave no answer.
-    Unknown {
-        reason: String,
-    },
 }
 
 pub(super) async fn explain(context: &Context, id: &str, format: Format) -> anyhow::Result<Exit> {
@@ -114,7 +104,11 @@ impl Findings {
             "snapshot": self.view.snapshot.users.get(self.id.as_str()),
             "state_error": self.state_error,
             "lost": self.lost(),
-            "wazzup": self.wazzup,
+            "wazzup": match &self.wazzup {
+                Ok(Some(user)) => json!({"status": "there", "name": user.name, "phone": user.phone}),
+                Ok(None) => json!({"status": "absent"}),
+                Err(reason) => json!({"status": "unknown", "reason": reason}),
+            },
             "failures": self.failures().collect::<Vec<_>>(),
             "held": self.holds().map(hold_as_json).collect::<Value>(),
             "history": self.history,

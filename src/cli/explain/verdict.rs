@@ -6,7 +6,7 @@ use super::{
         plan::advice::{NO_ACTIVE_ROW, TO_BE_THERE},
         text::{ago, counted},
     },
-    Findings, Live,
+    Findings,
 };
 use crate::{employee::Employee, plan::HoldKey, state::HistoryOperation};
 
@@ -39,11 +39,9 @@ pub(super) fn of(findings: &Findings) -> Advice {
 /// An employee about whom nothing has to be done, as far as we know.
 fn in_wazzup(findings: &Findings, employee: &Employee) -> Advice {
     let edit = match &findings.wazzup {
-        Live::Absent => Some("Wazzup no longer has this user"),
-        Live::There(user) if employee.name.as_str() != user.name.trim() => {
-            Some("Wazzup has this user under another name")
-        }
-        Live::There(_) | Live::Unknown { .. } => None,
+        Ok(None) => Some("Wazzup no longer has this user"),
+        Ok(Some(user)) if employee.name.as_str() != user.name.trim() => Some("Wazzup has this user under another name"),
+        Ok(Some(_)) | Err(_) => None,
     };
     if let Some(edit) = edit {
         let retry = findings.view.invocation.command_for("retry", &findings.id);
@@ -63,7 +61,7 @@ fn in_wazzup(findings: &Findings, employee: &Employee) -> Advice {
         _ if !findings.lost().is_empty() => {
             "in sync, but not settled yet: the next cycles send the user again to be certain"
         }
-        Live::Unknown { .. } => "in sync as far as we know: Wazzup could not be asked",
+        Err(_) => "in sync as far as we know: Wazzup could not be asked",
         _ => "in sync: Wazzup has what the CRM wants",
     })
 }
@@ -78,9 +76,9 @@ fn not_ours(findings: &Findings) -> Advice {
         reason.push_str(&format!("; removed from Wazzup {}", ago(view.now, removal.at)));
     }
     reason.push_str(match &findings.wazzup {
-        Live::There(_) => "; somebody else created this user in Wazzup: not ours, left alone",
-        Live::Absent => "; not in Wazzup",
-        Live::Unknown { .. } => "; not one of our users, and Wazzup could not be asked",
+        Ok(Some(_)) => "; somebody else created this user in Wazzup: not ours, left alone",
+        Ok(None) => "; not in Wazzup",
+        Err(_) => "; not one of our users, and Wazzup could not be asked",
     });
     if crm.missing_ids > 0 {
         let rows = counted(crm.missing_ids, "row");
@@ -88,11 +86,11 @@ fn not_ours(findings: &Findings) -> Advice {
     }
     let is_known = removal.is_some() || !crm.rows.is_empty();
     let mark = match &findings.wazzup {
-        Live::Absent if is_known => Mark::Ok,
+        Ok(None) if is_known => Mark::Ok,
         _ => Mark::Warning,
     };
     Advice::new(mark, reason).with(match (&findings.wazzup, crm.similar_ids.first()) {
-        (Live::There(_), _) => "remove the user in Wazzup by hand, if nobody needs it".to_owned(),
+        (Ok(Some(_)), _) => "remove the user in Wazzup by hand, if nobody needs it".to_owned(),
         (_, Some(similar)) => {
             let explain = view.invocation.command_for("explain", similar);
             format!("if “{similar}” is meant: {explain}")

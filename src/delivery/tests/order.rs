@@ -159,6 +159,28 @@ fn whoever_waits_only_for_the_own_release_is_sent_all_the_same() {
     assert!(report.pending.is_empty());
 }
 
+/// Each keeps the phone that the other wants: the release that was refused and the phone that is left out are one failure.
+#[test]
+fn whoever_is_charged_twice_with_the_phone_has_one_failure() {
+    let mut plan = Plan::default();
+    for (user, other, phone) in [("a", "b", PHONE), ("b", "a", PHONE + 1)] {
+        plan.releases.push(release(user));
+        plan.upserts.push(PlannedUpsert {
+            phone_waits_for: vec![id(other), id(user)],
+            ..upsert(user, Some(phone), false)
+        });
+    }
+    let (_, recorded) = deliver(&plan, |entries| {
+        if entries.iter().all(|entry| entry.change == Change::Release) {
+            server_error()
+        } else {
+            ACCEPTED
+        }
+    });
+    assert_eq!(failed(&recorded), [("a", Operation::Phone), ("b", Operation::Phone)]);
+    assert!(recorded.failed.values().all(|failure| failure.code == "HTTP_500"));
+}
+
 #[test]
 fn whoever_is_pending_for_another_reason_stays_so() {
     let mut plan = changing(&["a"]);

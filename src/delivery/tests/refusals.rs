@@ -99,9 +99,7 @@ fn a_single_entry_that_is_refused_is_tried_without_its_phone() {
     assert_eq!(failed(&recorded), [("a", Operation::Phone)]);
     assert!(report.pending.is_empty());
     let (report, recorded) = deliver(&plan, |_| refused(RefusalCode::Status(400)));
-    let [attempt] = &*recorded.failed else {
-        panic!("{recorded:?}");
-    };
+    let attempt = only_failure(&recorded);
     assert_eq!(
         (attempt.key.operation, attempt.phone),
         (Operation::Upsert, plan.upserts[0].wanted_phone)
@@ -131,10 +129,7 @@ fn only_a_duplicate_phone_is_taken_off_whoever_has_it() {
 fn attempts_with_the_same_values_are_counted_on() {
     let attempts = |failures: Failures, plan: &Plan| {
         let (_, recorded) = deliver_after(failures, plan, |_| refused(RefusalCode::Status(400)));
-        match &*recorded.failed {
-            [attempt] => attempt.attempts,
-            _ => panic!("{recorded:?}"),
-        }
+        only_failure(&recorded).attempts
     };
     let plan = changing(&["a"]);
     let upsert = |name, phone| Failures::from([failure("a", Operation::Upsert, Some(name), phone)]);
@@ -152,9 +147,7 @@ fn a_phone_that_is_refused_again_is_counted_on_whatever_the_name() {
             Some(_) => refused(RefusalCode::DuplicatePhoneNumber),
             None => ACCEPTED,
         });
-        let [attempt] = &*recorded.failed else {
-            panic!("{recorded:?}");
-        };
+        let attempt = only_failure(&recorded);
         assert_eq!((attempt.key.operation, attempt.attempts), (Operation::Phone, attempts));
     }
 }

@@ -28,7 +28,8 @@ async fn orders_are_taken_by_the_next_cycle() {
         phone: Phone::parse("79261234567"),
         ..failure("3", Operation::Upsert, false)
     };
-    for failed in [vec![refused.clone()], Vec::new(), vec![refused.clone()]] {
+    let charged = Failures::from([(refused.key.clone(), refused.clone())]);
+    for failed in [charged.clone(), Failures::new(), charged] {
         let step = Step {
             failed,
             ..Step::default()

@@ -18,7 +18,9 @@ use super::*;
 use crate::{
     delivery::{Attempts, BatchEntry, Change, Loss, Request, Step},
     employee::{Employee, EmployeeId, FullName, Phone, Spelling},
-    plan::{Approval, Failure, FailureKey, Hold, HoldKey, HoldKind, Holds, LostContent, Marks, Operation, Seats},
+    plan::{
+        Approval, Failure, FailureKey, Failures, Hold, HoldKey, HoldKind, Holds, LostContent, Marks, Operation, Seats,
+    },
 };
 
 const LEASE: Duration = Duration::from_secs(90);

@@ -316,7 +316,7 @@ impl State {
         for key in &step.recovered {
             self.tables.failures.remove(key);
         }
-        self.open_failures(now, &step.failed);
+        self.open_failures(now, step.failed.values());
         let account = &mut self.tables.account;
         let taken = isize::try_from(step.seats_taken).expect("a small number");
         account.seats.used = account.seats.used.map(|used| used.saturating_add_signed(taken));
@@ -326,7 +326,7 @@ impl State {
         }
     }
 
-    fn open_failures(&mut self, now: Timestamp, opened: &[Failure]) {
+    fn open_failures<'f>(&mut self, now: Timestamp, opened: impl IntoIterator<Item = &'f Failure>) {
         for failure in opened {
             let open = OpenFailure::new(failure.clone(), now);
             self.tables.failures.insert(failure.key.clone(), open);

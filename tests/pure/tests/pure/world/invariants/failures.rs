@@ -29,7 +29,7 @@ pub fn open_failures_are_reported(world: &World, report: &Report) -> Checked {
 /// once another request was accepted after it.
 pub fn charges_have_evidence(cycle: &RunningCycle, step: &Step) -> Checked {
     let evidence = &cycle.evidence;
-    for attempt in &step.failed {
+    for attempt in step.failed.values() {
         let id = &*attempt.key.user_id;
         let failed = evidence.failed_alone.get(id);
         // Whoever cannot have a phone because its holder does not give it up did not fail itself.
@@ -56,7 +56,7 @@ pub fn failures_say_what_was_attempted(
     before: &BTreeMap<FailureKey, OpenFailure>,
     step: &Step,
 ) -> Checked {
-    for attempt in &step.failed {
+    for attempt in step.failed.values() {
         let (name, phone) = wanted_values(&cycle.plan, attempt);
         ensure(
             attempt.name.as_ref() == name && attempt.phone == phone,
