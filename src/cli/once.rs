@@ -89,20 +89,9 @@ mod tests {
     fn finished(outcome: CycleOutcome, counts: Counts) -> Finished {
         Finished {
             outcome,
-            error: None,
             counts: Some(counts),
-            requests: 1,
             added: 900,
-            adopted: 0,
-            updated: 0,
-            removed: 0,
-            held: 0,
-            waiting_ids: None,
-            had_list: true,
-            account_proof: None,
-            reported_holds: false,
-            reported_error: false,
-            noteworthy: true,
+            ..Finished::default()
         }
     }
 

@@ -13,8 +13,10 @@ use crate::{
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
+#[cfg_attr(test, derive(Default))]
 pub enum CycleOutcome {
     /// Wazzup has everything that the CRM wants.
+    #[cfg_attr(test, default)]
     InSync,
     /// Somebody is failing, waiting, pending or held, or a removal that is due was not done.
     Incomplete,

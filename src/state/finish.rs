@@ -12,6 +12,7 @@ use crate::employee::EmployeeId;
 
 /// What the state keeps of a cycle. The statements know its fields by their serialised names.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(Default))]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "independent facts, each of which becomes a column"

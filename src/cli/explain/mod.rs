@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 
 use super::{
     Context, Exit, Format,
-    holds::{hold_as_json, hold_in_words},
+    holds::{hold_as_json, hold_in_words, noun_for_hold},
     page::Page,
     plan::PlanView,
+    text::{ago, in_words},
 };
 use crate::{
     crm::CrmRow,
@@ -129,11 +130,23 @@ impl Findings {
         page.advice("verdict", &verdict::of(self));
     }
 
+    /// What is held, for how long, what exactly, why, and who approved it.
     fn write_holds(&self, page: &mut Page) {
+        let now = self.view.now;
         for (key, hold) in self.holds() {
-            let mut shown = hold_as_json((key, hold));
-            shown["content"] = json!(hold_in_words(key, hold, &self.view.snapshot));
-            page.field("held", &shown, self.view.now);
+            let lasts = if hold.since < now {
+                format!("for {}", in_words(now.duration_since(hold.since)))
+            } else {
+                "from the next cycle on".to_owned()
+            };
+            let mut parts = vec![format!("{}, {lasts}", noun_for_hold(key.kind))];
+            parts.push(hold_in_words(key, hold, &self.view.snapshot));
+            parts.push(hold.reason.clone());
+            if let Some(approval) = &hold.approved {
+                parts.push(format!("approved by {} {}", approval.by, ago(now, approval.at)));
+            }
+            parts.retain(|part| !part.is_empty());
+            page.line("held", &parts.join("; "));
         }
     }
 }

@@ -293,9 +293,9 @@ fn something_in_every_section() {
                     next attempt in 5 min
     failures        user id 7, phone, INVALID_PHONE, our own words for this code, in
                     crm, first 1 h ago, last 1 h ago
-    held            user id 7, update, name “Anna” → “true”, 39 of 40 users would
-                    get another name or phone in one cycle, since 1 h ago, approved,
-                    approved by boris@crm-host, approved 0 s ago
+    held            change, for 1 h; name “Anna” → “true”; 39 of 40 users would get
+                    another name or phone in one cycle; approved by boris@crm-host 0
+                    s ago
     history         1 h ago, cycle id 41, update, approved by boris@crm-host, name
                     before Ann, phone before 79261234500, name after Anna, phone
                     after 79261234567

@@ -215,16 +215,7 @@ async fn old_history_is_pruned_and_a_departed_person_erased() {
     // Younger than 24 hours and 7 days: the removal and the addition stay, bare; the update goes.
     fixture.sql("UPDATE wazzup_sync.history SET at = at - interval '23 hours', name_before = 'Anna'");
     let keep = SignedDuration::from_hours(1);
-    fixture
-        .finish(
-            cycle,
-            &Finished {
-                noteworthy: false,
-                ..finished(CycleOutcome::InSync)
-            },
-            keep,
-        )
-        .await;
+    fixture.finish(cycle, &Finished::default(), keep).await;
     assert_eq!(
         fixture.sql("SELECT count(*) FROM wazzup_sync.history"),
         "3",
@@ -234,16 +225,7 @@ async fn old_history_is_pruned_and_a_departed_person_erased() {
         "UPDATE wazzup_sync.accounts SET pruned_at = now() - interval '1 hour'; \
             UPDATE wazzup_sync.cycles SET finished_at = now() - interval '1 hour'",
     );
-    fixture
-        .finish(
-            cycle,
-            &Finished {
-                noteworthy: false,
-                ..finished(CycleOutcome::InSync)
-            },
-            keep,
-        )
-        .await;
+    fixture.finish(cycle, &Finished::default(), keep).await;
     let rest = "SELECT string_agg(operation, ' ' ORDER BY at), count(name_before) FROM wazzup_sync.history";
     assert_eq!(fixture.sql(rest), "add remove|0");
     assert_eq!(fixture.sql("SELECT count(*) FROM wazzup_sync.cycles"), "0");

@@ -190,20 +190,9 @@ fn hold(content: &str, approved_by: Option<&str>) -> Hold {
 fn finished(outcome: CycleOutcome) -> Finished {
     Finished {
         outcome,
-        error: None,
-        counts: None,
         requests: 1,
-        added: 0,
-        adopted: 0,
-        updated: 0,
-        removed: 0,
-        held: 0,
-        waiting_ids: None,
-        had_list: false,
-        account_proof: None,
-        reported_holds: false,
-        reported_error: false,
         noteworthy: true,
+        ..Finished::default()
     }
 }
 
