@@ -90,7 +90,15 @@ impl State {
     pub async fn renew(&self, lease: &Lease) -> Result<(), Error> {
         let asked_at = Instant::now();
         self.transaction_in(&self.renewals, "renewing the lease", async |tx| {
-            tx.renew_lease(lease).await
+            let renewed = sqlx::query!(
+                "UPDATE accounts SET lease_expires_at = now() + $4 \
+                 WHERE account = $1 AND lease_token = $2 AND lease_holder = $3",
+                self.account,
+                lease.token,
+                lease.holder,
+                interval(lease.duration)
+            );
+            tx.run_as_holder(renewed).await
         })
         .await?;
         lease.renewed(asked_at);
@@ -113,8 +121,8 @@ impl State {
         .await
     }
 
-    /// A transaction that writes under the lease: `work` begins with a statement that renews it, such as
-    /// [`Transaction::renew_lease`]. This process counts the renewed lease from before the transaction began, as the database does.
+    /// A transaction that writes under the lease: `work` begins with a statement that renews it. This process counts the renewed
+    /// lease from before the transaction began, as the database does.
     pub(super) async fn under_lease<T>(
         &self,
         lease: &Lease,
@@ -167,18 +175,6 @@ impl Transaction<'_> {
             },
             expires_in: expires_at.duration_since(now),
         })
-    }
-
-    pub(super) async fn renew_lease(&mut self, lease: &Lease) -> Result<(), Error> {
-        let renewed = sqlx::query!(
-            "UPDATE accounts SET lease_expires_at = now() + $4 \
-             WHERE account = $1 AND lease_token = $2 AND lease_holder = $3",
-            self.account,
-            lease.token,
-            lease.holder,
-            interval(lease.duration)
-        );
-        self.run_as_holder(renewed).await
     }
 
     /// Runs a statement that changes the account's row only while the lease is ours.
