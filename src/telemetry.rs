@@ -27,7 +27,10 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-use crate::wording::{printable, printable_json};
+use crate::{
+    events,
+    wording::{printable, printable_json},
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
 #[strum(serialize_all = "snake_case")]
@@ -66,10 +69,7 @@ pub(crate) fn init(format: Option<LogFormat>, level: LogLevel) {
     };
     let installed = subscriber(lines, filter).try_init();
     if let (Ok(()), Some(error)) = (installed, refused) {
-        tracing::warn!(
-            event = "log.filter_refused",
-            "RUST_LOG cannot be parsed, so log.level is used: {error}"
-        );
+        events::log_filter_refused(&error);
     }
 }
 
@@ -144,12 +144,16 @@ fn now() -> Timestamp {
 
 /// `{"timestamp":…,"level":…,"event":…, fields of spans, fields of the event}`
 fn json_line(now: Timestamp, metadata: &Metadata<'_>, mut fields: Fields) -> String {
-    let event = fields.remove("event").unwrap_or_else(|| metadata.target().into());
-    // Last, so that no field can replace the three that every line has.
-    fields.insert("timestamp".to_owned(), format!("{now:.3}").into());
-    fields.insert("level".to_owned(), metadata.level().as_str().into());
-    fields.insert("event".to_owned(), event);
-    printable_json(&Value::Object(fields).to_string()) + "\n"
+    let event = fields.shift_remove("event").unwrap_or_else(|| metadata.target().into());
+    let mut line = Fields::new();
+    line.insert("timestamp".to_owned(), format!("{now:.3}").into());
+    line.insert("level".to_owned(), metadata.level().as_str().into());
+    line.insert("event".to_owned(), event);
+    for (name, value) in fields {
+        // No field replaces the three that every line has.
+        line.entry(name).or_insert(value);
+    }
+    printable_json(&Value::Object(line).to_string()) + "\n"
 }
 
 /// `timestamp LEVEL event message key=value …`
@@ -162,9 +166,9 @@ fn text_line(now: Timestamp, metadata: &Metadata<'_>, mut fields: Fields, colour
         _ => Style::new().dimmed(),
     };
     let level = metadata.level().as_str();
-    let event = fields.remove("event").unwrap_or_else(|| metadata.target().into());
+    let event = fields.shift_remove("event").unwrap_or_else(|| metadata.target().into());
     let mut text = plain(&event);
-    if let Some(Value::String(message)) = fields.remove("message") {
+    if let Some(Value::String(message)) = fields.shift_remove("message") {
         text += &format!(" {message}");
     }
     for (name, value) in &fields {
@@ -239,7 +243,7 @@ mod tests {
             let _in_cycle = tracing::info_span!("cycle", part = "delivery").entered();
             tracing::error!(
                 event = "cycle.failed",
-                error.kind = "crm_unavailable",
+                error_kind = "crm_unavailable",
                 attempts = 3,
                 held = true,
                 part = %"crm",
@@ -253,7 +257,7 @@ mod tests {
         assert!(timestamp.as_str().unwrap().parse::<Timestamp>().is_ok());
         assert!(timestamp.as_str().unwrap().ends_with('Z'));
         let expected = serde_json::json!({
-            "level": "ERROR", "event": "cycle.failed", "account": "00123", "cycle_id": 7, "error.kind": "crm_unavailable",
+            "level": "ERROR", "event": "cycle.failed", "account": "00123", "cycle_id": 7, "error_kind": "crm_unavailable",
             "attempts": 3, "held": true, "part": "crm", "message": "the CRM\ncannot be reached",
         });
         assert_eq!(line, expected);

@@ -31,10 +31,8 @@ impl<'a> Reader<'a> {
         };
         for (name, value) in environment {
             let name = name.to_string_lossy().into_owned();
-            match value.into_string() {
-                _ if !unknown::looks_like_ours(&name) => {}
-                Ok(text) => _ = reader.environment.insert(name, text),
-                Err(_) => reader.problem_of_variable(&name, "is not valid UTF-8"),
+            if unknown::looks_like_ours(&name) {
+                reader.environment.insert(name, value.to_string_lossy().into_owned());
             }
         }
         Ok(reader)
@@ -61,6 +59,7 @@ impl<'a> Reader<'a> {
         let value = match self.written(key)? {
             Value::String(text) if text.trim().is_empty() => Err("is empty".to_owned()),
             Value::String(text) if text.contains('\0') => Err("contains a NUL character".to_owned()),
+            Value::String(text) if text.contains(char::REPLACEMENT_CHARACTER) => Err("is not valid UTF-8".to_owned()),
             Value::String(text) => rule(&text).map_err(E::into),
             _ => Err("must be a text in quotes".to_owned()),
         };
@@ -125,7 +124,8 @@ impl<'a> Reader<'a> {
         }
         for name in std::mem::take(&mut self.environment).into_keys() {
             if let Some(problem) = unknown::in_environment(&name, &keys) {
-                self.problem_of_variable(&name, &problem);
+                let line = format!("environment variable {} {problem}", name.escape_debug());
+                self.problems.insert(name, line);
             }
         }
         if self.problems.is_empty() {
@@ -134,11 +134,6 @@ impl<'a> Reader<'a> {
         let problems: Vec<String> = self.problems.into_values().collect();
         let problems = problems.join("\n  ");
         Err(ConfigError(format!("the configuration cannot be used:\n  {problems}")))
-    }
-
-    fn problem_of_variable(&mut self, name: &str, problem: &str) {
-        let line = format!("environment variable {} {problem}", name.escape_debug());
-        self.problems.insert(name.to_owned(), line);
     }
 
     /// The value as it is written; that of a variable is a text.

@@ -30,7 +30,7 @@ pub(super) struct StoredRow {
 }
 
 /// The value cannot be converted.
-struct Lost;
+struct NotConvertible;
 
 /// The rows as text, without what cannot be converted.
 pub(super) async fn decode(tx: &mut PgConnection, select: &Select, stored: Vec<StoredRow>) -> Result<CrmRows, Reason> {
@@ -48,17 +48,17 @@ pub(super) async fn decode(tx: &mut PgConnection, select: &Select, stored: Vec<S
                 return Ok(None);
             };
             let text = converted.unwrap_or_else(|| String::from_utf8(bytes).ok());
-            text.map(Some).ok_or(Lost)
+            text.map(Some).ok_or(NotConvertible)
         });
         match &id {
-            Err(Lost) => unreadable_ids += 1,
+            Err(NotConvertible) => unreadable_ids += 1,
             Ok(Some(id)) if name.is_err() || phone.is_err() => ids.push(id.clone()),
             Ok(_) => {}
         }
         rows.push(CrmRow {
             id: id.unwrap_or_default(),
             name: name.unwrap_or_default(),
-            phone: phone.unwrap_or_else(|Lost| Some(UNREADABLE_PHONE.to_owned())),
+            phone: phone.unwrap_or_else(|NotConvertible| Some(UNREADABLE_PHONE.to_owned())),
             is_active,
         });
     }

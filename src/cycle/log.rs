@@ -22,7 +22,7 @@ use crate::{
     crm::Unconvertible,
     delivery::{Answer, Change, Report, Request, Step, Verdict},
     employee::Roster,
-    events,
+    events::{self, ReleaseReason},
     plan::{Coverage, Failure, FailureKey, Hold, HoldKey, HoldKind, Operation, Plan, RemoteList},
     state::{CycleOutcome, Finished, Opening},
 };
@@ -101,11 +101,11 @@ impl<'c> CycleLog<'c> {
         for (key, approval) in &self.opening.orders.dropped {
             events::order_dropped(key.kind, &key.user_id, &approval.by);
         }
-        let mut released: BTreeMap<(HoldKind, &str, Option<&str>), BTreeSet<&str>> = BTreeMap::new();
+        let mut released: BTreeMap<(HoldKind, ReleaseReason, Option<&str>), BTreeSet<&str>> = BTreeMap::new();
         for (key, hold) in &self.opening.orders.approved {
             let Some(approval) = &hold.approved else { continue };
             if is_followed(plan, key) {
-                let group = released.entry((key.kind, "approved", Some(&approval.by)));
+                let group = released.entry((key.kind, ReleaseReason::Approved, Some(&approval.by)));
                 group.or_default().insert(&key.user_id);
             } else {
                 events::order_dropped(key.kind, &key.user_id, &approval.by);
@@ -113,9 +113,9 @@ impl<'c> CycleLog<'c> {
         }
         for key in &plan.marks.closed_holds {
             let reason = match key.kind {
-                HoldKind::Remove if roster.names(&key.user_id) => "returned",
-                HoldKind::Remove if !self.engine.policy.removes => "policy",
-                _ => "over",
+                HoldKind::Remove if roster.names(&key.user_id) => ReleaseReason::Returned,
+                HoldKind::Remove if !self.engine.policy.removes => ReleaseReason::Policy,
+                _ => ReleaseReason::Over,
             };
             let group = released.entry((key.kind, reason, None));
             group.or_default().insert(&key.user_id);
@@ -156,35 +156,6 @@ impl<'c> CycleLog<'c> {
     fn grace_end(&self, key: &HoldKey, hold: &Hold) -> Timestamp {
         let absent_since = hold.absent_since().filter(|_| key.kind == HoldKind::Remove);
         absent_since.map_or(Timestamp::MIN, |since| self.engine.policy.grace_end(since))
-    }
-
-    /// Logs what a step of the delivery came to.
-    pub(super) fn recorded(request: &Request, step: &Step) {
-        if step.is_acknowledged {
-            let operation = match request {
-                Request::Remove { .. } => "remove",
-                Request::Upsert { .. } | Request::Ping => "upsert",
-            };
-            events::batch_delivered(operation, request.entry_count(), step.absent.len());
-        }
-        let failed = step.failed.values();
-        let newly_failed = failed.filter(|failure| step.newly_failing.contains(&failure.key));
-        for ((operation, code), ids) in grouped(newly_failed) {
-            events::employee_failing(operation, code, &ids);
-        }
-    }
-
-    /// Logs who was added, who recovered and who waits for a seat.
-    pub(super) fn delivered(report: &Report) {
-        let added = report.delivered.iter().filter(|entry| entry.change == Change::Add);
-        let added: BTreeSet<&str> = added.map(|entry| entry.employee.id.as_str()).collect();
-        if !added.is_empty() {
-            events::users_added(&added);
-        }
-        report_recovered_employees(&report.recovered);
-        if report.seats_exhausted {
-            events::seats_exhausted(report.seats_limit, report.waiting_for_seat.len());
-        }
     }
 
     /// Notes in `finished` what the log has reported, and whether it will report the failure as an error.
@@ -249,6 +220,32 @@ fn is_followed(plan: &Plan, approved: &HoldKey) -> bool {
     let is_approved_in_plan = plan.holds.get(approved).is_some_and(|hold| hold.approved.is_some());
     let is_account_replaced = approved.kind == HoldKind::Account && plan.marks.forgets_account;
     is_approved_in_plan || is_account_replaced
+}
+
+/// Logs what a step of the delivery came to.
+pub(super) fn report_step(request: &Request, step: &Step) {
+    if step.is_acknowledged {
+        let is_removal = matches!(request, Request::Remove { .. });
+        events::batch_delivered(is_removal, request.entry_count(), step.absent.len());
+    }
+    let failed = step.failed.values();
+    let newly_failed = failed.filter(|failure| step.newly_failing.contains(&failure.key));
+    for ((operation, code), ids) in grouped(newly_failed) {
+        events::employee_failing(operation, code, &ids);
+    }
+}
+
+/// Logs who was added, who recovered and who waits for a seat.
+pub(super) fn report_delivery(report: &Report) {
+    let added = report.delivered.iter().filter(|entry| entry.change == Change::Add);
+    let added: BTreeSet<&str> = added.map(|entry| entry.employee.id.as_str()).collect();
+    if !added.is_empty() {
+        events::users_added(&added);
+    }
+    report_recovered_employees(&report.recovered);
+    if report.seats_exhausted {
+        events::seats_exhausted(report.seats_limit, report.waiting_for_seat.len());
+    }
 }
 
 /// Logs that a request was refused, or got no decision.

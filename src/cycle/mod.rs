@@ -20,7 +20,7 @@ use tracing::Instrument as _;
 pub(crate) use self::log::report_failure_without_state;
 pub use self::{error::CycleError, memory::Memory};
 use self::{
-    log::{CycleLog, report_refusal},
+    log::{CycleLog, report_delivery, report_refusal, report_step},
     progress::Progress,
 };
 use crate::{
@@ -102,7 +102,7 @@ impl SyncEngine {
         let error = result.err();
         let waiting_before = &opening.account.facts.waiting_for_seat;
         let (mut finished, report) = progress.finish(error.as_ref(), waiting_before);
-        CycleLog::delivered(&report);
+        report_delivery(&report);
         log.note_reports(error.as_ref(), &mut finished);
         let recorded = if error.as_ref().is_some_and(CycleError::is_lost_lease) {
             Err(state::Error::LeaseLost)
@@ -170,7 +170,7 @@ impl SyncEngine {
             report_refusal(&request, &answer);
             let step = delivery.answered(answer);
             self.state.record(lease, *cycle, &step).await?;
-            CycleLog::recorded(&request, &step);
+            report_step(&request, &step);
             next = step.next;
         }
         progress.ending()

@@ -102,16 +102,9 @@ pub async fn run(engine: &SyncEngine, schedule: Schedule, mut listener: Listener
 async fn lead(engine: &SyncEngine, schedule: Schedule, listener: &mut Listener, tenure: &Tenure, memory: &mut Memory) {
     while !tenure.over.is_cancelled() {
         let next_cycle = Instant::now() + jittered(schedule.every);
-        match run_cycle(engine, tenure, memory).await {
-            None => return,
-            Some(report) if report.lost_lease => {
-                // Unless the renewal noticed it first.
-                if !tenure.over.is_cancelled() {
-                    events::lease_lost();
-                }
-                return;
-            }
-            Some(_) => {}
+        let report = run_cycle(engine, tenure, memory).await;
+        if report.is_none_or(|report| report.lost_lease) {
+            return;
         }
         tokio::select! {
             () = sleep_until(next_cycle) => {}
@@ -126,7 +119,12 @@ async fn lead(engine: &SyncEngine, schedule: Schedule, listener: &mut Listener, 
 
 /// Runs one cycle; `None` if it does not end in time. Whatever it left in flight is recorded in the journal.
 async fn run_cycle(engine: &SyncEngine, tenure: &Tenure, memory: &mut Memory) -> Option<CycleReport> {
-    finish_in_time(engine.run_cycle(&tenure.lease, &tenure.over, memory), &tenure.over).await
+    let report = finish_in_time(engine.run_cycle(&tenure.lease, &tenure.over, memory), &tenure.over).await?;
+    // Unless the renewal noticed it first.
+    if report.lost_lease && !tenure.over.is_cancelled() {
+        events::lease_lost();
+    }
+    Some(report)
 }
 
 /// Runs `work` and gives the lease up afterwards, even if `work` panics.

@@ -1,7 +1,7 @@
 //! Every log event of the product: one function each; those about employees and users are in [`users`]. The README lists
 //! them with their fields, and what to do about each.
 //!
-//! Ids and counts only: never a name, a phone, a key or anything that the service wrote.
+//! Ids, counts and codes only: never a name, a phone or a key, and of what the service wrote only codes and request ids.
 
 mod users;
 
@@ -30,6 +30,13 @@ fn milliseconds(duration: Duration) -> u64 {
 
 pub(crate) fn daemon_started(version: &str, holder: &str) {
     tracing::info!(event = "daemon.started", version, holder, "The daemon started");
+}
+
+pub(crate) fn log_filter_refused(error: &dyn Display) {
+    tracing::warn!(
+        event = "log.filter_refused",
+        "RUST_LOG cannot be parsed, so log.level is used: {error}"
+    );
 }
 
 pub(crate) fn daemon_stopped() {
@@ -151,12 +158,12 @@ pub(crate) fn cycle_recovered(error_kind: &str, failed_for_s: i64) {
     );
 }
 
-pub(crate) fn batch_delivered(operation: &str, entries: usize, absent: usize) {
+pub(crate) fn batch_delivered(is_removal: bool, entries: usize, absent: usize) {
     let users = counted(entries, "user");
-    let what = if operation == "remove" {
-        "Removed"
+    let (operation, what) = if is_removal {
+        ("remove", "Removed")
     } else {
-        "Wazzup accepted"
+        ("upsert", "Wazzup accepted")
     };
     tracing::info!(event = "batch.delivered", operation, entries, absent, "{what} {users}");
 }

@@ -145,15 +145,26 @@ pub(crate) fn held(kind: HoldKind, ids: &BTreeSet<&str>, reason: &str, in_grace:
     }
 }
 
-/// Holds of one kind that are over. `reason`: `approved`, `returned`, `policy` or `over`.
-pub(crate) fn released(kind: HoldKind, ids: &BTreeSet<&str>, reason: &str, approved_by: Option<&str>) {
+/// Why holds are over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::AsRefStr)]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum ReleaseReason {
+    Approved,
+    Returned,
+    Policy,
+    Over,
+}
+
+/// Holds of one kind that are over.
+pub(crate) fn released(kind: HoldKind, ids: &BTreeSet<&str>, reason: ReleaseReason, approved_by: Option<&str>) {
     let (count, ids) = (ids.len(), listed(ids));
     let what = match reason {
-        "approved" => "were approved",
-        "returned" => "are over: the users are back in the CRM",
-        "policy" => "are over: the policy is to keep everybody",
-        _ => "are over: their reason is gone",
+        ReleaseReason::Approved => "were approved",
+        ReleaseReason::Returned => "are over: the users are back in the CRM",
+        ReleaseReason::Policy => "are over: the policy is to keep everybody",
+        ReleaseReason::Over => "are over: their reason is gone",
     };
+    let reason = reason.as_ref();
     if kind == HoldKind::Remove {
         tracing::info!(
             event = "removals.released",

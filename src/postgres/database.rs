@@ -6,7 +6,11 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _,
     postgres::{PgConnectOptions, PgConnection},
 };
-use tokio::{net::lookup_host, sync::Mutex, time::timeout};
+use tokio::{
+    net::lookup_host,
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
 use super::{
     ALIVE_LIMIT, CONNECT_LIMIT,
@@ -15,6 +19,9 @@ use super::{
 };
 use crate::abort;
 
+/// A connection that was in use so short a time ago is not tried before its next use: a cycle uses it many times.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// A database, and the one connection to it. Clones share the connection.
 ///
 /// Not a pool: whoever uses it does one thing after the other, and a pool hides why a connection cannot be made.
@@ -22,8 +29,27 @@ use crate::abort;
 #[derive(Clone)]
 pub(crate) struct Database {
     options: Arc<PgConnectOptions>,
-    /// A connection on which the last transaction ended well.
-    idle: Arc<Mutex<Option<PgConnection>>>,
+    idle: Arc<Mutex<Option<IdleConnection>>>,
+}
+
+/// A connection on which the last transaction ended well.
+struct IdleConnection {
+    connection: PgConnection,
+    since: Instant,
+}
+
+impl IdleConnection {
+    fn new(connection: PgConnection) -> Self {
+        let since = Instant::now();
+        Self { connection, since }
+    }
+
+    /// The connection, unless it died meanwhile.
+    async fn living(mut self) -> Option<PgConnection> {
+        let is_alive =
+            self.since.elapsed() < FRESH || matches!(timeout(ALIVE_LIMIT, self.connection.ping()).await, Ok(Ok(())));
+        is_alive.then_some(self.connection)
+    }
 }
 
 impl Database {
@@ -43,7 +69,7 @@ impl Database {
         let database = self.clone();
         tokio::spawn(async move {
             let mut idle = database.idle.lock().await;
-            *idle = connect(&database.options).await.ok();
+            *idle = connect(&database.options).await.ok().map(IdleConnection::new);
         });
     }
 
@@ -61,19 +87,17 @@ impl Database {
     ) -> Result<T, E> {
         // Dropped at any point, this closes the connection, which stands in `idle` only between transactions.
         let transaction = async {
-            let begin = || AssertSqlSafe(begin.to_owned());
             let mut idle = self.idle.lock().await;
-            let mut connection = match idle.take() {
+            let living = match idle.take() {
+                Some(found) => found.living().await,
+                None => None,
+            };
+            let mut connection = match living {
                 Some(connection) => connection,
                 None => connect(&self.options).await?,
             };
-            let mut transaction = if let Ok(Ok(begun)) = timeout(ALIVE_LIMIT, connection.begin_with(begin())).await {
-                begun
-            } else {
-                // It may have died while it was idle.
-                connection = connect(&self.options).await?;
-                connection.begin_with(begin()).await.map_err(Reason::from)?
-            };
+            let begun = connection.begin_with(AssertSqlSafe(begin.to_owned())).await;
+            let mut transaction = begun.map_err(Reason::from)?;
             let result = work(&mut transaction).await;
             let ended = match &result {
                 Ok(_) => {
@@ -85,7 +109,7 @@ impl Database {
                 Err(_) => transaction.rollback().await,
             };
             if ended.is_ok() {
-                *idle = Some(connection);
+                *idle = Some(IdleConnection::new(connection));
             }
             let value = result?;
             ended.map_err(Reason::from)?;
@@ -109,7 +133,7 @@ pub(crate) fn suitable(options: PgConnectOptions) -> PgConnectOptions {
     }
 }
 
-/// Connects, within [`CONNECT_LIMIT`].
+/// Connects, within [`CONNECT_LIMIT`]; to say why that failed may take as long once more.
 pub(crate) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, Reason> {
     match timeout(CONNECT_LIMIT, options.connect()).await {
         Ok(Ok(connection)) => Ok(connection),

@@ -41,7 +41,7 @@ impl FromStr for Identifier {
 
     fn from_str(name: &str) -> Result<Self, String> {
         if name.trim().is_empty() || name.len() > LONGEST_BYTES {
-            return Err(format!("must have names of 1 to {LONGEST_BYTES} bytes"));
+            return Err(format!("must have 1 to {LONGEST_BYTES} bytes in each name"));
         }
         Ok(Self { name: name.to_owned() })
     }

@@ -28,7 +28,7 @@ impl<'c> Executor<'c> for Unnamed<'c> {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        self.connection.fetch_many(Once { query })
+        self.connection.fetch_many(UnnamedQuery { query })
     }
 
     fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
@@ -36,7 +36,7 @@ impl<'c> Executor<'c> for Unnamed<'c> {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        self.connection.fetch_optional(Once { query })
+        self.connection.fetch_optional(UnnamedQuery { query })
     }
 
     fn prepare_with<'e>(
@@ -59,11 +59,11 @@ impl<'c> Executor<'c> for Unnamed<'c> {
 }
 
 /// A query that is prepared for one execution.
-struct Once<E> {
+struct UnnamedQuery<E> {
     query: E,
 }
 
-impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Once<E> {
+impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for UnnamedQuery<E> {
     fn sql(self) -> SqlStr {
         self.query.sql()
     }

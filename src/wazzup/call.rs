@@ -26,7 +26,7 @@ const BULK_DELETE: &str = "users/bulk_delete";
 
 /// Of some answers it matters only how they begin.
 const BEGINNING: usize = 0;
-/// More than a page of a list needs.
+/// More than any answer to the probe needs.
 const MAX_PROBE_BYTES: usize = 1 << 20;
 /// More than one user needs.
 const MAX_USER_BYTES: usize = 64 << 10;

@@ -56,7 +56,7 @@ pub(crate) struct HttpAnswer {
     pub(crate) is_html: bool,
     pub(crate) trace_id: Option<String>,
     pub(crate) retry_after: Option<Duration>,
-    /// The whole body, or a beginning that is longer than the limit of the call.
+    /// The whole body, or a beginning that is longer than the limit.
     pub(crate) body: Vec<u8>,
     pub(crate) is_whole: bool,
 }
