@@ -1,7 +1,7 @@
 //! Phones change hands.
 
 use rstest::rstest;
-use sandbox::{MalformedPhone, OmittedPhone};
+use sandbox::{Fault, MalformedPhone, OmittedPhone, What, When};
 
 use crate::app::{App, phone};
 
@@ -76,6 +76,25 @@ async fn where_an_omitted_phone_stays_it_does_not_go_round_in_circles() {
     app.once().await;
     let run = app.once().await;
     app.quiet(run.code).await;
+}
+
+/// Neither gives up the phone that the other wants, so that each is refused twice in one answer.
+#[tokio::test]
+async fn a_swap_whose_releases_fail_is_one_failure_of_each() {
+    let app = App::synced(3).await;
+    app.set_phone("e001", Some(&phone(2))).await;
+    app.set_phone("e002", Some(&phone(1))).await;
+    // Four attempts of both together, then each alone.
+    app.wazzup.order(Fault::new(When::Post, What::status(500)).times(6));
+    app.once_exits(3).await;
+    assert_eq!(app.failing().await, ["e001 phone HTTP_500", "e002 phone HTTP_500"]);
+    app.make_failures_due().await;
+    app.once_exits(0).await;
+    assert_eq!(
+        (app.phone_of("e001"), app.phone_of("e002")),
+        (Some(phone(2)), Some(phone(1)))
+    );
+    app.settled().await;
 }
 
 #[tokio::test]
