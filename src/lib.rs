@@ -10,14 +10,14 @@
 //!                                       └── outcomes ──▶ state
 //! ```
 //!
-//! Read [`cycle`] next: it tells this story on one screen. `docs/architecture.md` says why it is as it is. The modules in
+//! Read [`cycle`] next: its function `sync` tells this story on one screen. `docs/architecture.md` says why it is as it is. The modules in
 //! the order of the flow:
 //!
 //! | module | purpose |
 //! |---|---|
 //! | [`employee`] | pure: what the CRM says, parsed once at the border |
 //! | [`plan`] | pure: what a cycle will do, what it holds, and what it has to ask first |
-//! | [`delivery`] | pure: a state machine that says which request is next, and what an answer came to |
+//! | [`delivery`] | pure: a state machine that says which request is next, and what an answer means |
 //! | [`crm`] | the only SQL against the CRM |
 //! | [`state`] | the only SQL against our own schema: snapshot, journal, failures, holds, lease |
 //! | [`wazzup`] | the only HTTP |

@@ -129,13 +129,13 @@ fn field_in_words(key: &str, value: &Value, now: Timestamp) -> String {
 fn speaks_for_itself(key: &str) -> bool {
     matches!(
         key,
-        "at" | "code" | "content" | "detail" | "holder" | "kind" | "name" | "operation" | "reason" | "status"
+        "at" | "code" | "detail" | "holder" | "name" | "operation" | "reason" | "status"
     )
 }
 
-/// What the value of a field says. An id or a name may look like a time, and is none; so may what is held about somebody.
+/// What the value of a field says. An id or a name may look like a time, and is none.
 pub(super) fn words_of(key: &str, value: &Value, now: Timestamp) -> String {
-    let is_personal = ["id", "name", "phone", "content"]
+    let is_personal = ["id", "name", "phone"]
         .iter()
         .any(|word| key.split('_').any(|part| part == *word));
     match value {

@@ -62,7 +62,7 @@ impl CycleError {
     }
 
     /// What the state keeps of it.
-    pub(super) fn to_keep(&self) -> CycleFailure {
+    pub(super) fn recorded(&self) -> CycleFailure {
         CycleFailure {
             kind: self.kind(),
             message: self.to_string(),

@@ -79,8 +79,14 @@ impl<'c> CycleLog<'c> {
             Coverage::Incomplete(reason) | Coverage::Unavailable(reason) => events::verify_proved_nothing(reason),
             Coverage::Unread => {}
         }
-        let opened = &plan.marks.opened_failures;
-        for ((operation, code), ids) in grouped(opened) {
+        let stored = &self.opening.snapshot.failures;
+        let mut newly_wrong: Vec<&Failure> = plan.marks.opened_failures.iter().collect();
+        newly_wrong.retain(|failure| {
+            // A phone that is spelled in another way, and cannot be read all the same, is no news.
+            let known = stored.get(&failure.key);
+            known.is_none_or(|known| known.failure.code != failure.code)
+        });
+        for ((operation, code), ids) in grouped(newly_wrong.iter().copied()) {
             match operation {
                 Operation::Upsert => events::employee_rejected(code, &ids),
                 Operation::Remove | Operation::Phone => events::employee_failing(operation, code, &ids),
@@ -90,7 +96,7 @@ impl<'c> CycleLog<'c> {
         self.report_released(plan, roster);
         self.report_held(plan);
         if let Some(values) = unconvertible {
-            let is_new = |id: &String| opened.iter().any(|failure| *failure.key.user_id == **id);
+            let is_new = |id: &String| newly_wrong.iter().any(|failure| *failure.key.user_id == **id);
             if (values.unreadable_ids > 0 && has_new_missing_ids) || values.ids.iter().any(is_new) {
                 events::values_unconvertible(values);
             }
@@ -187,7 +193,7 @@ impl<'c> CycleLog<'c> {
     }
 
     fn succeeded(&mut self, finished: &Finished, took: Duration) {
-        self.memory.list_at_start = self.memory.list_at_start && !finished.had_list;
+        self.memory.list_is_due = self.memory.list_is_due && !finished.had_list;
         let recovered = self.report_cycles_recovered();
         let is_heartbeat_due = self.memory.finished_logged.is_none_or(|at| at.elapsed() >= HEARTBEAT);
         let is_worth_info = finished.noteworthy || recovered || is_heartbeat_due;
@@ -222,7 +228,7 @@ fn is_followed(plan: &Plan, approved: &HoldKey) -> bool {
     is_approved_in_plan || is_account_replaced
 }
 
-/// Logs what a step of the delivery came to.
+/// Logs the result of a step of the delivery.
 pub(super) fn report_step(request: &Request, step: &Step) {
     if step.is_acknowledged {
         let is_removal = matches!(request, Request::Remove { .. });

@@ -4,8 +4,8 @@ use tokio::time::Instant;
 
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// Wazzup's list is due in the next cycle: this process has just begun to lead.
-    pub list_at_start: bool,
+    /// Wazzup's list is due: this process has not read it since it began to lead.
+    pub list_is_due: bool,
     /// When the log last said that a cycle finished.
     pub(super) finished_logged: Option<Instant>,
     pub(super) state_failure: Option<StateFailure>,

@@ -116,10 +116,12 @@ impl SyncEngine {
         match recorded {
             Ok(()) => log.ended(error.as_ref(), &finished, began.elapsed()),
             Err(unrecorded) => {
-                let error = error.unwrap_or(unrecorded.into());
+                // The first error tells more, unless the lease is gone.
+                let first = error.filter(|_| !lost_lease);
+                let error = first.unwrap_or(unrecorded.into());
                 report_failure_without_state(&error, log.memory, self.unhealthy_after);
                 finished.outcome = CycleOutcome::Failed;
-                finished.error = Some(error.to_keep());
+                finished.error = Some(error.recorded());
             }
         }
         CycleReport { finished, lost_lease }
@@ -151,7 +153,7 @@ impl SyncEngine {
             orders,
         } = opening;
         let roster = rows.roster(&self.phone_reader.knowing(snapshot.known_phones()));
-        let list_is_due = log.memory.list_at_start || self.is_list_due(account, &wazzup.fingerprint, cycle.now);
+        let list_is_due = log.memory.list_is_due || self.is_list_due(account, &wazzup.fingerprint, cycle.now);
         let (plan, list) = self
             .plan_with_answers(&roster, snapshot, &wazzup, list_is_due, cycle.now)
             .await?;

@@ -1,4 +1,4 @@
-//! How far a cycle got, and what it came to in numbers.
+//! How far a cycle got, and its result in numbers.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ impl Progress {
         }
     }
 
-    /// What the state keeps of the cycle, but for what the log says of its end; and what the delivery came to.
+    /// What the state keeps of the cycle, but for what the log says of its end; and the result of the delivery.
     pub(super) fn finish(
         self,
         error: Option<&CycleError>,
@@ -40,7 +40,10 @@ impl Progress {
     ) -> (Finished, Report) {
         let Self { plan, list, delivery } = self;
         let is_planned = delivery.is_some();
-        let report = delivery.map(Delivery::finish).unwrap_or_default();
+        let mut report = delivery.map(Delivery::finish).unwrap_or_default();
+        if error.is_some() {
+            report.let_wait_on(waiting_before);
+        }
         let counts = is_planned.then(|| counts(&plan, &report));
         let is_in_sync = counts.as_ref().is_some_and(|counts| is_in_sync(counts, &plan, &report));
         let outcome = match error {
@@ -58,7 +61,7 @@ impl Progress {
         });
         let finished = Finished {
             outcome,
-            error: error.map(CycleError::to_keep),
+            error: error.map(CycleError::recorded),
             counts,
             requests: report.requests,
             added: report.count(&[Change::Add]),
@@ -67,7 +70,7 @@ impl Progress {
             removed: report.removed,
             held: plan.unapproved_holds().count(),
             waiting_ids: is_waiting_changed.then(|| waiting.clone()),
-            had_list: list.was_answered(),
+            had_list: list.was_answered() && !report.leaves_anybody(&plan),
             account_proof,
             reported_holds: false,
             reported_error: false,

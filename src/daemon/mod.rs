@@ -87,7 +87,7 @@ pub async fn run(engine: &SyncEngine, schedule: Schedule, mut listener: Listener
     events::daemon_started(crate::VERSION, &holder.name);
     let mut memory = Memory::default();
     while !stop.is_cancelled() {
-        memory.list_at_start = true;
+        memory.list_is_due = true;
         let Some(lease) = wait_for_lease(engine, schedule.lease, &holder, &mut memory, stop).await else {
             break;
         };
@@ -198,7 +198,7 @@ async fn wait_for_lease(
     }
 }
 
-/// What `work` comes to; `None` if it has not ended [`STOP_LIMIT`] after `stop`.
+/// The result of `work`; `None` if it has not ended [`STOP_LIMIT`] after `stop`.
 async fn finish_in_time<T>(work: impl Future<Output = T>, stop: &CancellationToken) -> Option<T> {
     let limit = async {
         stop.cancelled().await;

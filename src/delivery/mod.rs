@@ -132,14 +132,16 @@ impl Delivery {
 
     fn judge(&mut self, under_way: UnderWay, verdict: Verdict) {
         match (under_way, verdict) {
+            (UnderWay::Ping { refusal, .. }, Verdict::Interrupted(Interruption::Unavailable(again))) => {
+                self.service_is_away(&refusal, &again);
+            }
             (_, Verdict::Interrupted(interruption)) => self.interrupt(interruption),
             (UnderWay::Group(group), Verdict::Accepted { absent }) => self.accepted(group, absent),
             (UnderWay::Group(group), Verdict::Refused(refusal)) => self.refused(group, &refusal),
             (UnderWay::Group(group), Verdict::NoDecision(refusal)) => self.undecided(group, refusal),
             (UnderWay::Ping { group, refusal }, Verdict::Accepted { .. }) => self.search_undecided(group, &refusal),
             (UnderWay::Ping { refusal, .. }, Verdict::Refused(again) | Verdict::NoDecision(again)) => {
-                let reason = format!("it fails ({refusal}), and does not answer a read ({again})");
-                self.interrupt(Interruption::Unavailable(reason));
+                self.service_is_away(&refusal, &again.to_string());
             }
             (UnderWay::Control, Verdict::Accepted { .. }) => self.control_accepted(),
             (UnderWay::Control, Verdict::Refused(_) | Verdict::NoDecision(_)) => self.give_up_on_writes(),
@@ -281,6 +283,12 @@ impl Delivery {
     fn interrupt(&mut self, interruption: Interruption) {
         self.unjudged.clear();
         self.report.interruption = Some(interruption);
+    }
+
+    /// A group got no decision, and a read no answer.
+    fn service_is_away(&mut self, refusal: &Refusal, read: &str) {
+        let reason = format!("it fails ({refusal}), and does not answer a read ({read})");
+        self.interrupt(Interruption::Unavailable(reason));
     }
 
     fn give_up_on_writes(&mut self) {

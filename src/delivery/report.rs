@@ -19,7 +19,7 @@ pub struct Step {
     pub is_acknowledged: bool,
     /// If that was a removal: those who had been gone before.
     pub absent: Vec<EmployeeId>,
-    /// What is charged now, also to others whose fate hung on the answer.
+    /// What is charged now, also to others who waited for this answer.
     pub failed: Failures,
     /// Those of them that were not open before.
     pub newly_failing: BTreeSet<FailureKey>,
@@ -83,6 +83,23 @@ impl Report {
             }
         }
         users.len()
+    }
+
+    /// Whether somebody was to be sent and was not. What a list showed of them is remembered nowhere else, so it has to be read
+    /// again.
+    pub fn leaves_anybody(&self, plan: &Plan) -> bool {
+        let mut planned = plan.upserts.iter().map(PlannedUpsert::id);
+        planned.any(|id| self.pending.contains(id) && !plan.waiting.contains_key(id))
+    }
+
+    /// After a cycle that failed: those of `waiting_before` who were to get a seat at last, and were not sent, wait on. Without a
+    /// list nothing else shows that they have to be sent.
+    pub fn let_wait_on(&mut self, waiting_before: &BTreeSet<EmployeeId>) {
+        for id in waiting_before {
+            if self.pending.remove(id) {
+                self.waiting_for_seat.insert(id.clone());
+            }
+        }
     }
 
     pub(super) fn note_removed(&mut self, id: &EmployeeId) {

@@ -52,8 +52,8 @@ pub struct Plan {
     /// A user who is sent again unchanged to see whether the service accepts any write: somebody in sync, or somebody who is to
     /// be sent again with the acknowledged values anyway.
     pub control: Option<BatchEntry>,
-    /// Employees who are not sent as the CRM wants them, and why. Those of them who are in `upserts` are sent without their
-    /// phone, or as acknowledged.
+    /// Employees who are not sent as the CRM wants them, and why; everybody while the account is doubted. Those of them who are in
+    /// `upserts` are sent without their phone, or as acknowledged.
     pub waiting: BTreeMap<EmployeeId, Waiting>,
     /// Users who left the CRM and stay in Wazzup for now. Held users are only in `holds`.
     pub staying: Vec<StayingUser>,

@@ -136,7 +136,7 @@ impl<'a> Wish<'a> {
     }
 
     /// Whether a lost request has to be settled by sending the user now: nothing was acknowledged since, or it can no
-    /// longer land.
+    /// longer land. Once that is acknowledged, `settle` in the migrations deletes the lost entry.
     fn needs_settling(&self, input: Input<'_>) -> bool {
         let synced_at = self.user.and_then(|user| user.synced_at);
         let mut lost = input.snapshot.lost_entries(self.id).iter();

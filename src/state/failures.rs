@@ -7,7 +7,7 @@ use super::{Error, Transaction};
 use crate::plan::{Failure, FailureKey, back_off};
 
 impl Transaction<'_> {
-    /// The first time stays while the same values are attempted.
+    /// The first time stays while the same values are attempted, or the same is wrong in the CRM's row.
     pub(super) async fn open_failures<'f>(
         &mut self,
         opened: impl IntoIterator<Item = &'f Failure>,
@@ -26,7 +26,8 @@ impl Transaction<'_> {
              ON CONFLICT (user_id, operation, account) DO UPDATE SET local = excluded.local, code = excluded.code, \
                  detail = excluded.detail, request_id = excluded.request_id, attempted_name = excluded.attempted_name, \
                  attempted_phone = excluded.attempted_phone, spelling = excluded.spelling, attempts = excluded.attempts, \
-                 first_at = CASE WHEN excluded.attempts > 1 THEN f.first_at ELSE excluded.first_at END, \
+                 first_at = CASE WHEN excluded.attempts > 1 OR excluded.local AND excluded.code = f.code THEN f.first_at \
+                     ELSE excluded.first_at END, \
                  last_at = excluded.last_at, next_attempt_at = excluded.next_attempt_at",
             self.account,
             json!(rows)
@@ -48,7 +49,7 @@ impl Transaction<'_> {
     }
 }
 
-/// What `status` shows, and what only the state knows.
+/// The row of a failure; its keys are the columns in the statement above.
 fn failure_row(failure: &Failure) -> Value {
     let mut row = json!(failure);
     row["name"] = json!(failure.name);

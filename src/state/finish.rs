@@ -22,7 +22,7 @@ pub struct Finished {
     /// What it failed with.
     #[serde(flatten)]
     pub error: Option<CycleFailure>,
-    /// The counts, if it came so far; else those of an earlier cycle stay.
+    /// The counts, if the cycle got that far; else those of an earlier cycle stay.
     #[serde(flatten)]
     pub counts: Option<Counts>,
     /// Requests that change something.
@@ -36,7 +36,7 @@ pub struct Finished {
     pub held: usize,
     /// Who waits for a seat now, if that changed.
     pub waiting_ids: Option<BTreeSet<EmployeeId>>,
-    /// Wazzup answered with a list. That counts only if the cycle did not fail.
+    /// Wazzup answered with a list, and nobody whom it showed is left to be sent. That counts only if the cycle did not fail.
     pub had_list: bool,
     /// What showed that this is our account, if anything did.
     #[serde(flatten)]

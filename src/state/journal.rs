@@ -1,6 +1,6 @@
 //! The journal: a request is recorded in `in_flight` before it is sent; what was lost, in `lost` until it is settled.
 //!
-//! What an answer always takes is done by one function of the schema, `advance_journal` (see `migrations/`).
+//! What every answer needs is done by one function of the schema, `advance_journal` (see `migrations/`).
 
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ impl State {
         .await
     }
 
-    /// Records what an answer came to, and the next request before it is sent.
+    /// Records the result of an answer, and the next request before it is sent.
     pub async fn record(&self, lease: &Lease, cycle: OpenCycle, step: &Step) -> Result<(), Error> {
         self.under_lease(lease, "recording an answer", async |tx| {
             tx.advance_journal(self, lease, cycle, step, step.next.as_ref()).await?;

@@ -9,7 +9,7 @@
 //! - `approve` and `retry` only insert into `inbox`, without the lease; the next cycle takes what is there.
 //! - A request is recorded in `in_flight` before it is sent. The transaction that records its answer takes it out again;
 //!   if the answer leaves open whether it acted, its entries become rows of `lost`.
-//! - What an answer comes to is recorded by functions of the schema (see `migrations/`). The server caches their plans for
+//! - The result of an answer is recorded by functions of the schema (see `migrations/`). The server caches their plans for
 //!   each connection; nothing depends on that.
 //! - Times are on this database's clock: within a transaction, all are the time of its beginning.
 

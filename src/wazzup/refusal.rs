@@ -103,16 +103,16 @@ fn field_name(value: &Value) -> Option<String> {
 }
 
 fn whole_number(value: &Value) -> Option<usize> {
-    text_or_number(value)?.trim().parse().ok()
+    written_value(value)?.trim().parse().ok()
 }
 
 fn phone(value: &Value) -> Option<Phone> {
-    let mut written = text_or_number(value)?;
+    let mut written = written_value(value)?;
     written.retain(|character| character.is_ascii_digit());
     Phone::parse(&written)
 }
 
-fn text_or_number(value: &Value) -> Option<String> {
+fn written_value(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),

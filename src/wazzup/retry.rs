@@ -108,7 +108,7 @@ fn next_wait(retry: Retry, back_off: &mut ExponentialBackoff, throttling: &mut E
 }
 
 impl Session<'_> {
-    /// Attempts until one decides the call or `patience` ends. Returns what the last attempt came to, and the worst loss
+    /// Attempts until one decides the call or `patience` ends. Returns the result of the last attempt, and the worst loss
     /// of all.
     pub(super) async fn retry<T>(
         &self,

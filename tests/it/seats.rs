@@ -1,5 +1,7 @@
 //! The account's user limit.
 
+use sandbox::{Fault, What, When};
+
 use crate::app::{App, id, ids};
 
 #[tokio::test]
@@ -85,5 +87,26 @@ async fn who_no_longer_wants_a_seat_is_forgotten() {
     assert_eq!(app.take_writes(), [""; 0], "they never were in Wazzup");
     assert_eq!(app.failing().await, [""; 0]);
     assert_eq!(app.users().len(), 3);
+    app.settled().await;
+}
+
+/// Deleted by hand, and without a seat since: nothing but the waiting itself shows that this user has to be sent.
+#[tokio::test]
+async fn who_waits_is_not_forgotten_by_a_cycle_that_fails() {
+    let app = App::synced(10).await;
+    app.wazzup.remove("e005");
+    app.wazzup.seed_foreigners(1);
+    app.wazzup.vary(|variant| variant.seats = 10);
+    app.state_sql("UPDATE wazzup_sync.accounts SET list_read_at = NULL")
+        .await;
+    app.once_exits(3).await;
+    assert_eq!(app.waiting_for_seat().await, ids(5..=5));
+    app.fire(&["e001"]).await;
+    app.wazzup.order(Fault::new(When::Any, What::status(503)).always());
+    app.once_exits(1).await;
+    assert_eq!(app.waiting_for_seat().await, ids(5..=5));
+    app.wazzup.clear_faults();
+    app.once_exits(0).await;
+    assert!(app.user_ids().contains(&id(5)));
     app.settled().await;
 }

@@ -3,7 +3,7 @@
 use rstest::rstest;
 use sandbox::{Fault, ListStyle, What, When};
 
-use crate::app::App;
+use crate::app::{App, id};
 
 #[rstest]
 #[tokio::test]
@@ -149,5 +149,23 @@ async fn verify_every_is_remembered_and_kept() {
     app.once_exits(0).await;
     assert_eq!(app.wazzup.count_of(When::List), 1);
     app.set("schedule.verify_every", "1h");
+    app.settled().await;
+}
+
+/// More are renamed than the requests of a cycle reach to find whom the service refuses.
+#[tokio::test]
+async fn what_a_list_showed_is_not_forgotten_when_the_requests_run_out() {
+    let app = App::synced(60).await;
+    for number in 1..=25 {
+        app.wazzup.edit(&id(number), |user| user.name = "By Hand".into());
+    }
+    app.state_sql("UPDATE wazzup_sync.accounts SET list_read_at = NULL")
+        .await;
+    app.wazzup.order(Fault::new(When::Post, What::status(400)).always());
+    app.once_exits(3).await;
+    app.wazzup.clear_faults();
+    app.make_failures_due().await;
+    app.once_exits(0).await;
+    assert!(app.users().iter().all(|(_, name, _)| name != "By Hand"));
     app.settled().await;
 }

@@ -12,7 +12,7 @@ use super::{
         setup,
         text::{counted, listed_ids, value_in_words},
     },
-    Report,
+    CheckReport,
 };
 use crate::{
     config::Config,
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// What the connections of both URLs have to do with each other, and whether they are safe.
-pub(super) fn report_urls(report: &mut Report, config: &Config) {
+pub(super) fn report_urls(report: &mut CheckReport, config: &Config) {
     let (crm, state) = (&config.crm_url, &config.state_url);
     for (key, _, warning) in setup::ssl_warnings(config) {
         let label = if key == "crm.url" { "CRM" } else { "State" };
@@ -40,8 +40,8 @@ pub(super) fn report_urls(report: &mut Report, config: &Config) {
 }
 
 /// With the rows, if they can be read.
-pub(super) async fn check_crm(config: &Config, crm: &Crm) -> (Report, Option<CrmRows>) {
-    let mut report = Report::default();
+pub(super) async fn check_crm(config: &Config, crm: &Crm) -> (CheckReport, Option<CrmRows>) {
+    let mut report = CheckReport::default();
     let read = crm.read().await;
     if let Err(error @ CrmError::Unavailable(_)) = &read {
         report.fail("CRM", error);
@@ -66,7 +66,7 @@ pub(super) async fn check_crm(config: &Config, crm: &Crm) -> (Report, Option<Crm
     (report, read.ok())
 }
 
-pub(super) fn report_role(report: &mut Report, role: &Role, source: &Source) {
+pub(super) fn report_role(report: &mut CheckReport, role: &Role, source: &Source) {
     let name = &role.name;
     if role.can_write {
         let reason = format!("\"{name}\" may do more than read the employees");
@@ -84,7 +84,7 @@ pub(super) fn report_role(report: &mut Report, role: &Role, source: &Source) {
 
 /// Which table may be meant instead, if the `configured` one is not among the `tables`, or has no schema and there are several.
 /// A table that appears in a schema earlier in the `search_path` would be read instead.
-pub(super) fn report_tables(report: &mut Report, configured: &TableName, tables: &[FoundTable]) {
+pub(super) fn report_tables(report: &mut CheckReport, configured: &TableName, tables: &[FoundTable]) {
     let name = configured.table.as_str();
     let Some(read) = tables.iter().find(|table| table.is_read) else {
         let similar = tables.iter().filter(|table| is_near(name, &table.name));
@@ -106,7 +106,7 @@ pub(super) fn report_tables(report: &mut Report, configured: &TableName, tables:
     }
 }
 
-pub(super) fn report_rows(report: &mut Report, context: &Context, plan: &Plan) {
+pub(super) fn report_rows(report: &mut CheckReport, context: &Context, plan: &Plan) {
     if plan.eligible == 0 && plan.missing_ids == 0 {
         let remedy = "is this the right table, and is crm.columns.active true for anybody?";
         report.warn("CRM query", "the CRM names nobody at all", remedy);
@@ -129,7 +129,7 @@ pub(super) fn report_rows(report: &mut Report, context: &Context, plan: &Plan) {
     }
 }
 
-pub(super) fn report_unconvertible(report: &mut Report, unconvertible: &Unconvertible) {
+pub(super) fn report_unconvertible(report: &mut CheckReport, unconvertible: &Unconvertible) {
     let Unconvertible {
         encoding,
         ids,
@@ -150,8 +150,8 @@ pub(super) fn report_unconvertible(report: &mut Report, unconvertible: &Unconver
 }
 
 /// With what the next cycle would start from, if the state can be used.
-pub(super) async fn check_state(config: &Config, state: &State) -> (Report, Option<Peek>) {
-    let mut report = Report::default();
+pub(super) async fn check_state(config: &Config, state: &State) -> (CheckReport, Option<Peek>) {
+    let mut report = CheckReport::default();
     let asked = ask_state(&mut report, config, state).await;
     let peek = asked.unwrap_or_else(|error| {
         report.fail("State", &error);
@@ -160,7 +160,7 @@ pub(super) async fn check_state(config: &Config, state: &State) -> (Report, Opti
     (report, peek)
 }
 
-async fn ask_state(report: &mut Report, config: &Config, state: &State) -> Result<Option<Peek>, StateError> {
+async fn ask_state(report: &mut CheckReport, config: &Config, state: &State) -> Result<Option<Peek>, StateError> {
     let schema = config.schema.as_str();
     let rights = state.rights().await?;
     if let Some(obstacle) = obstacle(schema, &rights) {
@@ -218,7 +218,7 @@ pub(super) fn obstacle(schema: &str, rights: &Rights) -> Option<Advice> {
 }
 
 /// Whoever can write the state can have anybody removed.
-pub(super) fn report_other_writers(report: &mut Report, schema: &str, rights: &Rights) {
+pub(super) fn report_other_writers(report: &mut CheckReport, schema: &str, rights: &Rights) {
     if rights.other_writers.is_empty() {
         return;
     }

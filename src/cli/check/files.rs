@@ -4,10 +4,10 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use super::{
     super::{Context, invocation::shell_quoted},
-    Report,
+    CheckReport,
 };
 
-pub(super) fn report(report: &mut Report, context: &Context) {
+pub(super) fn report(report: &mut CheckReport, context: &Context) {
     let (config, path) = (&context.config, &context.config_path);
     let found = format!("{}, account \"{}\"", path.display(), config.account);
     report.good("Configuration", found);
@@ -33,7 +33,7 @@ pub(super) fn report(report: &mut Report, context: &Context) {
 }
 
 /// Whether everybody, who is neither the owner nor in the file's group, can change the file, or read a secret in it.
-fn report_file(report: &mut Report, path: &Path, is_secret: bool) {
+fn report_file(report: &mut CheckReport, path: &Path, is_secret: bool) {
     let (forbidden, what, mode) = if is_secret {
         (0o006, "read or change", "o-rw")
     } else {

@@ -27,12 +27,12 @@ const DOCUMENTED_SEATS: usize = 1_000;
 
 /// What was looked at, and what was found.
 #[derive(Debug, Default)]
-struct Report {
-    items: Vec<Item>,
+struct CheckReport {
+    items: Vec<CheckItem>,
 }
 
 #[derive(Debug, Serialize)]
-struct Item {
+struct CheckItem {
     #[serde(rename = "item", serialize_with = "in_snake_case")]
     label: &'static str,
     #[serde(flatten)]
@@ -45,7 +45,7 @@ fn in_snake_case<S: Serializer>(label: &str, serializer: S) -> Result<S::Ok, S::
 
 pub(super) async fn check(context: &Context, format: Format) -> anyhow::Result<Exit> {
     let Context { config, engine, .. } = context;
-    let mut report = Report::default();
+    let mut report = CheckReport::default();
     files::report(&mut report, context);
     databases::report_urls(&mut report, config);
     // At the same time: where all three are down, their time limits are waited for once.
@@ -74,9 +74,9 @@ async fn ask_wazzup(client: &Client) -> Result<(), WazzupError> {
     Ok(session.confirm_usable().await?)
 }
 
-impl Report {
+impl CheckReport {
     fn add(&mut self, label: &'static str, advice: Advice) {
-        self.items.push(Item { label, advice });
+        self.items.push(CheckItem { label, advice });
     }
 
     fn good(&mut self, label: &'static str, reason: impl Into<String>) {
@@ -150,7 +150,7 @@ impl Report {
     }
 }
 
-fn report_list(report: &mut Report, context: &Context, view: &PlanView) {
+fn report_list(report: &mut CheckReport, context: &Context, view: &PlanView) {
     let check = context.invocation.command("check");
     match &view.list_problem {
         None => report.good(
@@ -181,10 +181,10 @@ fn seats(view: &PlanView) -> Advice {
     let reason = format!(
         "{used} of {limit} used, {foreign} of them by users that are not ours; {needed} are needed after the next cycle"
     );
-    if needed <= limit || additions == 0 {
+    if needed <= limit || wanted == 0 {
         return Advice::good(reason);
     }
-    let waiting = counted((needed - limit).min(additions), "employee");
+    let waiting = counted((needed - limit).min(wanted), "employee");
     Advice::warning(format!("{reason}: {waiting} will have to wait for a seat"))
         .with("book more seats, or remove users in Wazzup whom nobody needs")
 }

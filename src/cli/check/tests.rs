@@ -15,6 +15,8 @@ use super::{
 use crate::{
     config::Config,
     crm::{self as crm_source, FoundTable, Role, TableName, Unconvertible},
+    employee::EmployeeId,
+    plan::Waiting,
     postgres::Reason,
     state::{ForeignOwner, Rights},
 };
@@ -78,15 +80,15 @@ fn rights() -> Rights {
     }
 }
 
-fn shown(report: &Report) -> String {
+fn shown(report: &CheckReport) -> String {
     page::tests::shown(|page| report.write(page))
 }
 
 /// Everything works; the plan has somebody in every situation.
-fn working() -> Report {
+fn working() -> CheckReport {
     let context = Files::new().context("reader", "disable");
     let view = plan_tests::everything();
-    let mut report = Report::default();
+    let mut report = CheckReport::default();
     databases::report_urls(&mut report, &context.config);
     let role = Role {
         name: "reader".into(),
@@ -100,9 +102,9 @@ fn working() -> Report {
     report
 }
 
-fn broken() -> Report {
+fn broken() -> CheckReport {
     let context = Files::new().context("reader", "disable");
-    let mut report = Report::default();
+    let mut report = CheckReport::default();
     let reason = Reason::new("relation \"employees\" does not exist", Some("42P01"));
     report.fail("CRM query", &crm_source::Error::Query(reason));
     databases::report_tables(
@@ -179,7 +181,7 @@ fn everything_works() {
 #[test]
 fn much_is_suspicious() {
     let context = Files::new().context("syncer", "require");
-    let mut report = Report::default();
+    let mut report = CheckReport::default();
     databases::report_urls(&mut report, &context.config);
     let role = Role {
         name: "syncer".into(),
@@ -285,7 +287,7 @@ fn an_odd_name_is_suggested_as_the_configuration_takes_it() {
     for (schema, name) in [("public", "staff"), ("My.Schema", "a \"b\" 'c'"), ("public ", "x.y")] {
         let configured: TableName = format!("\"{}\"", name.replace('"', "\"\"")).parse().unwrap();
         let tables = [found(schema, name, true), found("other", name, false)];
-        let mut report = Report::default();
+        let mut report = CheckReport::default();
         databases::report_tables(&mut report, &configured, &tables);
         let remedy = report.items[0].advice.remedy.clone().unwrap();
         let line = remedy.trim_start_matches("write `").trim_end_matches('`');
@@ -304,7 +306,7 @@ fn files_that_others_can_read_or_write() {
     let shown = |key_mode: u32, config_mode: u32| {
         fs::set_permissions(files.key(), fs::Permissions::from_mode(key_mode)).unwrap();
         fs::set_permissions(files.path(), fs::Permissions::from_mode(config_mode)).unwrap();
-        let mut report = Report::default();
+        let mut report = CheckReport::default();
         files::report(&mut report, &context);
         let mut page = Page::with_width(1_000);
         report.write(&mut page);
@@ -326,7 +328,24 @@ fn files_that_others_can_read_or_write() {
 
 #[test]
 fn the_json_is_documented() {
-    let samples: Vec<Value> = [working(), broken()].iter().map(Report::json).collect();
+    let samples: Vec<Value> = [working(), broken()].iter().map(CheckReport::json).collect();
     assert_eq!((&samples[0]["ok"], &samples[1]["ok"]), (&true.into(), &false.into()));
     json_docs::compare("check", &samples);
+}
+
+#[test]
+fn whoever_waits_for_a_seat_is_counted() {
+    let mut view = plan_tests::everything();
+    let used = view.list.users().count();
+    view.snapshot.account.seats.limit = Some(used);
+    view.plan.upserts.clear();
+    view.plan.removals.clear();
+    let ids = ["w1", "w2"].map(|id| EmployeeId::parse(id).unwrap());
+    view.plan.waiting = ids.map(|id| (id, Waiting::ForSeat)).into();
+    let advice = seats(&view);
+    let waiting = ": 2 employees will have to wait for a seat";
+    assert!(
+        advice.mark == Mark::Warning && advice.reason.ends_with(waiting),
+        "{advice:?}"
+    );
 }

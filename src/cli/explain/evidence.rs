@@ -107,7 +107,7 @@ async fn ask_wazzup(engine: &SyncEngine, id: &str) -> anyhow::Result<(Option<Rem
 }
 
 impl InCrm {
-    /// Of the CRM's `rows` of `id` and similar ones, and of what came of all its rows.
+    /// Of the CRM's `rows` of `id` and similar ones, and of the roster of all its rows.
     fn new(id: &str, rows: Vec<CrmRow>, roster: &Roster, snapshot: &Snapshot) -> Self {
         let (rows, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.id.as_deref() == Some(id));
         let mut similar_ids: Vec<String> = others.into_iter().filter_map(|row| row.id).collect();

@@ -1,4 +1,4 @@
-//! What it all comes to, and what to do about it.
+//! How the person stands after all this, and what to do about it.
 
 use super::{
     super::{

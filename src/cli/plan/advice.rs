@@ -1,4 +1,4 @@
-//! What the next step of a user comes to, and what to do about it: for `plan` and `explain` alike.
+//! What the next step of a user means, and what to do about it: for `plan` and `explain` alike.
 
 use super::{
     super::{

@@ -1,4 +1,4 @@
-//! The answer of `plan`, for programs and for people: list after list, what is held, and what it comes to.
+//! The answer of `plan`, for programs and for people: list after list, what is held, and a summary.
 
 use anstyle::Style;
 use serde_json::{Value, json};
@@ -123,7 +123,7 @@ impl PlanView {
         }
     }
 
-    /// What it comes to, in sentences. The last one says how much is sent.
+    /// The whole plan in a few sentences. The last one says how much is sent.
     pub(in super::super) fn summary(&self) -> Vec<String> {
         let plan = &self.plan;
         let employees = counted(plan.eligible, "employee");

@@ -17,7 +17,7 @@ use crate::{
     state::Peek,
 };
 
-/// A plan, with what it was made of.
+/// A plan, with what it was made of. `explain` adds to the snapshot what the next cycle will write down.
 #[derive(Debug)]
 pub(super) struct PlanView {
     pub(super) plan: Plan,
@@ -25,7 +25,7 @@ pub(super) struct PlanView {
     pub(super) snapshot: Snapshot,
     pub(super) policy: Policy,
     pub(super) now: Timestamp,
-    /// What Wazzup itself showed; nothing if it was not asked, or did not answer.
+    /// What Wazzup itself showed; what is assumed of it if it was not asked, or did not answer.
     pub(super) list: RemoteList,
     /// Why Wazzup's list could not be used, or proves nothing.
     pub(super) list_problem: Option<String>,

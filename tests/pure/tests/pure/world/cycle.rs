@@ -300,8 +300,12 @@ impl World {
             evidence,
             ..
         } = cycle;
-        let report: Report = delivery.finish();
+        let mut report: Report = delivery.finish();
         let failed = report.interruption.is_some() || list.look_up_failure.is_some();
+        if failed {
+            report.let_wait_on(&snapshot.account.waiting_for_seat);
+        }
+        let had_list = list.was_answered() && !report.leaves_anybody(&plan);
         let counts = Counts::of(&roster, &plan, &report);
         let outcome = if failed {
             Outcome::Failed
@@ -319,13 +323,13 @@ impl World {
             self.now,
             Finished {
                 failed,
-                had_list: list.was_answered(),
+                had_list,
                 passed_fingerprint: passed.then(|| FINGERPRINT.to_owned()),
                 seats_used: seats,
                 waiting_for_seat: has_changed.then_some(waiting),
             },
         );
-        if !failed && list.was_answered() {
+        if !failed && had_list {
             self.reads_list_at_start = false;
         }
         let is_acceptance = |answer: &Answer| matches!(answer.verdict, Verdict::Accepted { .. });
