@@ -85,21 +85,28 @@ impl Report {
         users.len()
     }
 
-    /// Whether somebody was to be sent and was not. What a list showed of them is remembered nowhere else, so it has to be read
-    /// again.
+    /// Whether somebody was to be sent and was not tried. What a list showed of them is remembered nowhere else, so it has to
+    /// be read again.
     pub fn leaves_anybody(&self, plan: &Plan) -> bool {
         let mut planned = plan.upserts.iter().map(PlannedUpsert::id);
-        planned.any(|id| self.pending.contains(id) && !plan.waiting.contains_key(id))
+        planned.any(|id| self.is_left(id) && !plan.waiting.contains_key(id))
     }
 
-    /// After a cycle that failed: those of `waiting_before` who were to get a seat at last, and were not sent, wait on. Without a
-    /// list nothing else shows that they have to be sent.
+    /// After a cycle that failed: those of `waiting_before` who were to get a seat at last, and were not tried, wait on. Without
+    /// a list nothing else shows that they have to be sent.
     pub fn let_wait_on(&mut self, waiting_before: &BTreeSet<EmployeeId>) {
         for id in waiting_before {
-            if self.pending.remove(id) {
+            if self.is_left(id) {
+                self.pending.remove(id);
                 self.waiting_for_seat.insert(id.clone());
             }
         }
+    }
+
+    /// Whether nothing is remembered of somebody who is pending: whoever was refused has an open failure.
+    fn is_left(&self, id: &EmployeeId) -> bool {
+        let refusal = FailureKey::new(id.as_str(), Operation::Upsert);
+        self.pending.contains(id) && !self.failing.contains_key(&refusal)
     }
 
     pub(super) fn note_removed(&mut self, id: &EmployeeId) {
