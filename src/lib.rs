@@ -10,8 +10,8 @@
 //!                                       └── outcomes ──▶ state
 //! ```
 //!
-//! Read [`cycle`] next: its function `sync` tells this story on one screen. `docs/architecture.md` says why it is as it is. The modules in
-//! the order of the flow:
+//! Read [`cycle`] next: its function `sync` tells this story on one screen. `docs/architecture.md` says why it is as it is.
+//! The modules in the order of the flow:
 //!
 //! | module | purpose |
 //! |---|---|
@@ -28,8 +28,9 @@
 //! | `secret`, `wording`, `abort` | reading a secret; text that cannot mislead a reader; dying on purpose, for tests |
 //!
 //! Who may name whom: `employee` nobody; `plan` only `employee`; `delivery` those two; `crm`, `state` and `wazzup` those,
-//! never each other; `cycle` all of these; `daemon` also `cycle` and `state`; everything but the pure modules
-//! may name `events`, `postgres` and the last three. `config` reads the settings of all of these, and `cli` alone names `config` and wires it up.
+//! never each other; `cycle` all of these; `daemon` also `cycle` and `state`; everything but the pure modules may name
+//! `events`, `postgres` and the last three. `config` reads the settings of what is below it, and `cli` alone names `config`
+//! and wires it up.
 
 mod abort;
 pub mod cli;

@@ -263,6 +263,27 @@ mod tests {
         assert_eq!(line, expected);
     }
 
+    /// For whoever reads JSON lines with the eye.
+    #[test]
+    fn a_json_line_begins_with_what_every_line_has_and_keeps_the_order_of_its_fields() {
+        let text = capture(LogFormat::Json, EnvFilter::new("trace"), || {
+            let _in_span = tracing::info_span!("daemon", account = "main").entered();
+            tracing::info!(event = "e", zebra = 1, apple = 2, mango = 3, "m");
+        });
+        let names = [
+            "timestamp",
+            "level",
+            "event",
+            "account",
+            "message",
+            "zebra",
+            "apple",
+            "mango",
+        ];
+        let places = names.map(|name| text.find(&format!("\"{name}\":")).unwrap());
+        assert!(text.starts_with("{\"timestamp\":") && places.is_sorted(), "{text}");
+    }
+
     #[test]
     fn an_event_without_a_name_bears_its_modules() {
         let lines = json(|| tracing::info!("hello"));

@@ -129,7 +129,7 @@ mod tests {
                     1 pending, 0 held, 1 without an id: `wazzup-sync status` says more.";
         assert_eq!(said(&open), (text.to_owned(), Exit::Incomplete));
         open.held = 5;
-        assert_eq!(said(&open).1, Exit::Held);
+        assert_eq!(exit(&open), Exit::Held);
     }
 
     #[test]

@@ -59,7 +59,8 @@ pub struct CycleReport {
 }
 
 impl SyncEngine {
-    /// Runs one cycle under `lease`, and sends nothing more after `stop`. Whatever happens is logged, and recorded if the state can be written.
+    /// Runs one cycle under `lease`, and sends nothing more after `stop`. Whatever happens is logged, and recorded if the state
+    /// can be written.
     pub async fn run_cycle(&self, lease: &Lease, stop: &CancellationToken, memory: &mut Memory) -> CycleReport {
         let began = Instant::now();
         let open = async {

@@ -103,10 +103,10 @@ impl Report {
         }
     }
 
-    /// Whether nothing is remembered of somebody who is pending: whoever was refused has an open failure.
+    /// Whether nothing is remembered of somebody who is pending: whoever the service refused has an open failure.
     fn is_left(&self, id: &EmployeeId) -> bool {
-        let refusal = FailureKey::new(id.as_str(), Operation::Upsert);
-        self.pending.contains(id) && !self.failing.contains_key(&refusal)
+        let failure = self.failing.get(&FailureKey::new(id.as_str(), Operation::Upsert));
+        self.pending.contains(id) && failure.is_none_or(|failure| failure.is_local)
     }
 
     pub(super) fn note_removed(&mut self, id: &EmployeeId) {

@@ -5,7 +5,8 @@
 //!   PgBouncer in transaction mode can stand in between: no session state, no session lock, no named statement.
 //! - No transaction waits longer than [`STATE_LIMIT`]. Only a connection whose transaction ended well is used again.
 //! - Every writing transaction of a cycle begins with a statement that renews the lease, by token and holder, and fails if
-//!   that touches no row (`State::under_lease`). It holds the account's row until it ends, so nobody takes the lease over in the middle of it.
+//!   that touches no row (`State::under_lease`). It holds the account's row until it ends, so nobody takes the
+//!   lease over in the middle of it.
 //! - `approve` and `retry` only insert into `inbox`, without the lease; the next cycle takes what is there.
 //! - A request is recorded in `in_flight` before it is sent. The transaction that records its answer takes it out again;
 //!   if the answer leaves open whether it acted, its entries become rows of `lost`.

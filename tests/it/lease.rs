@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use sandbox::{Fault, What, When};
+
 use crate::app::App;
 
 async fn app() -> App {
@@ -94,5 +96,30 @@ async fn a_lease_that_was_taken_over_ends_the_work_of_its_old_holder() {
     daemon.wait_for("lease.acquired", |_| true).await;
     daemon.wait_for("batch.delivered", |_| true).await;
     daemon.stop().await;
+    app.settled().await;
+}
+
+/// The request under way ends; nothing is recorded, and nothing more is sent.
+#[tokio::test]
+async fn a_once_whose_lease_is_taken_over_says_so() {
+    let mut app = App::with_employees(200).await;
+    app.set("wazzup.timeout", "5s");
+    app.wazzup
+        .order(Fault::new(When::Post, What::DelayAnswer { ms: 1_000 }).always());
+    let taken_over = async {
+        app.wazzup_reaches(|wazzup| wazzup.writing_requests().len() == 1).await;
+        app.state_sql("UPDATE wazzup_sync.accounts SET lease_token = lease_token + 1, lease_holder = 'other/1'")
+            .await;
+    };
+    let (run, ()) = tokio::join!(app.once(), taken_over);
+    assert_eq!((run.code, run.error_kind()), (1, "lease_lost"), "{run}");
+    assert_eq!(run.events("lease.lost").len(), 1, "{run}");
+    assert_eq!(app.wazzup.writing_requests().len(), 1);
+    app.wazzup.clear_faults();
+    app.state_sql("UPDATE wazzup_sync.accounts SET lease_expires_at = now()")
+        .await;
+    app.once_exits(0).await;
+    app.expire_losses().await;
+    app.once_exits(0).await;
     app.settled().await;
 }

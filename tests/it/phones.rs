@@ -256,3 +256,18 @@ async fn phones_are_read_and_malformed_ones_left_out(#[case] malformed: Malforme
     app.once_exits(0).await;
     app.settled().await;
 }
+
+/// Its first time stays, too.
+#[tokio::test]
+async fn a_phone_that_is_spelled_anew_and_still_unreadable_is_no_news() {
+    let app = App::synced(2).await;
+    app.set_phone("e001", Some("nonsense")).await;
+    let run = app.once_exits(3).await;
+    assert_eq!(run.events("employee.failing").len(), 1, "{run}");
+    let first_at = app.status_json().await["failing"][0]["first_at"].clone();
+    app.set_phone("e001", Some("other nonsense")).await;
+    let run = app.once_exits(3).await;
+    assert_eq!(run.events("employee.failing").len(), 0, "{run}");
+    assert_eq!(app.status_json().await["failing"][0]["first_at"], first_at);
+    app.quiet(3).await;
+}

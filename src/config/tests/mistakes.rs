@@ -212,6 +212,12 @@ fn a_variable_that_is_no_text_is_not_shown() {
         message.contains("WAZZUP_SYNC__WAZZUP__API_KEY") && !message.contains("4711"),
         "{message}"
     );
+    assert!(message.contains("is not valid UTF-8"), "{message}");
+    assert_eq!(
+        message.lines().count(),
+        2,
+        "one mistake, and not a missing key: {message}"
+    );
 }
 
 #[test]

@@ -183,19 +183,22 @@ fn an_acceptance_ends_the_failures_that_it_settles() {
     assert_eq!(report.removed, 2);
 }
 
-#[test]
-fn a_group_without_a_decision_is_split_only_if_the_service_answers_a_read() {
+#[rstest]
+#[case(refused(RefusalCode::Status(503)))]
+#[case(Verdict::Interrupted(Interruption::Unavailable("HTTP_503".to_owned())))]
+fn a_group_without_a_decision_is_split_only_if_the_service_answers_a_read(#[case] ping: Verdict) {
     let plan = changing(&["a", "b"]);
     let mut requests = Vec::new();
     let (report, recorded) = deliver_requests(Failures::new(), &plan, |request| {
         requests.push(told(request));
         match request {
-            Request::Ping => refused(RefusalCode::Status(503)),
+            Request::Ping => ping.clone(),
             _ => Verdict::NoDecision(RefusalCode::Status(502).into()),
         }
     });
     assert_eq!(requests, ["upsert a b", "ping"]);
-    assert!(matches!(report.interruption, Some(Interruption::Unavailable(_))));
+    let reason = "it fails (HTTP_502), and does not answer a read (HTTP_503)";
+    assert_eq!(report.interruption, Some(Interruption::Unavailable(reason.to_owned())));
     assert_eq!(
         (recorded, report.requests, report.pending.len()),
         (Step::default(), 1, 2)
